@@ -1,0 +1,34 @@
+"""Fixtures shared by the whole suite."""
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope='session')
+def repo_root() -> Path:
+    """The root of the checkout, where tools/ and configs/ live."""
+    return ROOT
+
+
+@pytest.fixture(scope='session')
+def shared_data() -> Path:
+    """The folder of real photos, masks and weights, or a skip.
+
+    ``SOHES_SHARED_DATA`` names it; CI keeps it beside the clone.
+    """
+    path = Path(
+        os.environ.get('SOHES_SHARED_DATA', ROOT.parent / 'shared' / 'data'))
+    if not path.is_dir():
+        pytest.skip(f'no real data: {path} is missing '
+                    '(set SOHES_SHARED_DATA to the folder)')
+    return path
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A generator with a fixed seed, new for every test."""
+    return np.random.default_rng(0)
