@@ -26,9 +26,8 @@ from collections import namedtuple
 import numpy as np
 from numba import njit
 
-from sohes.pseudo_labels._similarity import (angle_above, angle_below, cosine,
-                                             dot_rows, rotation_above,
-                                             similarity_above)
+from sohes.pseudo_labels._similarity import (MARGIN, add_row, cosine, dot_rows,
+                                             turn_above, turned_above)
 
 # Dot products are added up over merges only while the region's sum has not
 # cancelled: |sum| of at least 1 % of the summed lengths of its patches keeps
@@ -56,8 +55,7 @@ _Graph = namedtuple(
         'owner',  # (E,) int32, the end that changed last
         'fresh',  # (E,) bool, whether dot and similarity are up to date
         'dot',  # (E,) float64
-        'similarity',  # (E,) float64
-        'angle',  # (E,) float64, lower bound of the angle while not fresh
+        'similarity',  # (E,) float64, an upper bound while not fresh
         # keys of the owners
         'key',  # (N,) float64, best similarity, or an upper bound
         'exact',  # (N,) bool, whether the key is a measured similarity
@@ -68,7 +66,7 @@ _Graph = namedtuple(
     ])
 
 
-@njit(inline='always')
+@njit(forceinline=True)
 def _other(g, edge, region):
     """The region at the other end of an edge."""
     if g.ends[edge, 0] == region:
@@ -76,19 +74,20 @@ def _other(g, edge, region):
     return g.ends[edge, 0]
 
 
-@njit(inline='always')
+@njit(forceinline=True)
 def _beats(g, edge, rival):
     """Whether a measured edge comes before another: ties go to small ids."""
     if rival < 0:
         return True
     if g.similarity[edge] != g.similarity[rival]:
         return g.similarity[edge] > g.similarity[rival]
-    a, b = min(g.ends[edge]), max(g.ends[edge])
-    c, d = min(g.ends[rival]), max(g.ends[rival])
+    a, b = g.ends[edge, 0], g.ends[edge, 1]
+    c, d = g.ends[rival, 0], g.ends[rival, 1]
+    a, b, c, d = min(a, b), max(a, b), min(c, d), max(c, d)
     return a < c or (a == c and b < d)
 
 
-@njit(inline='always')
+@njit(forceinline=True)
 def _winner(g, a, b):
     """The region whose key comes first. A bound wins a tie, to be measured."""
     if g.key[a] != g.key[b]:
@@ -98,56 +97,68 @@ def _winner(g, a, b):
     return a if g.pair[a, 1] <= g.pair[b, 1] else b
 
 
-@njit
+@njit(forceinline=True)
 def _replay(g, region):
-    """Replay the tournament from a region's leaf to the root."""
+    """Replay the tournament from a region's leaf as far as it matters."""
     node = (g.tree.size // 2 + region) // 2
     while node >= 1:
-        g.tree[node] = _winner(g, g.tree[2 * node], g.tree[2 * node + 1])
+        winner = _winner(g, g.tree[2 * node], g.tree[2 * node + 1])
+        if winner == g.tree[node] and winner != region:
+            break
+        g.tree[node] = winner
         node //= 2
 
 
-@njit
-def _set_key(g, region, top, lowest):
-    """Set a region's key from its best measured edge and its lowest bound.
+@njit(forceinline=True)
+def _second_key(g):
+    """The best key of all regions but the tournament's winner."""
+    node = g.tree.size // 2 + g.tree[1]
+    second = _NO_EDGE
+    while node > 1:
+        second = max(second, g.key[g.tree[node ^ 1]])
+        node //= 2
+    return second
+
+
+@njit(forceinline=True)
+def _set_key(g, region, top, loose):
+    """Set a region's key from its best measured edge and its best bound.
 
     Args:
         top (int): the best measured edge, or -1.
-        lowest (int): the unmeasured edge with the smallest angle, or -1.
+        loose (int): the unmeasured edge with the highest bound, or -1.
     """
-    above = _NO_EDGE
-    if lowest >= 0:
-        above = similarity_above(g.angle[lowest])
+    above = g.similarity[loose] if loose >= 0 else _NO_EDGE
     if top >= 0 and g.similarity[top] > above:
         g.key[region] = g.similarity[top]
         g.exact[region] = True
         g.best[region] = top
-        g.pair[region, 0] = min(g.ends[top])
-        g.pair[region, 1] = max(g.ends[top])
+        g.pair[region, 0] = min(g.ends[top, 0], g.ends[top, 1])
+        g.pair[region, 1] = max(g.ends[top, 0], g.ends[top, 1])
     else:
         g.key[region] = above
         g.exact[region] = False
-        g.best[region] = lowest
-        g.pair[region, :] = -1
+        g.best[region] = loose
+        g.pair[region, 0] = g.pair[region, 1] = -1
 
 
-@njit
+@njit(forceinline=True)
 def _measure(g, edge):
     """Compute the similarity of an edge from the sums."""
-    a, b = g.ends[edge]
+    a, b = g.ends[edge, 0], g.ends[edge, 1]
     g.dot[edge] = dot_rows(g.sums, a, b)
     g.similarity[edge] = cosine(g.dot[edge], g.square[a], g.square[b])
     g.fresh[edge] = True
 
 
-@njit
+@njit(forceinline=True)
 def _resolve(g, region, rival_key):
     """Find a region's best edge, measuring no more than can matter.
 
-    An edge is measured when its bound could beat both the best measured one
+    An edge is measured when its bound reaches both the best measured one
     and `rival_key`, the best key of all other regions.
     """
-    top = lowest = -1
+    top = loose = -1
     limit = rival_key
     edge = g.best[region]
     if edge >= 0 and g.alive[edge] and g.owner[edge] == region:
@@ -155,7 +166,6 @@ def _resolve(g, region, rival_key):
             _measure(g, edge)
         top = edge
         limit = max(limit, g.similarity[edge])
-    reach = angle_above(limit)
     write = g.begin[region]
     for n in range(g.begin[region], g.begin[region] + g.length[region]):
         edge = g.pool[n]
@@ -166,21 +176,19 @@ def _resolve(g, region, rival_key):
         if g.owner[edge] != region:
             continue
         if not g.fresh[edge]:
-            if g.angle[edge] > reach:
-                if lowest < 0 or g.angle[edge] < g.angle[lowest]:
-                    lowest = edge
+            if g.similarity[edge] < limit:
+                if loose < 0 or g.similarity[edge] > g.similarity[loose]:
+                    loose = edge
                 continue
             _measure(g, edge)
         if _beats(g, edge, top):
             top = edge
-            if g.similarity[edge] > limit:
-                limit = g.similarity[edge]
-                reach = angle_above(limit)
+            limit = max(limit, g.similarity[edge])
     g.length[region] = write - g.begin[region]
-    _set_key(g, region, top, lowest)
+    _set_key(g, region, top, loose)
 
 
-@njit
+@njit(forceinline=True)
 def _compact(g):
     """Move all lists to the front of the pool, dropping dead edges."""
     free = 0
@@ -198,7 +206,7 @@ def _compact(g):
     g.free[0] = free
 
 
-@njit
+@njit(forceinline=True)
 def _make_room(g, big, small):
     """Let the list of `big` grow by that of `small`, moving it if needed."""
     need = g.length[big] + g.length[small]
@@ -215,21 +223,22 @@ def _make_room(g, big, small):
     g.free[0] = start + g.room[big]
 
 
-@njit(inline='always')
-def _turn(g, edge, turn):
-    """Loosen an edge's bound after one end turned by at most `turn`."""
+@njit(forceinline=True)
+def _loosen(g, edge, turn):
+    """Turn an edge's similarity into a bound after one end has turned."""
+    above = g.similarity[edge]
     if g.fresh[edge]:
-        g.angle[edge] = angle_below(g.similarity[edge])
+        above += MARGIN
         g.fresh[edge] = False
-    g.angle[edge] = max(0.0, g.angle[edge] - turn)
+    g.similarity[edge] = turned_above(above, turn[0], turn[1])
 
 
-@njit(inline='always')
+@njit(forceinline=True)
 def _coherent(g, region):
     return _COHERENT * g.mass[region] <= math.sqrt(g.square[region])
 
 
-@njit(inline='always')
+@njit(forceinline=True)
 def _fold(g, edge, twin, region, turn, twin_turn):
     """Make one edge of the two that led from both parents to a neighbour."""
     g.alive[twin] = False
@@ -240,31 +249,26 @@ def _fold(g, edge, twin, region, turn, twin_turn):
         g.similarity[edge] = cosine(g.dot[edge], g.square[region],
                                     g.square[x])
     else:
-        _turn(g, edge, turn)
-        _turn(g, twin, twin_turn)
-        g.angle[edge] = max(g.angle[edge], g.angle[twin])
+        _loosen(g, edge, turn)
+        _loosen(g, twin, twin_turn)
+        g.similarity[edge] = min(g.similarity[edge], g.similarity[twin])
 
 
-@njit
-def _add_sums(g, i, j, similarity):
-    """Add region j's features to i's; by how much at most each one turns."""
+@njit(forceinline=True)
+def _add(g, i, j, similarity):
+    """Add region j's features to i's; how far at most each has turned."""
     norm_i, norm_j = math.sqrt(g.square[i]), math.sqrt(g.square[j])
-    turn_i = turn_j = math.pi  # a zero vector has no direction to keep
-    if norm_i > 0.0:
-        turn_i = rotation_above(norm_i, norm_j, similarity)
-    if norm_j > 0.0:
-        turn_j = rotation_above(norm_j, norm_i, similarity)
-    for c in range(g.sums.shape[1]):
-        g.sums[i, c] += g.sums[j, c]
-    g.square[i] = dot_rows(g.sums, i, i)
+    g.square[i] = add_row(g.sums, i, j)
     g.mass[i] += g.mass[j]
-    return turn_i, turn_j
+    total = math.sqrt(g.square[i])
+    return (turn_above(norm_i, norm_j, total, similarity),
+            turn_above(norm_j, norm_i, total, similarity))
 
 
-@njit
+@njit(forceinline=True)
 def _merge(g, i, j, link):
     """Merge region j into region i < j along an edge."""
-    turn, small_turn = _add_sums(g, i, j, g.similarity[link])
+    turn, small_turn = _add(g, i, j, g.similarity[link])
     big, small = i, j
     if g.length[j] > g.length[i]:
         big, small, turn, small_turn = j, i, small_turn, turn
@@ -275,7 +279,7 @@ def _merge(g, i, j, link):
         if g.alive[g.pool[n]]:
             g.mark[_other(g, g.pool[n], small)] = g.pool[n]
     write, split = first, g.length[big]
-    top = lowest = -1
+    top = loose = -1
     for n in range(split + g.length[small]):
         in_big = n < split
         edge = g.pool[first + n] if in_big else g.pool[second + n - split]
@@ -288,21 +292,21 @@ def _merge(g, i, j, link):
         if in_big and twin >= 0:
             _fold(g, edge, twin, i, turn, small_turn)
         else:
-            _turn(g, edge, turn if in_big else small_turn)
+            _loosen(g, edge, turn if in_big else small_turn)
         g.pool[write] = edge
         write += 1
         if g.fresh[edge]:
             if _beats(g, edge, top):
                 top = edge
-        elif lowest < 0 or g.angle[edge] < g.angle[lowest]:
-            lowest = edge
+        elif loose < 0 or g.similarity[edge] > g.similarity[loose]:
+            loose = edge
     g.begin[i], g.room[i] = first, g.room[big]
     g.length[i], g.length[j] = write - first, -1
     g.key[j] = _NO_EDGE
-    _set_key(g, i, top, lowest)
+    _set_key(g, i, top, loose)
 
 
-@njit
+@njit(forceinline=True)
 def _start(g, height, width):
     """Fill in the 4-neighbour edges of a grid of patches, all measured."""
     n_edges = 0
@@ -332,7 +336,7 @@ def _start(g, height, width):
         g.tree[node] = _winner(g, g.tree[2 * node], g.tree[2 * node + 1])
 
 
-@njit
+@njit(forceinline=True)
 def _run(g, pairs, similarities):
     """Merge until one region is left; fill in the list of merges."""
     done = 0
@@ -341,7 +345,8 @@ def _run(g, pairs, similarities):
         edge = g.best[region]
         if (g.exact[region] and g.alive[edge]
                 and g.owner[edge] == region):
-            i, j = min(g.ends[edge]), max(g.ends[edge])
+            i = min(g.ends[edge, 0], g.ends[edge, 1])
+            j = max(g.ends[edge, 0], g.ends[edge, 1])
             pairs[done, 0], pairs[done, 1] = i, j
             similarities[done] = g.similarity[edge]
             done += 1
@@ -349,9 +354,7 @@ def _run(g, pairs, similarities):
             _replay(g, j)
             _replay(g, i)
         else:
-            g.key[region] = _NO_EDGE
-            _replay(g, region)
-            _resolve(g, region, g.key[g.tree[1]])
+            _resolve(g, region, _second_key(g))
             _replay(g, region)
 
 
@@ -385,7 +388,6 @@ def merge_regions(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         fresh=np.zeros(m, np.bool_),
         dot=np.zeros(m),
         similarity=np.zeros(m),
-        angle=np.zeros(m),
         key=np.full(n, _NO_EDGE),
         exact=np.zeros(n, np.bool_),
         best=np.full(n, -1, np.int32),

@@ -1,4 +1,4 @@
-"""Scalar pieces of the merge kernel: similarity, bounds on angles.
+"""Scalar pieces of the merge kernel: similarity and its bounds.
 
 Everything here is compiled and inlined into :mod:`._merge_kernel`. The bounds
 are conservative on purpose: a bound that is loose costs one dot product, a
@@ -12,13 +12,11 @@ from numba import njit
 # Upper bound of the rounding error of a cosine of two float64 vectors. The
 # error of a dot product of 4096 terms summed in 8 lanes is below 1e-13.
 MARGIN = 2e-13
-# Slack on angles in radians: sums and differences of a few angles below pi.
-ANGLE_MARGIN = 1e-12
 
 _SPLIT = 134217729.0  # 2 ** 27 + 1, Veltkamp's splitting constant
 
 
-@njit(inline='always')
+@njit(forceinline=True)
 def _two_product(a: float, b: float) -> tuple:
     """Return ``(p, e)`` with ``p + e == a * b`` exactly (Dekker)."""
     p = a * b
@@ -32,7 +30,7 @@ def _two_product(a: float, b: float) -> tuple:
     return p, e
 
 
-@njit(inline='always')
+@njit(forceinline=True)
 def cosine(dot: float, sq_a: float, sq_b: float) -> float:
     """Cosine similarity ``dot / sqrt(sq_a * sq_b)``, correctly rounded.
 
@@ -60,43 +58,50 @@ def cosine(dot: float, sq_a: float, sq_b: float) -> float:
     return min(1.0, max(-1.0, s_hi + s_lo))
 
 
-@njit(inline='always')
-def angle_below(similarity: float) -> float:
-    """Lower bound in radians of the angle whose cosine is `similarity`."""
-    return math.acos(min(1.0, similarity + MARGIN))
-
-
-@njit(inline='always')
-def angle_above(similarity: float) -> float:
-    """Upper bound in radians of the angle whose cosine is `similarity`."""
-    return math.acos(max(-1.0, similarity - MARGIN)) + ANGLE_MARGIN
-
-
-@njit(inline='always')
-def similarity_above(angle: float) -> float:
-    """Upper bound of the similarity at an angle of at least `angle`."""
-    if angle <= 0.0:
-        return 1.0
-    return min(1.0, math.cos(angle) + MARGIN)
-
-
-@njit(inline='always')
-def rotation_above(norm: float, other: float, similarity: float) -> float:
-    """Upper bound of the angle by which a sum turns when another is added.
+@njit(forceinline=True)
+def turn_above(norm: float, other: float, total: float,
+               similarity: float) -> tuple:
+    """By how much at most a vector turns when another is added to it.
 
     Args:
-        norm (float): length of the vector that turns, > 0.
-        other (float): length of the vector added to it.
+        norm (float): length of the vector.
+        other (float): length of the one added.
+        total (float): length of their sum.
         similarity (float): their cosine.
 
     Returns:
-        float: radians; pi when the two nearly cancel and nothing is known.
+        tuple: cosine and sine of an angle not below the true one; (-1, 0),
+        half a turn, where the two nearly cancel and nothing is known.
     """
-    if similarity < -0.5:
-        return math.pi
+    along = norm + other * similarity  # the sum's component along the vector
+    if along <= 0.0 or total <= 1e-2 * (norm + other):
+        return -1.0, 0.0
     sine = math.sqrt(max(0.0, 1.0 - similarity * similarity) + 2 * MARGIN)
-    return math.atan2(other * sine,
-                      norm + other * similarity) + ANGLE_MARGIN
+    sine = other * sine / total * (1.0 + 1e-12) + MARGIN
+    if sine >= 1.0:
+        return -1.0, 0.0
+    return math.sqrt(1.0 - sine * sine), sine
+
+
+@njit(forceinline=True)
+def turned_above(above: float, cosine_turn: float, sine_turn: float) -> float:
+    """Upper bound of a similarity after one of its vectors turned.
+
+    The cosine of (t - turn), where t is the angle whose cosine is `above`:
+    the triangle inequality on the sphere, without a trigonometric call.
+
+    Args:
+        above (float): upper bound of the similarity before, at most 1.
+        cosine_turn (float): cosine of the turn, as `turn_above` gives it.
+        sine_turn (float): its sine.
+
+    Returns:
+        float: upper bound in [-1, 1].
+    """
+    if above >= cosine_turn:
+        return 1.0
+    sine = math.sqrt(max(0.0, 1.0 - above * above))
+    return min(1.0, above * cosine_turn + sine * sine_turn + 1e-15)
 
 
 @njit(fastmath={'reassoc', 'contract', 'nsz'})
@@ -105,4 +110,15 @@ def dot_rows(sums: np.ndarray, i: int, j: int) -> float:
     total = 0.0
     for c in range(sums.shape[1]):
         total += sums[i, c] * sums[j, c]
+    return total
+
+
+@njit(fastmath={'reassoc', 'contract', 'nsz'})
+def add_row(sums: np.ndarray, i: int, j: int) -> float:
+    """Add row j of ``sums`` (N, C) to row i; return i's squared length."""
+    total = 0.0
+    for c in range(sums.shape[1]):
+        value = sums[i, c] + sums[j, c]
+        sums[i, c] = value
+        total += value * value
     return total
