@@ -1,0 +1,204 @@
+"""Reads ground truth and predictions from COCO files, for the metrics.
+
+Whatever is wrong with a file is said in one sentence that names the file and
+the image or annotation.
+"""
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pycocotools import mask as coco_mask
+
+from sohes.evaluation.image_matching import (InputError, image_name,
+                                             match_images, match_results,
+                                             other_size)
+from sohes.evaluation.mask_metrics import ImageMasks
+
+
+@dataclass
+class EvaluationInput:
+    """Ground truth and predictions of the same images.
+
+    Attributes:
+        images: The masks of each image of the ground truth, by rising id.
+        names: What each image is called in messages.
+        ignored_images: Images with predictions or listed in the predictions'
+            file that the ground truth does not have.
+        ignored_masks: Predictions on those.
+        scores_missing: No prediction has a score, and each counts as 1.
+    """
+    images: list[ImageMasks]
+    names: list[str]
+    ignored_images: int = 0
+    ignored_masks: int = 0
+    scores_missing: bool = False
+
+
+def read_evaluation_input(gt_path: str | Path,
+                          pred_path: str | Path) -> EvaluationInput:
+    """Reads both files and brings their images together.
+
+    Images are matched by ``file_name`` when all images of both files have
+    one, since ids can differ: the same path, else the only path of which one
+    is the end of the other (``val/1.jpg`` and ``1.jpg``). Without names, and
+    for a list of COCO results, by id.
+
+    Args:
+        gt_path: A COCO dataset json. All its classes become one; crowd
+            regions as in COCO (which reads ``iscrowd`` and not ``ignore``).
+        pred_path: A COCO dataset json with a ``score`` per annotation, as
+            ``tools/generate_pseudo_labels.py`` writes, or a list of COCO
+            results.
+
+    Returns:
+        The masks of every image of the ground truth.
+
+    Raises:
+        InputError: A file is missing or broken, an image is unknown or has
+            another size than in the ground truth, a score is not a finite
+            number.
+    """
+    truth = _read_dataset(gt_path)
+    result = EvaluationInput([], [])
+    rows: dict[Any, dict] = {}
+    for row in sorted(truth['images'], key=_sort_key):
+        rows[row['id']] = {**row, 'masks': ImageMasks()}
+        result.images.append(rows[row['id']]['masks'])
+        result.names.append(image_name(row))
+    for number, annotation in enumerate(truth['annotations']):
+        where = f'{gt_path}: annotation {annotation.get("id", number)}'
+        row = _image_of(rows, annotation, where)
+        rle, area = _to_rle(annotation, row, where)
+        row['masks'].gt_rles.append(rle)
+        row['masks'].gt_crowd.append(bool(annotation.get('iscrowd', 0)))
+        # COCO goes by the area in the file, which is the polygon's.
+        row['masks'].gt_areas.append(annotation.get('area', area))
+    _add_predictions(pred_path, rows, result)
+    return result
+
+
+def _add_predictions(path: str | Path, rows: dict[Any, dict],
+                     result: EvaluationInput) -> None:
+    """Reads the predictions into the images of the ground truth."""
+    data = _read_json(path)
+    if isinstance(data, list):
+        annotations = _dicts(data, f'{path}: result')
+        targets = match_results(path, annotations, rows)
+    else:
+        _check_dataset(path, data)
+        annotations = data['annotations']
+        targets = match_images(path, data['images'], rows)
+        result.ignored_images = sum(t is None for t in targets.values())
+    result.scores_missing = bool(annotations) and not any(
+        'score' in annotation for annotation in annotations)
+    for number, annotation in enumerate(annotations):
+        where = f'{path}: annotation {annotation.get("id", number)}'
+        row = _image_of(targets, annotation, where)
+        if row is None:
+            result.ignored_masks += 1
+            continue
+        score = 1.0 if result.scores_missing else annotation.get('score')
+        if not _is_finite(score):
+            raise InputError(f'{where} on image {image_name(row)}: the score '
+                             f'must be a finite number, got {score!r}')
+        rle, area = _to_rle(annotation, row, where)
+        row['masks'].rles.append(rle)
+        row['masks'].scores.append(float(score))
+        row['masks'].areas.append(area)
+
+
+def _read_json(path: str | Path) -> Any:
+    try:
+        with open(path, encoding='utf-8') as file:
+            return json.load(file)
+    except OSError as error:
+        raise InputError(f'{path}: {error.strerror}') from error
+    except ValueError as error:
+        raise InputError(f'{path} is not json: {error}') from error
+
+
+def _read_dataset(path: str | Path) -> dict:
+    """Reads and checks the ground truth."""
+    data = _read_json(path)
+    _check_dataset(path, data)
+    if not data['images']:
+        raise InputError(f'{path} has no images')
+    for image in data['images']:
+        for key in ('height', 'width'):
+            if type(image.get(key)) is not int or image[key] < 1:
+                raise InputError(f'{path}: image {image_name(image)} needs a '
+                                 f'{key} in pixels, got {image.get(key)!r}')
+    return data
+
+
+def _check_dataset(path: str | Path, data: Any) -> None:
+    """A COCO dataset: lists of images, with distinct ids, and annotations."""
+    for key in ('images', 'annotations'):
+        if not isinstance(data, dict) or not isinstance(data.get(key), list):
+            raise InputError(f'{path} is no COCO dataset: it has no list '
+                             f'"{key}"')
+        _dicts(data[key], f'{path}: {key}')
+    seen = set()
+    for image in data['images']:
+        if not isinstance(image.get('id'), (int, str)):
+            raise InputError(f'{path}: image {image_name(image)} needs an '
+                             f'id, got {image.get("id")!r}')
+        if image['id'] in seen:
+            raise InputError(f'{path}: the image id {image["id"]!r} comes '
+                             'twice')
+        seen.add(image['id'])
+
+
+def _dicts(rows: list, where: str) -> list[dict]:
+    """The same list, once every row is found to be an object."""
+    for number, row in enumerate(rows):
+        if not isinstance(row, dict):
+            raise InputError(f'{where} {number} is no object: {row!r:.60}')
+    return rows
+
+
+def _image_of(rows: dict[Any, Any], annotation: dict, where: str) -> Any:
+    """What the file has under the image id of an annotation."""
+    image_id = annotation.get('image_id')
+    if not isinstance(image_id, (int, str)) or image_id not in rows:
+        raise InputError(f'{where} is on image {image_id!r}, which the file '
+                         'does not list')
+    return rows[image_id]
+
+
+def _to_rle(annotation: dict, row: dict, where: str) -> tuple[dict, float]:
+    """A segmentation as compressed RLE, and its area in pixels."""
+    segmentation = annotation.get('segmentation')
+    size = row['height'], row['width']
+    where = f'{where} on image {image_name(row)}'
+    if not segmentation:
+        raise InputError(f'{where} has no segmentation')
+    try:
+        rle = segmentation
+        if isinstance(segmentation, list):
+            rle = coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))
+        elif tuple(segmentation['size']) != size:
+            raise InputError(other_size(where, segmentation['size'], row))
+        elif isinstance(segmentation['counts'], list):
+            if sum(segmentation['counts']) != size[0] * size[1]:
+                raise InputError(f'{where}: the runs do not add up to '
+                                 f'{size[0]} x {size[1]} pixels')
+            rle = coco_mask.frPyObjects(segmentation, *size)
+        return rle, float(coco_mask.area(rle))
+    except InputError:
+        raise
+    except Exception as error:  # pycocotools raises whatever happens
+        raise InputError(f'{where}: the segmentation is neither polygons nor '
+                         f'RLE ({type(error).__name__}: {error})') from error
+
+
+def _is_finite(score: Any) -> bool:
+    return (isinstance(score, (int, float)) and not isinstance(score, bool)
+            and math.isfinite(score))
+
+
+def _sort_key(image: dict) -> tuple:
+    """Numbers before text; pycocotools goes through images by rising id."""
+    return isinstance(image['id'], str), image['id']

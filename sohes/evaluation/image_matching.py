@@ -1,0 +1,135 @@
+"""Finds the images of a predictions' file in the ground truth."""
+import unicodedata
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+
+class InputError(ValueError):
+    """A file that cannot be evaluated; the message says which and why."""
+
+
+def match_results(path: str | Path, results: list[dict],
+                  rows: dict[Any, dict]) -> dict[Any, dict]:
+    """Images of a list of COCO results, by id.
+
+    Args:
+        path: The file, for messages.
+        results: Its rows.
+        rows: Images of the ground truth by id.
+
+    Returns:
+        ``rows``.
+
+    Raises:
+        InputError: An id is unknown: without names a list cannot say which
+            image it means.
+    """
+    ids = [result.get('image_id') for result in results]
+    unknown = {repr(i) for i in ids
+               if not isinstance(i, (int, str)) or i not in rows}
+    if unknown:
+        raise InputError(f'{path}: image ids that the ground truth does not '
+                         f'have: {some(unknown)}')
+    return rows
+
+
+def match_images(path: str | Path, images: list[dict],
+                 rows: dict[Any, dict]) -> dict[Any, dict | None]:
+    """Images of a COCO dataset, by name where all have one, else by id.
+
+    Args:
+        path: The file, for messages.
+        images: Its images, with distinct ids.
+        rows: Images of the ground truth by id.
+
+    Returns:
+        For each id in ``images`` the image of the ground truth, None where
+        it has none.
+
+    Raises:
+        InputError: Two images are the same, a name could be several, a size
+            differs, or no image at all is in the ground truth.
+    """
+    named = all(i.get('file_name') for i in (*images, *rows.values()))
+    finder = _NameFinder(rows.values()) if named else None
+    targets: dict[Any, dict | None] = {}
+    taken: dict[Any, dict] = {}
+    for image in images:
+        row = finder.find(image) if finder else rows.get(image['id'])
+        targets[image['id']] = row
+        if row is None:
+            continue
+        if row['id'] in taken:
+            raise InputError(
+                f'{path}: {image_name(image)} and '
+                f'{image_name(taken[row["id"]])} are both image '
+                f'{image_name(row)} of the ground truth')
+        taken[row['id']] = image
+        size = tuple(image.get(key, row[key]) for key in ('height', 'width'))
+        if size != (row['height'], row['width']):
+            raise InputError(other_size(f'{path}: image {image_name(image)}',
+                                        size, row))
+    if images and not taken:
+        raise InputError(
+            f'{path}: no image is in the ground truth: it has '
+            f'{some(map(image_name, images))}, the ground truth '
+            f'{some(map(image_name, rows.values()))}')
+    return targets
+
+
+class _NameFinder:
+    """Images of the ground truth by file name."""
+
+    def __init__(self, rows: Iterable[dict]) -> None:
+        self.by_path: dict[tuple[str, ...], dict] = {}
+        self.by_base: dict[str, list[dict]] = {}
+        for row in rows:
+            parts = _parts(row['file_name'])
+            if parts in self.by_path:
+                raise InputError('the ground truth has two images named '
+                                 f'{image_name(row)}')
+            self.by_path[parts] = row
+            self.by_base.setdefault(parts[-1], []).append(row)
+
+    def find(self, image: dict) -> dict | None:
+        """The image of that path, or the only one whose path ends alike."""
+        parts = _parts(image['file_name'])
+        if parts in self.by_path:
+            return self.by_path[parts]
+        found = []
+        for row in self.by_base.get(parts[-1], []):
+            others = _parts(row['file_name'])
+            shared = min(len(parts), len(others))
+            if parts[-shared:] == others[-shared:]:
+                found.append(row)
+        if len(found) > 1:
+            raise InputError(
+                f'{image_name(image)} could be any of '
+                f'{some(map(image_name, found))} in the ground truth')
+        return found[0] if found else None
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    """A file name's folders and base, alike on every system."""
+    name = unicodedata.normalize('NFC', name).replace('\\', '/')
+    return PurePosixPath(name).parts or (name, )
+
+
+def other_size(where: str, size: Sequence[int], row: dict) -> str:
+    """The message for a (height, width) that is not the ground truth's."""
+    height, width = size
+    return (f'{where} is {width} x {height} pixels, in the ground truth '
+            f'{row["width"]} x {row["height"]}')
+
+
+def image_name(image: dict) -> str:
+    """What to call an image in a message."""
+    return repr(image.get('file_name') or image.get('id'))
+
+
+def some(names: Iterable[Any], most: int = 5) -> str:
+    """A few names, and how many more."""
+    names = sorted(map(str, names))
+    more = f' and {len(names) - most} more' if len(names) > most else ''
+    return ', '.join(names[:most]) + more

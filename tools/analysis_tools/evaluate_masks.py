@@ -1,0 +1,115 @@
+"""Class-agnostic AR and AP of masks against any COCO ground truth.
+
+    python tools/analysis_tools/evaluate_masks.py \
+        --gt instances_val2017.json --pred labels.json --json metrics.json
+
+prints AR@1000, AR by COCO's sizes, AP and masks per image, as the tables of
+the paper do: in percent, all classes as one. Only images of the ground truth
+count. Bad input ends with one sentence and exit code 2.
+"""
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from sohes.evaluation.coco_files import (EvaluationInput, InputError,
+                                         read_evaluation_input)
+from sohes.evaluation.mask_metrics import MaskMetrics, evaluate_masks
+from sohes.version import __version__
+
+
+def parse_args() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        description='Class-agnostic AR and AP of masks, equal to pycocotools')
+    parser.add_argument(
+        '--gt', required=True, help='ground truth: a COCO dataset json; its '
+        'classes count as one')
+    parser.add_argument(
+        '--pred', required=True, help='predictions: what '
+        'generate_pseudo_labels.py wrote, any COCO dataset json with scores, '
+        'or a list of COCO results; images are matched by file name where '
+        'both files have names, else by id')
+    parser.add_argument(
+        '--max-dets', type=int, default=1000,
+        help='predictions an image that count (default: %(default)s)')
+    parser.add_argument(
+        '--json', metavar='OUT', help='also write the metrics to this file')
+    args = parser.parse_args()
+    if args.max_dets < 1:
+        parser.error(f'--max-dets must be at least 1, got {args.max_dets}')
+    return args
+
+
+def describe(data: EvaluationInput, max_dets: int) -> dict[str, int]:
+    """Counts what went in, for the report."""
+    return {
+        'images': len(data.images),
+        'gt_masks': sum(len(i.gt_rles) - sum(i.gt_crowd)
+                        for i in data.images),
+        'gt_crowd_regions': sum(sum(i.gt_crowd) for i in data.images),
+        'predictions': sum(len(i.rles) for i in data.images),
+        'images_without_predictions': sum(not i.rles for i in data.images),
+        'images_over_max_dets': sum(
+            len(i.rles) > max_dets for i in data.images),
+        'ignored_images': data.ignored_images,
+        'ignored_predictions': data.ignored_masks,
+    }
+
+
+def print_report(args: argparse.Namespace, data: EvaluationInput,
+                 counts: dict[str, int], metrics: MaskMetrics) -> None:
+    """Prints the counts and the table."""
+    print(f'ground truth  {args.gt}: {counts["images"]} images, '
+          f'{counts["gt_masks"]} masks, '
+          f'{counts["gt_crowd_regions"]} crowd regions')
+    print(f'predictions   {args.pred}: {counts["predictions"]} masks; '
+          f'{counts["images_without_predictions"]} images have none')
+    if counts['ignored_images']:
+        print(f'ignored       {counts["ignored_images"]} images that are not '
+              f'in the ground truth, with {counts["ignored_predictions"]} '
+              'predictions')
+    if counts['images_over_max_dets']:
+        print(f'cut           {counts["images_over_max_dets"]} images have '
+              f'more than {args.max_dets} predictions; the best count')
+    if data.scores_missing:
+        print('scores        none given: all predictions count as equally '
+              'good, so AP means little')
+    columns = {
+        name: '-' if value is None else f'{value:.1f}'
+        for name, value in metrics.percentages().items()
+    }
+    widths = [max(len(name), 6) for name in columns]
+    print()
+    for row in (columns, columns.values()):
+        print('  '.join(f'{c:>{w}}' for c, w in zip(row, widths)))
+    print('\nclass-agnostic, percent, IoU 0.50:0.95; S up to 32^2 pixels, '
+          'M to 96^2, L above')
+
+
+def main() -> int:
+    """Runs the evaluation.
+
+    Returns:
+        The exit code: 0, or 2 for bad input.
+    """
+    args = parse_args()
+    try:
+        data = read_evaluation_input(args.gt, args.pred)
+        metrics = evaluate_masks(data.images, args.max_dets)
+        counts = describe(data, args.max_dets)
+        if args.json:
+            Path(args.json).write_text(json.dumps({
+                **metrics.percentages(), 'unit': 'percent', 'gt': args.gt,
+                'pred': args.pred, **counts, 'max_dets': args.max_dets,
+                'sohes': __version__,
+            }, indent=2) + '\n', encoding='utf-8')
+    except (InputError, OSError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    print_report(args, data, counts, metrics)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
