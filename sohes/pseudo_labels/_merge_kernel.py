@@ -306,7 +306,7 @@ def _merge(g, i, j, link):
     _set_key(g, i, top, loose)
 
 
-@njit(forceinline=True)
+@njit(cache=True)
 def _start(g, height, width):
     """Fill in the 4-neighbour edges of a grid of patches, all measured."""
     n_edges = 0
@@ -336,7 +336,7 @@ def _start(g, height, width):
         g.tree[node] = _winner(g, g.tree[2 * node], g.tree[2 * node + 1])
 
 
-@njit(forceinline=True)
+@njit(cache=True)
 def _run(g, pairs, similarities):
     """Merge until one region is left; fill in the list of merges."""
     done = 0
