@@ -1,0 +1,1 @@
+"""What the registry builds: backbones, heads, losses, detectors."""

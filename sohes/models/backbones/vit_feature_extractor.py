@@ -1,0 +1,246 @@
+"""Patch features of a frozen ViT, for the clustering of Phase 1."""
+import contextlib
+from pathlib import Path
+from typing import ContextManager, List, Optional, Sequence, Union
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sohes.models.backbones.vit_presets import FEATURES, PRESETS
+from sohes.models.backbones.vit_weights import ViTWeights, load_vit_weights
+from sohes.registry import MODELS
+
+Images = Union[Sequence[NDArray[np.uint8]], NDArray[np.uint8]]
+
+_DTYPES = {
+    'fp32': torch.float32,
+    'fp16': torch.float16,
+    'bf16': torch.bfloat16
+}
+# ImageNet's, of RGB in [0, 255]: DINO, DINOv2 and timm's ViTs train with it.
+RGB_MEAN = (123.675, 116.28, 103.53)
+RGB_STD = (58.395, 57.12, 57.375)
+
+
+@MODELS.register_module()
+class ViTFeatureExtractor:
+    """Keys, queries, values or tokens of one block of a ViT.
+
+    The ViT is mmpretrain's ``VisionTransformer``, built through the
+    registry only as deep as the wanted block. Where the patch grid is not
+    the one that the position embedding was trained at, mmpretrain resizes
+    the embedding bicubically, without antialiasing.
+
+    Args:
+        weights: a name of the zoo (``dino_vitb8``) or a file ending in
+            .pth, .safetensors or .onnx.
+        feature: 'key', 'query', 'value' (heads concatenated) or 'token',
+            the output of the block, without the final norm. None: the
+            family's preset, as for the next two.
+        block: 1 is the first, -1 the last.
+        center: subtract each image's mean feature over its patches.
+        dtype: 'fp32', 'fp16' or 'bf16', what the layers compute in (the
+            residual stream and the result stay float32).
+        device: 'cpu', 'cuda', ...; None takes CUDA where there is one.
+        interpolate: how images are resized, antialiased: 'bicubic' or
+            'bilinear'.
+        num_heads: heads per block; None: 64 channels each, which holds
+            for every known family.
+
+    Attributes:
+        patch_size: side of a patch in pixels.
+        embed_dims: C, channels of a feature.
+        family: 'dino', 'dinov2' or 'generic'.
+        preset: the family's preset, its block a number.
+        feature, block, center: what is in use (``block`` from the front).
+        weights_hash: SHA-256 of the file of weights, 64 hex digits.
+
+    Raises:
+        ValueError: for arguments out of range and weights that cannot be
+            used; the message says which.
+    """
+
+    def __init__(self,
+                 weights: Union[str, Path],
+                 feature: Optional[str] = None,
+                 block: Optional[int] = None,
+                 center: Optional[bool] = None,
+                 dtype: str = 'fp32',
+                 device: Optional[str] = 'cpu',
+                 interpolate: str = 'bicubic',
+                 num_heads: Optional[int] = None) -> None:
+        if dtype not in _DTYPES:
+            raise ValueError(
+                f'dtype: expected one of {list(_DTYPES)}, found {dtype!r}')
+        if interpolate not in ('bicubic', 'bilinear'):
+            raise ValueError("interpolate: expected 'bicubic' or 'bilinear', "
+                             f'found {interpolate!r}')
+        loaded = load_vit_weights(weights)
+        self.family = loaded.family
+        self.preset = PRESETS[loaded.family].at_depth(loaded.depth)
+        self.feature = self.preset.feature if feature is None else feature
+        if self.feature not in FEATURES:
+            raise ValueError(f'feature: expected one of {list(FEATURES)}, '
+                             f'found {feature!r}')
+        self.block = _from_the_front(
+            self.preset.block if block is None else block, loaded.depth)
+        self.center = self.preset.center if center is None else bool(center)
+        self.patch_size = loaded.patch_size
+        self.embed_dims = loaded.embed_dims
+        self.weights_hash = loaded.sha256
+        if device is None:
+            device = 'cuda' if torch.cuda.is_available() else 'cpu'
+        self.device = torch.device(device)
+        self.dtype = _DTYPES[dtype]
+        self.interpolate = interpolate
+        self.vit = self._build(loaded, num_heads)
+        self._mean = torch.tensor(RGB_MEAN, device=self.device)
+        self._std = torch.tensor(RGB_STD, device=self.device)
+
+    def _build(self, loaded: ViTWeights,
+               num_heads: Optional[int]) -> nn.Module:
+        """The ViT up to the wanted block, frozen."""
+        vit = MODELS.build(
+            loaded.backbone_cfg(
+                depth=self.block, num_heads=num_heads, final_norm=False))
+        names = vit.state_dict().keys()
+        vit.load_state_dict(
+            {name: loaded.state_dict[name] for name in names})
+        if self.feature != 'token':
+            vit.layers[-1] = _Projection(vit.layers[-1], self.feature)
+        vit.requires_grad_(False)
+        vit.eval()  # mmpretrain's eval() returns None
+        return vit.to(self.device)
+
+    def grid(self, size: int) -> int:
+        """Patches per side for a wanted side length in pixels.
+
+        A side that the patch does not divide becomes the nearest multiple
+        of it (of two equally near ones the larger), at least one patch.
+        """
+        if size < 1:
+            raise ValueError(f'size: expected at least 1, found {size}')
+        return max(1, int(size / self.patch_size + 0.5))
+
+    @torch.inference_mode()
+    def __call__(
+            self,
+            images: Images,
+            size: int,
+            center: Optional[bool] = None,
+            mean: Optional[NDArray[np.floating]] = None
+    ) -> NDArray[np.float32]:
+        """Features of a batch of images, in one forward pass.
+
+        Args:
+            images: RGB images (H, W, 3) of any sizes, or (B, H, W, 3), in
+                uint8. Each is resized to a square, whatever its shape.
+            size: side of that square in pixels, see :meth:`grid`.
+            center: overrides the extractor's own.
+            mean: (C,) or (B, C), subtracted instead of each image's mean;
+                not together with ``center=False``.
+
+        Returns:
+            float32 array (B, h, w, C), h = w = ``grid(size)``.
+
+        Raises:
+            ValueError: an empty batch, an image that is not uint8 RGB, a
+                mean of another shape.
+        """
+        h = self.grid(size)
+        batch = torch.stack(
+            [self._prepare(image, h) for image in _checked(images)])
+        with self._autocast():
+            tokens = self.vit(batch)[0]
+        # (B, 1 + h * w, C) -> (B, h, w, C), the CLS token dropped
+        features = tokens[:, self.vit.num_extra_tokens:].float()
+        features = features.reshape(len(batch), h, h, -1)
+        if mean is not None:
+            if center is False:
+                raise ValueError('mean: not together with center=False')
+            features = features - self._checked_mean(mean, len(batch))
+        elif self.center if center is None else center:
+            features = features - features.mean(dim=(1, 2), keepdim=True)
+        return features.cpu().numpy()
+
+    def _prepare(self, image: NDArray[np.uint8], grid: int) -> Tensor:
+        """Resize to the ViT's input (3, S, S) and normalise."""
+        pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self.device)
+        pixels = pixels.permute(2, 0, 1)[None].float()
+        side = grid * self.patch_size
+        if pixels.shape[2:] != (side, side):
+            pixels = F.interpolate(
+                pixels, (side, side),
+                mode=self.interpolate,
+                align_corners=False,
+                antialias=True).clamp(0, 255)  # bicubic overshoots
+        return ((pixels[0].permute(1, 2, 0) - self._mean) /
+                self._std).permute(2, 0, 1)
+
+    def _autocast(self) -> ContextManager[None]:
+        """Lower precision inside the layers, where it was asked for."""
+        if self.dtype == torch.float32:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=self.dtype)
+
+    def _checked_mean(self, mean: NDArray[np.floating],
+                      count: int) -> Tensor:
+        """A given mean as a tensor (1 or B, 1, 1, C)."""
+        given = torch.as_tensor(
+            np.asarray(mean, dtype=np.float32), device=self.device)
+        if tuple(given.shape) not in ((self.embed_dims, ),
+                                      (count, self.embed_dims)):
+            raise ValueError(
+                f'mean: expected the shape ({self.embed_dims},) or '
+                f'({count}, {self.embed_dims}), found {tuple(given.shape)}')
+        return given.reshape(-1, 1, 1, self.embed_dims)
+
+
+class _Projection(nn.Module):
+    """A block cut down to its keys, queries or values.
+
+    The attention itself and the feed-forward layers of that block are not
+    needed for them, nor the other two thirds of the qkv layer.
+    """
+
+    def __init__(self, layer: nn.Module, feature: str) -> None:
+        super().__init__()
+        qkv = layer.attn.qkv
+        width = qkv.in_features
+        start = ('query', 'key', 'value').index(feature) * width
+        self.norm = layer.ln1
+        self.projection = nn.Linear(width, width, bias=qkv.bias is not None)
+        self.projection.weight.data = qkv.weight.data[start:start + width]
+        if qkv.bias is not None:
+            self.projection.bias.data = qkv.bias.data[start:start + width]
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, L, C) -> (B, L, C), the heads side by side."""
+        return self.projection(self.norm(tokens))
+
+
+def _from_the_front(block: int, depth: int) -> int:
+    """The block's number in 1 ... depth, from one that may be negative."""
+    number = block if block > 0 else depth + 1 + block
+    if block == 0 or not 1 <= number <= depth:
+        raise ValueError(f'block: expected 1 to {depth} or -{depth} to -1, '
+                         f'found {block}')
+    return number
+
+
+def _checked(images: Images) -> List[NDArray[np.uint8]]:
+    """The batch as a list, each image uint8 RGB."""
+    images = list(images)
+    if not images:
+        raise ValueError('images: expected at least one')
+    for i, image in enumerate(images):
+        if (not isinstance(image, np.ndarray) or image.dtype != np.uint8
+                or image.ndim != 3 or image.shape[2] != 3 or not image.size):
+            found = (f'{image.dtype} {image.shape}' if isinstance(
+                image, np.ndarray) else type(image).__name__)
+            raise ValueError(f'images[{i}]: expected a uint8 RGB array '
+                             f'(H, W, 3), found {found}')
+    return images

@@ -1,0 +1,44 @@
+"""What each family of ViTs wants from Phase 1, in one table."""
+from dataclasses import dataclass
+from typing import Dict, Tuple, Union
+
+FEATURES = ('key', 'query', 'value', 'token')
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How to take features from a ViT, and where to cut their similarities.
+
+    Attributes:
+        feature: 'key', 'query' or 'value' of a block's attention (heads
+            concatenated), or 'token', the block's output.
+        block: 1 is the first block, -1 the last; a fraction in (0, 1) is a
+            share of the depth and becomes a number in :meth:`at_depth`.
+        center: whether each image's mean feature is subtracted.
+        thresholds: cosine similarities in [-1, 1], falling, at which the
+            merging is recorded (paper, section 3.1).
+    """
+    feature: str
+    block: Union[int, float]
+    center: bool
+    thresholds: Tuple[float, ...]
+
+    def at_depth(self, depth: int) -> 'Preset':
+        """The same with the block as a number of a ViT of this depth."""
+        block = self.block
+        if isinstance(block, float):
+            block = max(1, round(block * depth))
+        return Preset(self.feature, block, self.center, self.thresholds)
+
+
+PRESETS: Dict[str, Preset] = {
+    # Keys of the last block and these thresholds are the paper's.
+    'dino': Preset('key', -1, False, (0.6, 0.5, 0.4, 0.3, 0.2, 0.1)),
+    # DINOv2's features share a large common direction that hides the
+    # differences between patches; the image's mean removes it.
+    'dinov2': Preset('key', 0.75, True,
+                     (0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)),
+    # An unknown ViT: centring does no harm where no direction is shared.
+    'generic': Preset('key', -1, True,
+                      (0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)),
+}

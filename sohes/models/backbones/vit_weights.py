@@ -1,0 +1,350 @@
+"""From a file of weights to a ViT: read, recognise, convert, build."""
+import hashlib
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Mapping, Optional, Union
+
+import torch
+from torch import Tensor
+
+from sohes.models.backbones.vit_keys import (WeightsError, strip_wrapper,
+                                             to_mmpretrain_names)
+
+# Every ViT of DINO, DINOv2, MAE, DeiT and augreg has heads of 64 channels;
+# the weights themselves do not show how the channels are split.
+HEAD_DIMS = 64
+# nn.LayerNorm's own default is 1e-5; DINO, DINOv2 and timm train with this.
+LAYER_NORM_EPS = 1e-6
+
+# Where training scripts put the model, the one to prefer first.
+_NESTINGS = ('teacher', 'model_ema', 'state_dict_ema', 'ema', 'state_dict',
+             'model', 'module', 'student')
+
+
+@dataclass
+class ViTWeights:
+    """The weights of one ViT under mmpretrain's names, and its shape.
+
+    Attributes:
+        state_dict: float32 tensors by mmpretrain's names.
+        file: the file they were read from.
+        sha256: hash of that file, 64 hex digits.
+        family: 'dino', 'dinov2' or 'generic', see :func:`guess_family`.
+        embed_dims: channels of a token.
+        depth: number of blocks.
+        mlp_dims: channels inside the feed-forward layers.
+        patch_size: side of a patch in pixels.
+        grid_size: patches per side that ``pos_embed`` was trained at.
+        with_cls_token, layer_scale, qkv_bias, pre_norm, final_norm,
+            patch_bias: whether the ViT has these.
+    """
+    state_dict: Dict[str, Tensor]
+    file: Path
+    sha256: str
+    family: str
+    embed_dims: int
+    depth: int
+    mlp_dims: int
+    patch_size: int
+    grid_size: int
+    with_cls_token: bool
+    layer_scale: bool
+    qkv_bias: bool
+    pre_norm: bool
+    final_norm: bool
+    patch_bias: bool
+
+    def num_heads(self) -> int:
+        """Heads of 64 channels each.
+
+        Raises:
+            WeightsError: the channels are no multiple of 64.
+        """
+        if self.embed_dims % HEAD_DIMS:
+            raise WeightsError(
+                f'{self.file}: expected channels that are a multiple of '
+                f'{HEAD_DIMS} (the channels of a head in every known '
+                f'family), found {self.embed_dims}; give num_heads')
+        return self.embed_dims // HEAD_DIMS
+
+    def backbone_cfg(self,
+                     depth: Optional[int] = None,
+                     num_heads: Optional[int] = None,
+                     **overrides: Any) -> Dict[str, Any]:
+        """Config of mmpretrain's VisionTransformer with this shape.
+
+        Args:
+            depth: build only the first ``depth`` blocks (then without the
+                final norm). None: all.
+            num_heads: heads per block. None: 64 channels each.
+            overrides: further arguments of the VisionTransformer.
+        """
+        depth = self.depth if depth is None else depth
+        cfg: Dict[str, Any] = dict(
+            type='mmpretrain.VisionTransformer',
+            arch=dict(
+                embed_dims=self.embed_dims,
+                num_layers=depth,
+                num_heads=num_heads or self.num_heads(),
+                feedforward_channels=self.mlp_dims),
+            img_size=self.grid_size * self.patch_size,
+            patch_size=self.patch_size,
+            patch_cfg=dict(bias=self.patch_bias),
+            qkv_bias=self.qkv_bias,
+            norm_cfg=dict(type='LN', eps=LAYER_NORM_EPS),
+            final_norm=self.final_norm and depth == self.depth,
+            with_cls_token=self.with_cls_token,
+            # any value > 0 makes the layers, their values are loaded
+            layer_scale_init_value=1.0 if self.layer_scale else 0.0,
+            pre_norm=self.pre_norm,
+            out_type='raw')
+        cfg.update(overrides)
+        return cfg
+
+
+def load_vit_weights(path: Union[str, Path],
+                     family: Optional[str] = None) -> ViTWeights:
+    """Read a ViT's weights from a .pth, .pt, .safetensors or .onnx file.
+
+    Args:
+        path: the file.
+        family: the family if it is known; None guesses it.
+
+    Returns:
+        The converted weights and the shape read from them.
+
+    Raises:
+        WeightsError: missing, unreadable or unsupported, with the file,
+            the key, what was expected and what was found.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise WeightsError(f'{path}: no such file of weights')
+    state = strip_wrapper(_read_tensors(path), str(path))
+    family = family or guess_family(state)
+    state = {
+        key: value.float()
+        for key, value in to_mmpretrain_names(state, str(path)).items()
+    }
+    shape = _read_shape(state, str(path))
+    state['pos_embed'] = _with_cls_position(state, shape['grid_size'])
+    weights = ViTWeights(
+        state_dict=state,
+        file=path,
+        sha256=sha256_of(path),
+        family=family,
+        **shape)
+    _check_complete(weights)
+    return weights
+
+
+def guess_family(state: Mapping[str, Tensor]) -> str:
+    """The family whose layout the weights have, from their names alone.
+
+    'dinov2': layer scale and patches of 14. 'dino': patches of 8 or 16, no
+    layer scale, no classifier, a position for the CLS token (MAE and MoCo
+    v3 leave that one zero). Everything else is 'generic'. Other methods
+    with DINO's layout (iBOT) are taken for DINO, too.
+
+    Args:
+        state: names without a wrapper, see ``strip_wrapper``.
+    """
+    patch = next(
+        value.shape[-1] for key, value in state.items()
+        if re.match(r'patch_embed\.proj(ection)?\.weight', key))
+    scaled = any('gamma' in key for key in state)
+    if scaled:
+        return 'dinov2' if patch == 14 else 'generic'
+    classifier = any(
+        re.match(r'(head|heads|decoder\w*|fc_norm|norm_pre|pre_norm)\b', key)
+        for key in state)
+    position = state.get('pos_embed')
+    if (patch in (8, 16) and not classifier and position is not None
+            and position.ndim == 3 and bool(position[:, 0].any())):
+        return 'dino'
+    return 'generic'
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, 64 hex digits."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        for block in iter(lambda: file.read(1 << 20), b''):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _read_tensors(path: Path) -> Dict[str, Tensor]:
+    """The tensors of a file by the names that the file gives them."""
+    suffix = path.suffix.lower()
+    if suffix == '.safetensors':
+        from safetensors.torch import load_file
+        try:
+            return load_file(str(path))
+        except Exception as error:  # safetensors has its own error type
+            raise WeightsError(
+                f'{path}: not a whole safetensors file: {error}') from error
+    if suffix == '.onnx':
+        from sohes.models.backbones.onnx_weights import read_onnx_vit
+        return read_onnx_vit(path)
+    if suffix not in ('.pth', '.pt', '.bin', '.ckpt'):
+        raise WeightsError(
+            f'{path}: expected a file ending in .pth, .pt, .bin, .ckpt, '
+            f'.safetensors or .onnx, found {suffix or "no ending"!r}')
+    return _unnest(_torch_load(path), path)
+
+
+def _torch_load(path: Path) -> Any:
+    """Read a torch file, without running code that it carries."""
+    try:
+        return torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:  # UnpicklingError, RuntimeError, EOFError...
+        raise WeightsError(
+            f'{path}: torch cannot read it as weights only: {error}. '
+            'A checkpoint that carries other Python objects (a config, an '
+            'optimizer) must be saved again with its state dict alone: '
+            "torch.save(torch.load(FILE, weights_only=False)['state_dict'], "
+            'NEW), if its source is trusted') from error
+
+
+def _unnest(loaded: Any, path: Path) -> Dict[str, Tensor]:
+    """Find the dict of tensors in what a training script saved."""
+    while isinstance(loaded, Mapping):
+        tensors = {
+            key: value
+            for key, value in loaded.items() if isinstance(value, Tensor)
+        }
+        if any('patch_embed' in str(key) for key in tensors):
+            return tensors
+        inner = next((loaded[name] for name in _NESTINGS
+                      if isinstance(loaded.get(name), Mapping)), None)
+        if inner is None:
+            raise WeightsError(
+                f'{path}: expected the weights of a ViT at the top or '
+                f'under one of {", ".join(_NESTINGS)}, found the keys '
+                f'{", ".join(repr(key) for key in list(loaded)[:8])}')
+        loaded = inner
+    raise WeightsError(f'{path}: expected a dict of weights, found '
+                       f'{type(loaded).__name__}')
+
+
+def _read_shape(state: Mapping[str, Tensor], file: str) -> Dict[str, Any]:
+    """Width, depth, patch size and so on, from the weights' shapes."""
+    patch = state['patch_embed.projection.weight']
+    if patch.ndim != 4 or patch.shape[1] != 3 or (patch.shape[2]
+                                                  != patch.shape[3]):
+        raise WeightsError(
+            f'{file}: patch_embed.proj.weight: expected the shape (width, 3, '
+            f'patch, patch), found {tuple(patch.shape)}')
+    for key in ('pos_embed', 'layers.0.ffn.layers.0.0.weight',
+                'layers.0.ffn.layers.1.weight'):
+        if key not in state:
+            raise WeightsError(f'{file}: missing key {key!r} '
+                               "(in mmpretrain's naming)")
+    hidden, inner = (state['layers.0.ffn.layers.0.0.weight'].shape[0],
+                     state['layers.0.ffn.layers.1.weight'].shape[1])
+    if hidden == 2 * inner:
+        raise WeightsError(
+            f'{file}: this ViT has SwiGLU feed-forward layers (the first of '
+            f'{hidden} channels, the second of {inner}), which are not '
+            'supported; expected as many in both')
+    blocks = {
+        int(key.split('.')[1])
+        for key in state if key.startswith('layers.')
+    }
+    with_cls_token = 'cls_token' in state
+    return dict(
+        embed_dims=patch.shape[0],
+        depth=max(blocks) + 1,
+        mlp_dims=hidden,
+        patch_size=patch.shape[-1],
+        grid_size=_grid_size(state['pos_embed'], with_cls_token, file),
+        with_cls_token=with_cls_token,
+        layer_scale=any('gamma' in key for key in state),
+        qkv_bias='layers.0.attn.qkv.bias' in state,
+        pre_norm='pre_norm.weight' in state,
+        final_norm='ln1.weight' in state,
+        patch_bias='patch_embed.projection.bias' in state)
+
+
+def _grid_size(position: Tensor, with_cls_token: bool, file: str) -> int:
+    """Patches per side of a square position embedding (1, L, C)."""
+    length = position.shape[1] if position.ndim == 3 else 0
+    # with a CLS token: either it has a position of its own or not (timm's
+    # no_embed_class)
+    for patches in ((length - 1, length) if with_cls_token else (length, )):
+        side = math.isqrt(max(patches, 0))
+        if side and side * side == patches:
+            return side
+    raise WeightsError(
+        f'{file}: pos_embed: expected the shape (1, n * n'
+        f'{" + 1" if with_cls_token else ""}, width) of a square of patches, '
+        f'found {tuple(position.shape)}')
+
+
+def _with_cls_position(state: Mapping[str, Tensor], grid: int) -> Tensor:
+    """The position embedding with a (zero) position for the CLS token."""
+    position = state['pos_embed']
+    if 'cls_token' in state and position.shape[1] == grid * grid:
+        zero = position.new_zeros(1, 1, position.shape[2])
+        return torch.cat((zero, position), dim=1)
+    return position
+
+
+def _check_complete(weights: ViTWeights) -> None:
+    """Compare names and shapes with those of the ViT to be built."""
+    file, state = weights.file, weights.state_dict
+    expected = _expected_shapes(weights)
+    missing = [key for key in expected if key not in state]
+    unexpected = [key for key in state if key not in expected]
+    wrong = [
+        f'{key!r} (expected {expected[key]}, found '
+        f'{tuple(state[key].shape)})' for key in expected
+        if key in state and tuple(state[key].shape) != expected[key]
+    ]
+    problems = [
+        f'{what} {", ".join(found)}'
+        for what, found in (('missing keys', [repr(key) for key in missing]),
+                            ('unexpected keys',
+                             [repr(key) for key in unexpected]),
+                            ('wrong shapes', wrong)) if found
+    ]
+    if problems:
+        raise WeightsError(f'{file}: {"; ".join(problems)} '
+                           "(in mmpretrain's naming)")
+
+
+def _expected_shapes(weights: ViTWeights) -> Dict[str, tuple]:
+    """Names and shapes of all weights of a ViT of this shape."""
+    width, inner = weights.embed_dims, weights.mlp_dims
+    tokens = weights.grid_size**2 + int(weights.with_cls_token)
+    patch = (width, 3, weights.patch_size, weights.patch_size)
+    shapes = {
+        'pos_embed': (1, tokens, width),
+        'patch_embed.projection.weight': patch
+    }
+    if weights.with_cls_token:
+        shapes['cls_token'] = (1, 1, width)
+    if weights.patch_bias:
+        shapes['patch_embed.projection.bias'] = (width, )
+    norms = [name for name, there in (('pre_norm', weights.pre_norm),
+                                      ('ln1', weights.final_norm)) if there]
+    for i in range(weights.depth):
+        block = f'layers.{i}.'
+        norms += [block + 'ln1', block + 'ln2']
+        for name, rows, columns, bias in (
+            ('attn.qkv', 3 * width, width, weights.qkv_bias),
+            ('attn.proj', width, width, True),
+            ('ffn.layers.0.0', inner, width, True),
+            ('ffn.layers.1', width, inner, True)):
+            shapes[f'{block}{name}.weight'] = (rows, columns)
+            if bias:
+                shapes[f'{block}{name}.bias'] = (rows, )
+        if weights.layer_scale:
+            shapes[block + 'attn.gamma1.weight'] = (width, )
+            shapes[block + 'ffn.gamma2.weight'] = (width, )
+    for norm in norms:
+        shapes[norm + '.weight'] = shapes[norm + '.bias'] = (width, )
+    return shapes
