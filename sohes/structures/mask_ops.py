@@ -5,7 +5,7 @@ pixel comparisons. Here a mask is one bit a pixel, cropped to its bounding box
 (to whole 64-bit words across), and a pair is compared only where the boxes of
 both meet.
 """
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,12 +70,21 @@ class PackedMasks:
         else:
             masks = list(masks)
             size = _size_of(masks[0], 0) if masks else (0, 0)
-        return cls._pack(_iterate(masks, size), len(masks), size)
+        return cls.pack(_iterate(masks, size), len(masks), size)
 
     @classmethod
-    def _pack(cls, masks: Iterator[np.ndarray], count: int,
-              size: tuple[int, int]) -> 'PackedMasks':
-        """Crops and packs masks one at a time, so that RLE stays small."""
+    def pack(cls, masks: Iterable[np.ndarray], count: int,
+             size: tuple[int, int]) -> 'PackedMasks':
+        """Crops and packs masks one at a time: only one is ever unpacked.
+
+        Args:
+            masks: Gives ``count`` arrays, each (H, W) bool.
+            count: N.
+            size: (H, W) in pixels.
+
+        Returns:
+            The N packed masks.
+        """
         extents = np.zeros((count, 4), np.int64)
         chunks = [np.zeros(0, np.uint64)]
         for index, mask in enumerate(masks):
@@ -97,6 +106,26 @@ class PackedMasks:
         return cls(words, offsets, extents, _areas(words, offsets),
                    (int(size[0]), int(size[1])))
 
+    def crop(self, index: int) -> tuple[np.ndarray, int, int]:
+        """Unpacks the part of one mask that has pixels.
+
+        Args:
+            index: Which mask, 0 to N - 1.
+
+        Returns:
+            (h, w) bool, the mask in its bounding box (0 x 0 for an empty
+            one), and the box's top and left in pixels.
+        """
+        top, bottom, left, right = self.extents[index].tolist()
+        if bottom == top:
+            return np.zeros((0, 0), bool), 0, 0
+        words = self.words[self.offsets[index]:self.offsets[index + 1]]
+        bits = np.unpackbits(
+            words.reshape(bottom - top, right - left).view(np.uint8), axis=1)
+        columns = np.flatnonzero(bits.any(axis=0))
+        first, last = columns[0], columns[-1] + 1
+        return bits[:, first:last].view(bool), top, int(left * WORD + first)
+
     def mask(self, index: int) -> np.ndarray:
         """Unpacks one mask.
 
@@ -107,14 +136,8 @@ class PackedMasks:
             (H, W) bool.
         """
         mask = np.zeros(self.size, bool)
-        top, bottom, left, right = self.extents[index]
-        if bottom > top:
-            words = self.words[self.offsets[index]:self.offsets[index + 1]]
-            bits = np.unpackbits(
-                words.reshape(bottom - top, right - left).view(np.uint8),
-                axis=1)
-            width = min(right * WORD, self.size[1]) - left * WORD
-            mask[top:bottom, left * WORD:left * WORD + width] = bits[:, :width]
+        crop, top, left = self.crop(index)
+        mask[top:top + crop.shape[0], left:left + crop.shape[1]] = crop
         return mask
 
 

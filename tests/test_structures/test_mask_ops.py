@@ -46,6 +46,14 @@ def test_packing_loses_nothing(rng, size) -> None:
     np.testing.assert_array_equal(packed.areas, masks.sum((1, 2)))
     for index, mask in enumerate(masks):
         np.testing.assert_array_equal(packed.mask(index), mask)
+        rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+        crop, top, left = packed.crop(index)
+        if mask.any():
+            assert (top, left) == (rows[0], columns[0])
+            np.testing.assert_array_equal(
+                crop, mask[top:rows[-1] + 1, left:columns[-1] + 1])
+        else:
+            assert crop.shape == (0, 0)
 
 
 def test_packed_masks_are_cropped_to_their_boxes() -> None:
