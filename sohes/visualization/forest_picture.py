@@ -24,7 +24,7 @@ ONE_ROW = 0.8
 #: The least width of a panel with its title, in pixels.
 NARROWEST = 170
 #: Less has no room for the titles.
-NARROWEST_PICTURE = 640
+NARROWEST_PICTURE = 800
 #: Sides of larger photos are scaled down to this first, in pixels.
 LARGEST = 1600
 LEVELS = ('whole entities', 'parts', 'subparts')

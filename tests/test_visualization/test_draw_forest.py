@@ -86,11 +86,11 @@ def test_a_picture_is_a_function_of_its_input(rng) -> None:
 def test_the_width_is_an_argument() -> None:
     masks = nested(60, 90)
     forest = EntityForest.from_masks(masks)
-    for width in (640, 1000):
+    for width in (800, 1000):
         assert draw_forest(red(60, 90), masks, forest,
                            width=width).shape[1] == width
-    with pytest.raises(ValueError, match='at least 640'):
-        draw_forest(red(60, 90), masks, forest, width=600)
+    with pytest.raises(ValueError, match='at least 800'):
+        draw_forest(red(60, 90), masks, forest, width=799)
 
 
 @pytest.mark.parametrize('image, masks, scores, message', [
