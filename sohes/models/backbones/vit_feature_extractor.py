@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sohes.models.backbones.vit_presets import FEATURES, PRESETS
 from sohes.models.backbones.vit_weights import ViTWeights, load_vit_weights
+from sohes.models.backbones.vit_zoo import locate_weights
 from sohes.registry import MODELS
 
 Images = Union[Sequence[NDArray[np.uint8]], NDArray[np.uint8]]
@@ -78,7 +79,9 @@ class ViTFeatureExtractor:
         if interpolate not in ('bicubic', 'bilinear'):
             raise ValueError("interpolate: expected 'bicubic' or 'bilinear', "
                              f'found {interpolate!r}')
-        loaded = load_vit_weights(weights)
+        located = locate_weights(weights)
+        loaded = load_vit_weights(located.path, located.family,
+                                  located.sha256)
         self.family = loaded.family
         self.preset = PRESETS[loaded.family].at_depth(loaded.depth)
         self.feature = self.preset.feature if feature is None else feature

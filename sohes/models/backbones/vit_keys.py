@@ -1,48 +1,57 @@
 """The names that ViT checkpoints give their weights, and ours.
 
-Three namings are read: timm's (also MAE's and DeiT's), DINO's and
-DINOv2's, and mmpretrain's. All become mmpretrain's, because the backbone
-is mmpretrain's ``VisionTransformer``.
+Four namings are read: timm's (also MAE's and DeiT's), DINO's and
+DINOv2's, Hugging Face's ``ViTModel`` and ``Dinov2Model``, and
+mmpretrain's. All become mmpretrain's, because the backbone is
+mmpretrain's ``VisionTransformer``.
 """
 import re
-from typing import Dict, Iterable, List, Mapping, Tuple, TypeVar
+from typing import Dict, Iterable, List, Mapping, Tuple
 
-Tensor = TypeVar('Tensor')
+import torch
+from torch import Tensor
 
 
 class WeightsError(ValueError):
-    """A file of weights that cannot be used; the message says why."""
+    """Weights that cannot be had or used; the message says why."""
 
 
 # What a wrapper adds in front of the ViT's own names is found from this
 # weight, which every ViT has exactly once.
 _PATCH_WEIGHT = re.compile(
-    r'^(?P<prefix>(?:.*\.)?)patch_embed\.proj(?:ection)?\.weight$')
+    r'^(?P<prefix>(?:.*\.)?)(?:patch_embed\.proj(?:ection)?|'
+    r'embeddings\.patch_embeddings\.projection)\.weight$')
 
 # DINOv2 trains with its blocks in chunks: blocks.<chunk>.<block>.<rest>,
 # where <block> counts through all chunks.
 _CHUNKED = re.compile(r'^blocks\.\d+\.(?P<rest>\d+\.)')
 
-# (pattern, replacement), the first that matches is taken. Already
-# mmpretrain's names pass through the last ones unchanged.
+_BLOCK = r'(?:blocks|layers|encoder\.layer)\.(\d+)\.'
+_WB = r'(weight|bias)'
+# (pattern, replacement), the first that matches the whole name is taken.
 _RENAMES: Tuple[Tuple[str, str], ...] = (
-    (r'(cls_token|pos_embed)', r'\1'),
-    (r'patch_embed\.proj(?:ection)?\.(weight|bias)',
+    (r'(?:embeddings\.)?cls_token', 'cls_token'),
+    (r'pos_embed|embeddings\.position_embeddings', 'pos_embed'),
+    (r'patch_embed\.proj(?:ection)?\.' + _WB, r'patch_embed.projection.\1'),
+    (r'embeddings\.patch_embeddings\.projection\.' + _WB,
      r'patch_embed.projection.\1'),
-    (r'(?:norm_pre|pre_norm)\.(weight|bias)', r'pre_norm.\1'),
-    (r'(?:norm|ln1)\.(weight|bias)', r'ln1.\1'),
-    (r'(?:blocks|layers)\.(\d+)\.(?:norm|ln)([12])\.(weight|bias)',
-     r'layers.\1.ln\2.\3'),
-    (r'(?:blocks|layers)\.(\d+)\.attn\.(qkv|proj)\.(weight|bias)',
+    (r'(?:norm_pre|pre_norm)\.' + _WB, r'pre_norm.\1'),
+    (r'(?:norm|ln1|layernorm)\.' + _WB, r'ln1.\1'),
+    (_BLOCK + r'(?:norm|ln)([12])\.' + _WB, r'layers.\1.ln\2.\3'),
+    (_BLOCK + r'layernorm_before\.' + _WB, r'layers.\1.ln1.\2'),
+    (_BLOCK + r'layernorm_after\.' + _WB, r'layers.\1.ln2.\2'),
+    (_BLOCK + r'attn\.(qkv|proj)\.' + _WB, r'layers.\1.attn.\2.\3'),
+    (_BLOCK + r'attention\.attention\.(query|key|value)\.' + _WB,
      r'layers.\1.attn.\2.\3'),
-    (r'blocks\.(\d+)\.mlp\.fc1\.(weight|bias)',
+    (_BLOCK + r'attention\.output\.dense\.' + _WB, r'layers.\1.attn.proj.\2'),
+    (_BLOCK + r'(?:mlp\.fc1|intermediate\.dense|ffn\.layers\.0\.0)\.' + _WB,
      r'layers.\1.ffn.layers.0.0.\2'),
-    (r'blocks\.(\d+)\.mlp\.fc2\.(weight|bias)',
+    (_BLOCK + r'(?:mlp\.fc2|output\.dense|ffn\.layers\.1)\.' + _WB,
      r'layers.\1.ffn.layers.1.\2'),
-    (r'blocks\.(\d+)\.(?:ls1\.gamma|gamma_1)', r'layers.\1.attn.gamma1.weight'),
-    (r'blocks\.(\d+)\.(?:ls2\.gamma|gamma_2)', r'layers.\1.ffn.gamma2.weight'),
-    (r'(layers\.\d+\.ffn\.layers\.(?:0\.0|1)\.(?:weight|bias))', r'\1'),
-    (r'(layers\.\d+\.(?:attn\.gamma1|ffn\.gamma2)\.weight)', r'\1'),
+    (_BLOCK + r'(?:ls1\.gamma|gamma_1|layer_scale1\.lambda1|'
+     r'attn\.gamma1\.weight)', r'layers.\1.attn.gamma1.weight'),
+    (_BLOCK + r'(?:ls2\.gamma|gamma_2|layer_scale2\.lambda1|'
+     r'ffn\.gamma2\.weight)', r'layers.\1.ffn.gamma2.weight'),
 )
 _COMPILED = tuple((re.compile(old), new) for old, new in _RENAMES)
 
@@ -50,23 +59,23 @@ _COMPILED = tuple((re.compile(old), new) for old, new in _RENAMES)
 # classification, DINO and iBOT heads, MAE's decoder, the token that masked
 # patches get in training, the norm of a pooled classifier.
 _NOT_BACKBONE = re.compile(
-    r'^(head|heads|head_dist|fc_norm|ln2|pre_logits|dino_head|ibot_head|'
-    r'neck|decode_head|auxiliary_head|decoder|decoder_\w+)\.|'
-    r'^(mask_token|decoder_pos_embed)$')
+    r'^(head|heads|head_dist|classifier|pooler|fc_norm|ln2|pre_logits|'
+    r'dino_head|ibot_head|neck|decode_head|auxiliary_head|decoder|'
+    r'decoder_\w+)\.|^((embeddings\.)?mask_token|decoder_pos_embed)$')
 
 # What this backbone does not compute. Loading the rest without it would
 # give features of another network, so these are refused by name.
 _REFUSED: Tuple[Tuple[str, str], ...] = (
     (r'(^|\.)(register_tokens?|reg_token|storage_tokens)$',
      'register tokens'),
-    (r'\.(mlp|ffn)\.(w12|w3|w1|w2|fc1_g|fc1_x)\.', 'SwiGLU feed-forward '
-     'layers'),
-    (r'(^|\.)(rope|rope_embed|rotary\w*)(\.|$)|\.freqs(_cis)?$',
+    (r'\.(mlp|ffn)\.(w12|w3|w1|w2|fc1_g|fc1_x|weights_in|weights_out)\.',
+     'SwiGLU feed-forward layers'),
+    (r'(^|\.)(rope\w*|rotary\w*)(\.|$)|\.freqs(_cis)?$',
      'rotary position embeddings'),
-    (r'relative_position_(bias_table|index)$|rel_pos', 'relative position '
-     'embeddings'),
+    (r'relative_position_(bias_table|index)$|rel_pos',
+     'relative position embeddings'),
     (r'\.attn\.(q_norm|k_norm)\.', 'normalised queries and keys'),
-    (r'(^|\.)dist_token$', 'a distillation token'),
+    (r'(^|\.)dist(illation)?_token$', 'a distillation token'),
 )
 
 
@@ -91,15 +100,14 @@ def strip_wrapper(state: Mapping[str, Tensor],
     prefixes = [m['prefix'] for m in map(_PATCH_WEIGHT.match, state) if m]
     if len(prefixes) > 1:  # a flat checkpoint with student and teacher
         prefixes = [p for p in prefixes if 'teacher' in p] or prefixes
+    if not prefixes:
+        refuse_unsupported(state, file)
     if len(prefixes) != 1:
-        found = 'several ViTs, under ' + ', '.join(
-            repr(p) for p in prefixes) if prefixes else (
-                f'{len(state)} other weights, the first ones '
-                f'{_listed(list(state)[:5])}')
+        found = (f'several ViTs, under {listed(prefixes)}' if prefixes else
+                 f'{len(state)} weights: {listed(state)}')
         raise WeightsError(
             f'{file}: expected one ViT, that is one weight named '
-            f'patch_embed.proj.weight (or patch_embed.projection.weight), '
-            f'found {found}')
+            f'patch_embed.proj.weight, found {found}')
     prefix = prefixes[0]
     return {
         _CHUNKED.sub(r'blocks.\g<rest>', key[len(prefix):]): value
@@ -121,7 +129,7 @@ def to_mmpretrain_names(state: Mapping[str, Tensor],
     Raises:
         WeightsError: the ViT has parts that this backbone does not
             compute (register tokens, SwiGLU, rotary embeddings ...), or
-            names of no known naming; all of them are listed.
+            names of no known naming; these are listed.
     """
     refuse_unsupported(state, file)
     renamed: Dict[str, Tensor] = {}
@@ -138,10 +146,10 @@ def to_mmpretrain_names(state: Mapping[str, Tensor],
             unexpected.append(key)
     if unexpected:
         raise WeightsError(
-            f'{file}: unexpected keys {_listed(unexpected)}; expected the '
-            "names of timm's, DINO's, DINOv2's or mmpretrain's "
-            'VisionTransformer')
-    return renamed
+            f'{file}: unexpected keys {listed(unexpected, len(unexpected))}; '
+            "expected the names of timm's, DINO's, DINOv2's, Hugging Face's "
+            "or mmpretrain's VisionTransformer")
+    return _join_qkv(renamed, file)
 
 
 def refuse_unsupported(keys: Iterable[str], file: str) -> None:
@@ -155,11 +163,34 @@ def refuse_unsupported(keys: Iterable[str], file: str) -> None:
         found = [key for key in keys if re.search(pattern, key)]
         if found:
             raise WeightsError(
-                f'{file}: this ViT has {part} (key {_listed(found[:3])}), '
-                f'which mmpretrain\'s VisionTransformer does not compute; '
-                f'expected a plain ViT')
+                f'{file}: this ViT has {part} (found {listed(found, 3)}), '
+                "which mmpretrain's VisionTransformer does not compute; "
+                'expected a plain ViT')
 
 
-def _listed(keys: Iterable[str]) -> str:
-    """Names in quotes, separated by commas."""
-    return ', '.join(repr(key) for key in keys)
+def listed(keys: Iterable[str], most: int = 8) -> str:
+    """Names in quotes, at most so many of them, the rest counted."""
+    keys = list(keys)
+    more = f' and {len(keys) - most} more' if len(keys) > most else ''
+    return ', '.join(repr(key) for key in keys[:most]) + more
+
+
+def _join_qkv(state: Dict[str, Tensor], file: str) -> Dict[str, Tensor]:
+    """Hugging Face's separate queries, keys and values as one layer."""
+    joined = dict(state)
+    for key in state:
+        match = re.fullmatch(r'(layers\.\d+\.attn\.)query\.(weight|bias)',
+                             key)
+        if not match:
+            continue
+        parts = [
+            match[1] + part + '.' + match[2]
+            for part in ('query', 'key', 'value')
+        ]
+        missing = [part for part in parts if part not in state]
+        if missing:
+            raise WeightsError(f'{file}: missing keys {listed(missing)}, '
+                               f'expected beside {key!r}')
+        joined[f'{match[1]}qkv.{match[2]}'] = torch.cat(
+            [joined.pop(part) for part in parts])
+    return joined

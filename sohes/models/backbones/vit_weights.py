@@ -1,15 +1,15 @@
-"""From a file of weights to a ViT: read, recognise, convert, build."""
-import hashlib
+"""The weights of a ViT and the shape that they show."""
 import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Union
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple, Union
 
-import torch
 from torch import Tensor
 
-from sohes.models.backbones.vit_keys import (WeightsError, strip_wrapper,
+from sohes.models.backbones.vit_files import read_tensors, sha256_of
+from sohes.models.backbones.vit_keys import (WeightsError, listed,
+                                             strip_wrapper,
                                              to_mmpretrain_names)
 
 # Every ViT of DINO, DINOv2, MAE, DeiT and augreg has heads of 64 channels;
@@ -17,10 +17,6 @@ from sohes.models.backbones.vit_keys import (WeightsError, strip_wrapper,
 HEAD_DIMS = 64
 # nn.LayerNorm's own default is 1e-5; DINO, DINOv2 and timm train with this.
 LAYER_NORM_EPS = 1e-6
-
-# Where training scripts put the model, the one to prefer first.
-_NESTINGS = ('teacher', 'model_ema', 'state_dict_ema', 'ema', 'state_dict',
-             'model', 'module', 'student')
 
 
 @dataclass
@@ -105,12 +101,14 @@ class ViTWeights:
 
 
 def load_vit_weights(path: Union[str, Path],
-                     family: Optional[str] = None) -> ViTWeights:
+                     family: Optional[str] = None,
+                     sha256: Optional[str] = None) -> ViTWeights:
     """Read a ViT's weights from a .pth, .pt, .safetensors or .onnx file.
 
     Args:
         path: the file.
         family: the family if it is known; None guesses it.
+        sha256: the hash the file must have; None accepts any.
 
     Returns:
         The converted weights and the shape read from them.
@@ -120,114 +118,53 @@ def load_vit_weights(path: Union[str, Path],
             the key, what was expected and what was found.
     """
     path = Path(path).expanduser()
-    if not path.is_file():
-        raise WeightsError(f'{path}: no such file of weights')
-    state = strip_wrapper(_read_tensors(path), str(path))
-    family = family or guess_family(state)
-    state = {
-        key: value.float()
-        for key, value in to_mmpretrain_names(state, str(path)).items()
-    }
-    shape = _read_shape(state, str(path))
+    file = str(path)
+    tensors = read_tensors(path)
+    found = sha256_of(path)
+    if sha256 is not None and found != sha256:
+        raise WeightsError(
+            f'{file}: expected the SHA-256 {sha256}, which it had when it '
+            f'was downloaded, found {found}; delete it to fetch it again')
+    state = to_mmpretrain_names(strip_wrapper(tensors, file), file)
+    family = family or guess_family(state, tensors)
+    state = {key: value.float() for key, value in state.items()}
+    shape = _read_shape(state, file)
     state['pos_embed'] = _with_cls_position(state, shape['grid_size'])
     weights = ViTWeights(
         state_dict=state,
         file=path,
-        sha256=sha256_of(path),
+        sha256=found,
         family=family,
         **shape)
     _check_complete(weights)
     return weights
 
 
-def guess_family(state: Mapping[str, Tensor]) -> str:
-    """The family whose layout the weights have, from their names alone.
+def guess_family(state: Mapping[str, Tensor],
+                 all_keys: Iterable[str]) -> str:
+    """The family whose layout the weights have; the names tell no more.
 
     'dinov2': layer scale and patches of 14. 'dino': patches of 8 or 16, no
-    layer scale, no classifier, a position for the CLS token (MAE and MoCo
-    v3 leave that one zero). Everything else is 'generic'. Other methods
-    with DINO's layout (iBOT) are taken for DINO, too.
+    layer scale, no classifier or decoder beside it, and a position for the
+    CLS token (MAE and MoCo v3 leave that one zero). Everything else is
+    'generic'. Methods with DINO's layout (iBOT) are taken for DINO, too.
 
     Args:
-        state: names without a wrapper, see ``strip_wrapper``.
+        state: the ViT's weights by mmpretrain's names.
+        all_keys: all names in the file as it is.
     """
-    patch = next(
-        value.shape[-1] for key, value in state.items()
-        if re.match(r'patch_embed\.proj(ection)?\.weight', key))
-    scaled = any('gamma' in key for key in state)
-    if scaled:
+    patch = state['patch_embed.projection.weight'].shape[-1]
+    if any('gamma' in key for key in state):
         return 'dinov2' if patch == 14 else 'generic'
-    classifier = any(
-        re.match(r'(head|heads|decoder\w*|fc_norm|norm_pre|pre_norm)\b', key)
-        for key in state)
+    supervised = any(
+        re.search(r'(^|\.)(head|heads|fc|classifier)\.weight$|'
+                  r'(^|\.)decoder', key) for key in all_keys)
     position = state.get('pos_embed')
-    if (patch in (8, 16) and not classifier and position is not None
-            and position.ndim == 3 and bool(position[:, 0].any())):
+    if (patch in (8, 16) and not supervised and 'pre_norm.weight' not in state
+            and position is not None and position.ndim == 3
+            and bool(position[:, 0].any())):
         return 'dino'
     return 'generic'
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, 64 hex digits."""
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        for block in iter(lambda: file.read(1 << 20), b''):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _read_tensors(path: Path) -> Dict[str, Tensor]:
-    """The tensors of a file by the names that the file gives them."""
-    suffix = path.suffix.lower()
-    if suffix == '.safetensors':
-        from safetensors.torch import load_file
-        try:
-            return load_file(str(path))
-        except Exception as error:  # safetensors has its own error type
-            raise WeightsError(
-                f'{path}: not a whole safetensors file: {error}') from error
-    if suffix == '.onnx':
-        from sohes.models.backbones.onnx_weights import read_onnx_vit
-        return read_onnx_vit(path)
-    if suffix not in ('.pth', '.pt', '.bin', '.ckpt'):
-        raise WeightsError(
-            f'{path}: expected a file ending in .pth, .pt, .bin, .ckpt, '
-            f'.safetensors or .onnx, found {suffix or "no ending"!r}')
-    return _unnest(_torch_load(path), path)
-
-
-def _torch_load(path: Path) -> Any:
-    """Read a torch file, without running code that it carries."""
-    try:
-        return torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as error:  # UnpicklingError, RuntimeError, EOFError...
-        raise WeightsError(
-            f'{path}: torch cannot read it as weights only: {error}. '
-            'A checkpoint that carries other Python objects (a config, an '
-            'optimizer) must be saved again with its state dict alone: '
-            "torch.save(torch.load(FILE, weights_only=False)['state_dict'], "
-            'NEW), if its source is trusted') from error
-
-
-def _unnest(loaded: Any, path: Path) -> Dict[str, Tensor]:
-    """Find the dict of tensors in what a training script saved."""
-    while isinstance(loaded, Mapping):
-        tensors = {
-            key: value
-            for key, value in loaded.items() if isinstance(value, Tensor)
-        }
-        if any('patch_embed' in str(key) for key in tensors):
-            return tensors
-        inner = next((loaded[name] for name in _NESTINGS
-                      if isinstance(loaded.get(name), Mapping)), None)
-        if inner is None:
-            raise WeightsError(
-                f'{path}: expected the weights of a ViT at the top or '
-                f'under one of {", ".join(_NESTINGS)}, found the keys '
-                f'{", ".join(repr(key) for key in list(loaded)[:8])}')
-        loaded = inner
-    raise WeightsError(f'{path}: expected a dict of weights, found '
-                       f'{type(loaded).__name__}')
 
 
 def _read_shape(state: Mapping[str, Tensor], file: str) -> Dict[str, Any]:

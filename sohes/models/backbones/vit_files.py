@@ -1,0 +1,89 @@
+"""Reading the tensors of a checkpoint, whatever kind of file it is."""
+import hashlib
+from pathlib import Path
+from typing import Any, Dict, Mapping
+
+import torch
+from torch import Tensor
+
+from sohes.models.backbones.onnx_weights import read_onnx_tensors
+from sohes.models.backbones.vit_keys import WeightsError, listed
+
+# Where training scripts put the model, the one to prefer first.
+_NESTINGS = ('teacher', 'model_ema', 'state_dict_ema', 'ema', 'state_dict',
+             'model', 'module', 'student')
+_TORCH_ENDINGS = ('.pth', '.pt', '.bin', '.ckpt')
+
+
+def read_tensors(path: Path) -> Dict[str, Tensor]:
+    """The tensors of a file by the names that the file gives them.
+
+    Args:
+        path: a file ending in .pth, .pt, .bin, .ckpt (torch's),
+            .safetensors or .onnx.
+
+    Raises:
+        WeightsError: missing, of another kind, or unreadable.
+    """
+    if not path.is_file():
+        raise WeightsError(f'{path}: expected a file of weights, found none')
+    suffix = path.suffix.lower()
+    if suffix in _TORCH_ENDINGS:
+        return _unnest(_torch_load(path), path)
+    if suffix == '.onnx':
+        return read_onnx_tensors(path)
+    if suffix == '.safetensors':
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+        try:
+            return load_file(str(path))
+        except SafetensorError as error:
+            raise WeightsError(f'{path}: expected a whole safetensors file, '
+                               f'found one that ends in: {error}') from error
+    raise WeightsError(
+        f'{path}: expected an ending of {", ".join(_TORCH_ENDINGS)}, '
+        f'.safetensors or .onnx, found {suffix or "none"}')
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, 64 hex digits."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        for block in iter(lambda: file.read(1 << 20), b''):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _torch_load(path: Path) -> Any:
+    """Read a torch file, without running code that it carries."""
+    try:
+        return torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:  # of many types, by what is wrong with it
+        raise WeightsError(
+            f'{path}: expected a torch file of tensors, found one that '
+            f'torch.load(weights_only=True) refuses: {error}\nA checkpoint '
+            'that carries other Python objects (a config, an optimizer) can '
+            'be saved anew without them, if its source is trusted: '
+            "torch.save(torch.load(FILE, weights_only=False)['state_dict'], "
+            'NEW)') from error
+
+
+def _unnest(loaded: Any, path: Path) -> Dict[str, Tensor]:
+    """Find the dict of tensors in what a training script saved."""
+    while isinstance(loaded, Mapping):
+        tensors = {
+            str(key): value
+            for key, value in loaded.items() if isinstance(value, Tensor)
+        }
+        if any('patch_embed' in key for key in tensors):
+            return tensors
+        inner = next((loaded[name] for name in _NESTINGS
+                      if isinstance(loaded.get(name), Mapping)), None)
+        if inner is None:
+            raise WeightsError(
+                f'{path}: expected the weights of a ViT at the top or under '
+                f'one of {", ".join(_NESTINGS)}, found '
+                f'{listed(map(str, loaded)) or "nothing"}')
+        loaded = inner
+    raise WeightsError(f'{path}: expected a dict of weights, found '
+                       f'{type(loaded).__name__}')

@@ -1,0 +1,148 @@
+"""ViTs by name: where their weights are, and where they are kept."""
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, Optional, Union
+
+import torch
+
+from sohes.models.backbones.download import download, recorded_sha256
+from sohes.models.backbones.vit_keys import WeightsError
+
+
+@dataclass(frozen=True)
+class ZooEntry:
+    """Official weights.
+
+    Attributes:
+        url: where their authors publish them.
+        family: key of the table of presets.
+        sha256: hash, where a citable source gives one. Neither DINO's nor
+            DINOv2's authors publish any, so it is recorded at the first
+            download instead.
+    """
+    url: str
+    family: str
+    sha256: Optional[str] = None
+
+    @property
+    def file_name(self) -> str:
+        """The file's own name, which torch.hub keeps, too."""
+        return self.url.rsplit('/', 1)[1]
+
+
+def _dino(name: str) -> ZooEntry:
+    return ZooEntry(
+        'https://dl.fbaipublicfiles.com/dino/'
+        f'dino_{name}_pretrain/dino_{name}_pretrain.pth', 'dino')
+
+
+def _dinov2(name: str) -> ZooEntry:
+    return ZooEntry(
+        'https://dl.fbaipublicfiles.com/dinov2/'
+        f'dinov2_{name}/dinov2_{name}_pretrain.pth', 'dinov2')
+
+
+# URLs: hubconf.py of facebookresearch/dino, dinov2/hub/backbones.py of
+# facebookresearch/dinov2. The paper uses dino_vitb8.
+ZOO: Dict[str, ZooEntry] = {
+    'dino_vits16': _dino('deitsmall16'),
+    'dino_vits8': _dino('deitsmall8'),
+    'dino_vitb16': _dino('vitbase16'),
+    'dino_vitb8': _dino('vitbase8'),
+    'dinov2_vits14': _dinov2('vits14'),
+    'dinov2_vitb14': _dinov2('vitb14'),
+    'dinov2_vitl14': _dinov2('vitl14'),
+}
+
+
+@dataclass(frozen=True)
+class LocatedWeights:
+    """A file of weights on this machine.
+
+    Attributes:
+        path: the file.
+        family: key of the table of presets, None if only the weights can
+            tell.
+        sha256: the hash it must have, None if any will do.
+    """
+    path: Path
+    family: Optional[str] = None
+    sha256: Optional[str] = None
+
+
+def weights_dir() -> Path:
+    """Where downloaded weights are kept.
+
+    ``$SOHES_HOME``, else ``$XDG_CACHE_HOME/sohes``, else
+    ``~/.cache/sohes``; in it the folder ``weights``.
+    """
+    home = os.environ.get('SOHES_HOME')
+    if home:
+        return Path(home).expanduser() / 'weights'
+    cache = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
+    return Path(cache).expanduser() / 'sohes' / 'weights'
+
+
+def cached_weights(name: str) -> Optional[LocatedWeights]:
+    """Named weights if they are on this machine already.
+
+    torch.hub's own cache counts, too: whoever used the official code has
+    the same file there.
+
+    Raises:
+        WeightsError: no such name.
+    """
+    entry = _entry(name)
+    kept = weights_dir() / entry.file_name
+    for path in (kept, Path(torch.hub.get_dir(), 'checkpoints',
+                            entry.file_name)):
+        if path.is_file():
+            return LocatedWeights(path, entry.family, entry.sha256
+                                  or recorded_sha256(kept))
+    return None
+
+
+def fetch_weights(name: str,
+                  timeout: float = 30.0,
+                  attempts: int = 3) -> LocatedWeights:
+    """Named weights, downloaded if they are not on this machine yet.
+
+    Args:
+        name: a key of ``ZOO``.
+        timeout: seconds without an answer before giving up.
+        attempts: how often a broken transfer is taken up again.
+
+    Raises:
+        WeightsError: no such name, or they cannot be downloaded.
+    """
+    cached = cached_weights(name)
+    if cached is None:
+        entry = _entry(name)
+        target = weights_dir() / entry.file_name
+        download(entry.url, target, entry.sha256, timeout, attempts)
+        cached = LocatedWeights(target, entry.family, recorded_sha256(target))
+    return cached
+
+
+def locate_weights(weights: Union[str, Path]) -> LocatedWeights:
+    """The file behind a name of the zoo or a path.
+
+    Raises:
+        WeightsError: neither a name nor a file, or a failed download.
+    """
+    if isinstance(weights, str) and weights in ZOO:
+        return fetch_weights(weights)
+    path = Path(weights).expanduser()
+    if path.is_file():
+        return LocatedWeights(path)
+    raise WeightsError(
+        f'weights: expected a file or one of {", ".join(ZOO)}, found '
+        f'{str(weights)!r}')
+
+
+def _entry(name: str) -> ZooEntry:
+    if name not in ZOO:
+        raise WeightsError(
+            f'weights: expected one of {", ".join(ZOO)}, found {name!r}')
+    return ZOO[name]
