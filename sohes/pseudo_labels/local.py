@@ -1,0 +1,139 @@
+"""Step 2: zoom into small regions and cluster again (section 3.1)."""
+from collections.abc import Sequence
+
+import numpy as np
+
+from sohes.pseudo_labels.merge_tree import MergeTree
+from sohes.pseudo_labels.proposals import (Proposal, pool_nodes,
+                                           suppress_nodes)
+
+Box = tuple[int, int, int, int]
+
+
+def square_crop(bounds: Sequence[float], size: tuple[int, int], scale: float,
+                min_side: int) -> Box:
+    """The square around a region in which it is looked at again.
+
+    Args:
+        bounds (Sequence[float]): the region's (left, top, right, bottom) in
+            pixels.
+        size (tuple): (H, W) of the image in pixels.
+        scale (float): side of the crop over the longer side of the bounds.
+        min_side (int): the crop is not smaller than this, in pixels.
+
+    Returns:
+        tuple: (left, top, right, bottom) integers inside the image. The
+        square is moved to lie inside; where the image is too narrow for it,
+        it is clipped.
+    """
+    left, top, right, bottom = bounds
+    side = max(scale * max(right - left, bottom - top), min_side)
+    out = []
+    for low, high, limit in ((left, right, size[1]), (top, bottom, size[0])):
+        length = int(min(round(side), limit))
+        start = round((low + high) / 2 - length / 2)
+        start = int(np.clip(start, 0, limit - length))
+        out.append((start, start + length))
+    return out[0][0], out[1][0], out[0][1], out[1][1]
+
+
+def plan_crops(bounds: Sequence[Sequence[float]],
+               size: tuple[int, int],
+               scale: float = 2.0,
+               min_side: int = 32,
+               max_zoom_out: float = 1.5,
+               max_crops: int | None = None) -> tuple[list[Box], int]:
+    """Choose crops so that every small region lies well inside one.
+
+    Large regions come first. A region shares a crop that holds it with a
+    margin of half the usual one on each side, unless the crop is so much
+    larger than its own would be that the zoom is lost.
+
+    Args:
+        bounds (Sequence): N boxes (left, top, right, bottom) in pixels.
+        size (tuple): (H, W) of the image in pixels.
+        scale (float): see `square_crop`.
+        min_side (int): see `square_crop`.
+        max_zoom_out (float): a shared crop's side over the region's own.
+        max_crops (int, optional): the crops that hold most regions stay.
+
+    Returns:
+        tuple: list of (left, top, right, bottom) crops, and the number of
+        regions that no crop was left for.
+    """
+    crops, holds = [], []
+    margin = (scale - 1) / 4
+    by_size = sorted(
+        range(len(bounds)),
+        key=lambda k: (-max(bounds[k][2] - bounds[k][0], bounds[k][3] -
+                            bounds[k][1]), *bounds[k]))
+    for k in by_size:
+        own = square_crop(bounds[k], size, scale, min_side)
+        side = max(own[2] - own[0], own[3] - own[1])
+        pad = margin * max(bounds[k][2] - bounds[k][0],
+                           bounds[k][3] - bounds[k][1])
+        for c, crop in enumerate(crops):
+            inside = all(
+                (low - pad >= c_low or c_low == 0)
+                and (high + pad <= c_high or c_high == limit)
+                for low, high, c_low, c_high, limit in (
+                    (bounds[k][0], bounds[k][2], crop[0], crop[2], size[1]),
+                    (bounds[k][1], bounds[k][3], crop[1], crop[3], size[0])))
+            if inside and max(crop[2] - crop[0],
+                              crop[3] - crop[1]) <= max_zoom_out * side:
+                holds[c] += 1
+                break
+        else:
+            crops.append(own)
+            holds.append(1)
+    if max_crops is None or len(crops) <= max_crops:
+        return crops, 0
+    most = sorted(range(len(crops)), key=lambda c: (-holds[c], c))
+    kept = sorted(most[:max_crops])
+    return [crops[c] for c in kept], sum(holds[c] for c in most[max_crops:])
+
+
+def cut_crops(image: np.ndarray, crops: Sequence[Box]) -> list[np.ndarray]:
+    """Cut (left, top, right, bottom) boxes out of an (H, W, 3) image."""
+    return [image[top:bottom, left:right]
+            for left, top, right, bottom in crops]
+
+
+def _touches_inner_border(grid: np.ndarray, crop: Box,
+                          size: tuple[int, int]) -> bool:
+    """Whether patches touch a border of the crop that is not the image's."""
+    left, top, right, bottom = crop
+    return bool((left > 0 and grid[:, 0].any())
+                or (top > 0 and grid[0].any())
+                or (right < size[1] and grid[:, -1].any())
+                or (bottom < size[0] and grid[-1].any()))
+
+
+def cluster_crop(features: np.ndarray, crop: Box, size: tuple[int, int],
+                 thresholds: Sequence[float], max_iou: float,
+                 min_patches: int) -> list[Proposal]:
+    """Cluster one crop; keep what lies wholly inside it.
+
+    Args:
+        features (np.ndarray): (h, w, C) float32 of the resized crop.
+        crop (tuple): (left, top, right, bottom) in pixels of the image.
+        size (tuple): (H, W) of the image in pixels.
+        thresholds (Sequence[float]): as for the whole image.
+        max_iou (float): of the suppression along the crop's tree.
+        min_patches (int): smaller subregions are not kept.
+
+    Returns:
+        list[Proposal]: of step 2, best score first. What meets a border of
+        the crop is incomplete and left out; the image's own border counts as
+        inside.
+    """
+    tree = MergeTree.from_features(features)
+    nodes = pool_nodes(tree, thresholds)
+    nodes = nodes[tree.area[nodes] >= min_patches]
+    proposals = []
+    for node in suppress_nodes(tree, nodes, max_iou):
+        grid = tree.mask(node)
+        if not _touches_inner_border(grid, crop, size):
+            score = float(tree.formed[node] - tree.absorbed[node])
+            proposals.append(Proposal(grid, crop, score, step=2))
+    return proposals

@@ -1,0 +1,209 @@
+"""The four steps of Phase 1 for one image (paper, section 3.1, figure 3).
+
+``propose`` needs the ViT: it clusters the image (step 1), chooses crops and
+clusters those (step 2). ``finish`` needs only the CPU: it draws the masks,
+refines them (step 3) and finds who is part of whom (step 4). Apart, they run
+in different processes; ``explore`` runs both.
+"""
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sohes.pseudo_labels.local import (cluster_crop, cut_crops, plan_crops)
+from sohes.pseudo_labels.merge_tree import MergeTree
+from sohes.pseudo_labels.options import ExploreOptions, LocalOptions
+from sohes.pseudo_labels.proposals import (Proposal, pool_nodes,
+                                           suppress_masks, suppress_nodes)
+from sohes.pseudo_labels.refinement import build_refiner, encode_mask
+from sohes.structures import EntityForest, PackedMasks, pairwise_iou
+
+# (images, size) -> (B, h, w, C) float32; see sohes.models.backbones
+FeatureExtractor = Callable[[Sequence[np.ndarray], int], np.ndarray]
+
+# Duplicates are looked for at this size at most: the IoU of two masks needs
+# no more pixels, and a camera's photo has twelve times as many.
+_DUPLICATE_SIDE = 1024
+
+
+@dataclass
+class Proposals:
+    """What steps 1 and 2 found in an image.
+
+    Attributes:
+        size (tuple): (H, W) of the original image in pixels.
+        items (list[Proposal]): best score first.
+        counts (dict): how many masks, crops and drops at each point.
+    """
+    size: tuple[int, int]
+    items: list[Proposal]
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class PseudoLabels:
+    """The pseudo-labels of an image.
+
+    Attributes:
+        size (tuple): (H, W) of the original image in pixels.
+        rles (list[dict]): N compressed COCO RLEs at that size.
+        scores (np.ndarray): (N,) float64, falling.
+        forest (EntityForest): who is part of whom.
+        counts (dict): how many masks, crops and drops at each point.
+    """
+    size: tuple[int, int]
+    rles: list[dict]
+    scores: np.ndarray
+    forest: EntityForest
+    counts: dict[str, int]
+
+    def masks(self) -> np.ndarray:
+        """(N, H, W) bool, decoded."""
+        from pycocotools import mask as coco_mask
+        if not self.rles:
+            return np.zeros((0, *self.size), bool)
+        return coco_mask.decode(self.rles).transpose(2, 0, 1).astype(bool)
+
+
+def _local_proposals(image: np.ndarray, tree: MergeTree, nodes: np.ndarray,
+                     extractor: FeatureExtractor,
+                     thresholds: Sequence[float], options: ExploreOptions,
+                     counts: dict[str, int]) -> list[Proposal]:
+    """Zoom into small nodes of the global tree and cluster again."""
+    local: LocalOptions = options.local
+    size = image.shape[:2]
+    whole = (0, 0, size[1], size[0])
+    bounds = [
+        Proposal(tree.mask(node), whole, 0.0, step=1).bounds()
+        for node in nodes
+    ]
+    crops, left_out = plan_crops(bounds, size, local.crop_scale,
+                                 local.min_crop, local.max_zoom_out,
+                                 local.max_crops)
+    counts['small_regions'] = len(nodes)
+    counts['small_regions_without_crop'] = left_out
+    counts['crops'] = len(crops)
+    proposals = []
+    for k in range(0, len(crops), local.batch_size):
+        batch = crops[k:k + local.batch_size]
+        features = extractor(cut_crops(image, batch), local.image_size)
+        for crop, crop_features in zip(batch, features):
+            proposals += cluster_crop(crop_features, crop, size, thresholds,
+                                      options.nms_iou, local.min_patches)
+    return proposals
+
+
+def propose(image: np.ndarray, extractor: FeatureExtractor,
+            thresholds: Sequence[float],
+            options: ExploreOptions) -> Proposals:
+    """Steps 1 and 2: cluster the image, zoom into small regions.
+
+    Args:
+        image (np.ndarray): (H, W, 3) uint8 RGB, the original.
+        extractor (callable): (images, size) -> (B, h, w, C) float32.
+        thresholds (Sequence[float]): strictly falling.
+        options (ExploreOptions): all other values.
+
+    Returns:
+        Proposals: without duplicates, at most ``options.max_masks``.
+    """
+    size = image.shape[:2]
+    tree = MergeTree.from_features(extractor([image], options.image_size)[0])
+    nodes = suppress_nodes(tree, pool_nodes(tree, thresholds),
+                           options.nms_iou)
+    counts = {}
+    small = np.zeros(len(nodes), bool)
+    if options.local is not None:
+        share = options.local.bound(size) / (size[0] * size[1])
+        small = tree.area[nodes] < share * tree.n_leaves
+    large = nodes[~small & (tree.area[nodes] >= options.min_patches)]
+    whole = (0, 0, size[1], size[0])
+    items = [
+        Proposal(tree.mask(node), whole,
+                 float(tree.formed[node] - tree.absorbed[node]), step=1)
+        for node in large
+    ]
+    counts['global'] = len(items)
+    if small.any():
+        found = _local_proposals(image, tree, nodes[small], extractor,
+                                 thresholds, options, counts)
+        counts['local'] = len(found)
+        items = _drop_duplicates(items + found, size, options.nms_iou)
+    items.sort(key=lambda item: -item.score)
+    counts['over_max_masks'] = max(0, len(items) - options.max_masks)
+    return Proposals(size, items[:options.max_masks], counts)
+
+
+def _drop_duplicates(items: list[Proposal], size: tuple[int, int],
+                     max_iou: float) -> list[Proposal]:
+    """Non-maximal suppression across the trees of image and crops."""
+    shrink = min(1.0, _DUPLICATE_SIDE / max(size))
+    small = tuple(max(1, round(side * shrink)) for side in size)
+    masks = []
+    for item in items:
+        left, top, right, bottom = (round(v * shrink) for v in item.box)
+        box = (left, top, max(right, left + 1), max(bottom, top + 1))
+        masks.append(
+            Proposal(item.grid, box, item.score, item.step).render(small))
+    iou = pairwise_iou(PackedMasks.from_any(masks))
+    kept = suppress_masks(iou, np.array([p.score for p in items]), max_iou)
+    return [items[k] for k in kept]
+
+
+def finish(image: np.ndarray, proposals: Proposals,
+           options: ExploreOptions) -> PseudoLabels:
+    """Steps 3 and 4: refine the masks, find their hierarchy.
+
+    Args:
+        image (np.ndarray): (H, W, 3) uint8 RGB, the original.
+        proposals (Proposals): of `propose`.
+        options (ExploreOptions): all values.
+
+    Returns:
+        PseudoLabels: masks at the size of the original.
+    """
+    refiner = build_refiner(options.refiner)
+    counts = dict(proposals.counts)
+    rles, scores = [], []
+    for item in proposals.items:
+        mask, iou = refiner(image, item)
+        if iou >= options.refine_min_iou and mask.any():
+            rles.append(encode_mask(mask))
+            scores.append(item.score)
+    counts['changed_too_much'] = len(proposals.items) - len(rles)
+    packed = PackedMasks.from_any(rles)
+    kept = suppress_masks(pairwise_iou(packed), np.array(scores),
+                          options.nms_iou)
+    counts['duplicates_after_refinement'] = len(rles) - len(kept)
+    rles = [rles[k] for k in kept]
+    return PseudoLabels(
+        size=proposals.size,
+        rles=rles,
+        scores=np.array(scores)[kept] if len(kept) else np.zeros(0),
+        forest=EntityForest.from_masks(rles, coverage=options.coverage),
+        counts=counts)
+
+
+def explore(image: np.ndarray, extractor: FeatureExtractor,
+            thresholds: Sequence[float],
+            options: ExploreOptions | None = None) -> PseudoLabels:
+    """All four steps for one image, in this process.
+
+    Args:
+        image (np.ndarray): (H, W, 3) uint8 RGB.
+        extractor (callable): (images, size) -> (B, h, w, C) float32.
+        thresholds (Sequence[float]): strictly falling.
+        options (ExploreOptions, optional): all other values.
+
+    Returns:
+        PseudoLabels: masks with scores and their forest.
+
+    Raises:
+        ValueError: if the image is not (H, W, 3) uint8.
+    """
+    options = options or ExploreOptions()
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError('the image must be (H, W, 3) uint8 RGB, found '
+                         f'{image.shape} {image.dtype}')
+    return finish(image, propose(image, extractor, thresholds, options),
+                  options)

@@ -1,0 +1,169 @@
+"""Step 3: refine the masks' boundaries (section 3.1, table 2)."""
+import functools
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from sohes.pseudo_labels.proposals import Proposal
+
+
+def encode_mask(mask: np.ndarray) -> dict:
+    """Encode an (H, W) bool mask as COCO RLE with `counts` a str."""
+    from pycocotools import mask as coco_mask
+    rle = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+    return dict(size=[int(s) for s in rle['size']],
+                counts=rle['counts'].decode('ascii'))
+
+
+def mask_iou(a: np.ndarray, b: np.ndarray) -> float:
+    """IoU of two bool arrays; 0 where both are empty."""
+    union = np.count_nonzero(a | b)
+    return np.count_nonzero(a & b) / union if union else 0.0
+
+
+class NoRefiner:
+    """Leave the masks as clustering made them."""
+
+    def __call__(self, image: np.ndarray,
+                 item: Proposal) -> tuple[np.ndarray, float]:
+        """Draw the proposal.
+
+        Returns:
+            tuple: (H, W) bool mask, and its IoU with itself, 1.0.
+        """
+        return item.render(image.shape[:2]), 1.0
+
+
+class DenseCRFRefiner:
+    """Fully connected CRF (Kraehenbuehl & Koltun, 2011) on a window.
+
+    Two labels, the mask and the rest, inside the mask's box and a margin
+    around it, never on the whole frame: outside there is nothing to decide.
+    The unary term is the bilinearly resized patch mask, so that confidence
+    falls off within half a patch of the boundary.
+
+    Args:
+        iterations (int): mean-field iterations.
+        margin (float): of the window, over the box's longer side.
+        min_margin (int): of the window, in pixels.
+        max_side (int): the window is shrunk to this longer side, in pixels.
+        certainty (float): probability of the mask inside it, in (0.5, 1).
+        smooth (tuple): weight and extent in pixels of the kernel that asks
+            neighbours to agree.
+        appearance (tuple): weight, extent in pixels, and extent in RGB
+            levels of the kernel that asks like-coloured pixels to agree.
+    """
+
+    def __init__(self,
+                 iterations: int = 5,
+                 margin: float = 0.35,
+                 min_margin: int = 16,
+                 max_side: int = 512,
+                 certainty: float = 0.9,
+                 smooth: tuple[float, float] = (3, 3),
+                 appearance: tuple[float, float, float] = (4, 15, 6)) -> None:
+        try:
+            import pydensecrf.densecrf as densecrf
+        except ImportError as error:
+            raise ImportError(
+                'refiner densecrf needs the package pydensecrf2: '
+                'pip install "sohes[refine]"') from error
+        self.densecrf = densecrf
+        self.iterations = iterations
+        self.margin = margin
+        self.min_margin = min_margin
+        self.max_side = max_side
+        self.certainty = certainty
+        self.smooth = smooth
+        self.appearance = appearance
+
+    def _window(self, item: Proposal,
+                size: tuple[int, int]) -> tuple[int, int, int, int]:
+        left, top, right, bottom = item.bounds()
+        pad = max(self.margin * max(right - left, bottom - top),
+                  self.min_margin)
+        return (max(0, int(left - pad)), max(0, int(top - pad)),
+                min(size[1], int(np.ceil(right + pad))),
+                min(size[0], int(np.ceil(bottom + pad))))
+
+    def __call__(self, image: np.ndarray,
+                 item: Proposal) -> tuple[np.ndarray, float]:
+        """Refine a proposal.
+
+        Args:
+            image (np.ndarray): (H, W, 3) uint8 RGB.
+            item (Proposal): the mask to refine.
+
+        Returns:
+            tuple: (H, W) bool mask, and its IoU with the mask before.
+        """
+        import cv2
+        size = image.shape[:2]
+        left, top, right, bottom = window = self._window(item, size)
+        shrink = min(1.0, self.max_side / max(right - left, bottom - top))
+        width = max(1, round((right - left) * shrink))
+        height = max(1, round((bottom - top) * shrink))
+        pixels = image[top:bottom, left:right]
+        if shrink < 1:
+            pixels = cv2.resize(pixels, (width, height),
+                                interpolation=cv2.INTER_AREA)
+        soft = item.soft(window, (height, width))
+        after = self._infer(np.array(pixels, order='C'), soft)
+        iou = mask_iou(soft > 0.5, after)
+        out = np.zeros(size, bool)
+        if shrink < 1:
+            after = cv2.resize(after.astype(np.float32),
+                               (right - left, bottom - top)) > 0.5
+        out[top:bottom, left:right] = after
+        return out, iou
+
+    def _infer(self, pixels: np.ndarray, soft: np.ndarray) -> np.ndarray:
+        """Mean field on (h, w, 3) uint8 pixels and (h, w) probabilities."""
+        height, width = soft.shape
+        inside = np.clip(soft, 1 - self.certainty, self.certainty).ravel()
+        crf = self.densecrf.DenseCRF2D(width, height, 2)
+        crf.setUnaryEnergy(-np.log(np.stack([1 - inside, inside])).astype(
+            np.float32))
+        crf.addPairwiseGaussian(sxy=self.smooth[1], compat=self.smooth[0])
+        crf.addPairwiseBilateral(sxy=self.appearance[1],
+                                 srgb=self.appearance[2],
+                                 rgbim=pixels, compat=self.appearance[0])
+        q = np.asarray(crf.inference(self.iterations))
+        return (q[1] > q[0]).reshape(height, width)
+
+
+def build_refiner(config: Mapping[str, Any]) -> Any:
+    """Build the refiner of a config, once a process.
+
+    Args:
+        config (Mapping): ``type`` one of 'none', 'densecrf', 'cascadepsp',
+            and that class's arguments.
+
+    Returns:
+        callable: (image, Proposal) -> ((H, W) bool mask, IoU with before).
+
+    Raises:
+        ValueError: for an unknown type or argument.
+        ImportError: if its package is missing, with the command.
+    """
+    return _build_once(json.dumps(dict(config), sort_keys=True))
+
+
+@functools.lru_cache(maxsize=4)
+def _build_once(text: str) -> Any:
+    from sohes.pseudo_labels.cascadepsp import CascadePSPRefiner
+    kinds = dict(
+        none=NoRefiner,
+        densecrf=DenseCRFRefiner,
+        cascadepsp=CascadePSPRefiner)
+    config = json.loads(text)
+    kind = config.pop('type', None)
+    if kind not in kinds:
+        raise ValueError(f'refiner type {kind!r} is not known; one of '
+                         f'{", ".join(kinds)}')
+    try:
+        return kinds[kind](**config)
+    except TypeError as error:
+        raise ValueError(f'refiner {kind}: {error}') from error
