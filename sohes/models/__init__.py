@@ -1,1 +1,2 @@
-"""What the registry builds: backbones, heads, losses, detectors."""
+"""Backbones, heads and detectors; types are registered on import."""
+from sohes.models import backbones  # noqa: F401

@@ -1,0 +1,110 @@
+"""Shards into one COCO json, a line at a time."""
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from sohes.pseudo_labels.shards import ShardFolder, whole_file
+
+
+def merge_shards(shards: ShardFolder) -> dict[str, Any]:
+    """Write the COCO json of a finished run.
+
+    Images and annotations are numbered from 1 in the order of the images'
+    names; the file holds neither time nor host, so the same run gives the
+    same bytes. Never more than one shard's line is in memory.
+
+    Args:
+        shards (ShardFolder): all shards whole.
+
+    Returns:
+        dict: the ``info`` of the json, with the run's counts.
+
+    Raises:
+        FileNotFoundError: if a shard is missing.
+    """
+    missing = [k for k in range(len(shards)) if not shards.is_done(k)]
+    if missing:
+        raise FileNotFoundError(
+            f'{len(missing)} of {len(shards)} shards are missing, the first '
+            f'is {shards.path(missing[0])}: start the same command again')
+    counts, failed = Counter(), []
+    with whole_file(shards.out) as file:
+        file.write('{"images": [')
+        for number, image in enumerate(_images(shards, counts, failed)):
+            _item(file, number, dict(id=number + 1, **image))
+        file.write('\n],\n"annotations": [')
+        number = 0
+        for number, annotation in enumerate(_annotations(shards), 1):
+            _item(file, number - 1, annotation)
+        info = dict(shards.info)
+        info['counts'] = dict(sorted(counts.items()), annotations=number)
+        info['failed'] = failed
+        file.write('\n],\n"categories": [{"id": 1, "name": "entity", '
+                   '"supercategory": "entity"}],\n"licenses": [],\n"info": ')
+        json.dump(info, file, indent=1)
+        file.write('}\n')
+    return info
+
+
+def _item(file: TextIO, number: int, value: dict) -> None:
+    file.write(',\n' if number else '\n')
+    json.dump(value, file, separators=(', ', ': '))
+
+
+def _images(shards: ShardFolder, counts: Counter,
+            failed: list) -> Iterator[dict]:
+    """Image entries; adds up counts and failures on the way."""
+    for shard in range(len(shards)):
+        with open(shards.path(shard), encoding='utf-8') as file:
+            header = json.loads(file.readline())
+        failed += header['failed']
+        for image in header['images']:
+            counts['images'] += 1
+            counts.update(image.pop('counts'))
+            yield image
+
+
+def _annotations(shards: ShardFolder) -> Iterator[dict]:
+    """Annotation entries, numbered through, parents by annotation id."""
+    image_id = next_id = 1
+    for shard in range(len(shards)):
+        with open(shards.path(shard), encoding='utf-8') as file:
+            file.readline()
+            for line in file:
+                masks = json.loads(line)
+                for offset, mask in enumerate(masks):
+                    parent = mask.pop('parent')
+                    yield dict(
+                        id=next_id + offset,
+                        image_id=image_id,
+                        category_id=1,
+                        iscrowd=0,
+                        parent_id=None if parent is None else next_id +
+                        parent,
+                        **mask)
+                image_id += 1
+                next_id += len(masks)
+
+
+def read_info(path: Path) -> dict[str, Any] | None:
+    """The ``info`` of a json that `merge_shards` wrote, without its masks.
+
+    Returns:
+        dict: None if the file does not end as ours do.
+    """
+    key = b'"licenses": [],\n"info": '
+    with open(path, 'rb') as file:
+        file.seek(0, 2)
+        size, tail = file.tell(), b''
+        while key not in tail and len(tail) < size:
+            start = max(0, size - max(2 * len(tail), 1 << 16))
+            file.seek(start)
+            tail = file.read(size - start)
+    if key not in tail:
+        return None
+    try:
+        return json.loads(tail[tail.rindex(key) + len(key):].rstrip()[:-1])
+    except ValueError:
+        return None

@@ -1,0 +1,172 @@
+"""A run over a folder: the ViT here, the rest in a pool, resumable."""
+import multiprocessing
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sohes.pseudo_labels.images import ImageError, load_image
+from sohes.pseudo_labels.options import ExploreOptions
+from sohes.pseudo_labels.pipeline import (FeatureExtractor, Proposals,
+                                          finish, propose)
+from sohes.pseudo_labels.shards import (ShardFolder, failed_record,
+                                        to_record)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker needs to finish an image."""
+    root: str
+    name: str
+    options: ExploreOptions
+    show_dir: str | None = None
+
+
+def _finish_job(job: Job, image: np.ndarray,
+                proposals: Proposals) -> dict[str, Any]:
+    """Steps 3 and 4 of one image, in a worker process."""
+    labels = finish(image, proposals, job.options)
+    if job.show_dir is not None:
+        from sohes.visualization import save_forest_picture
+        save_forest_picture(job.show_dir, job.name, image, labels)
+    return to_record(job.name, labels)
+
+
+def _load(root: str, name: str) -> np.ndarray | ImageError:
+    try:
+        return load_image(Path(root) / name)
+    except ImageError as error:
+        return error
+
+
+def _quiet_worker() -> None:
+    """One thread a worker, and Ctrl-C left to the parent."""
+    import signal
+
+    import cv2
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(1)
+
+
+def _ahead(root: str, names: Sequence[str],
+           count: int) -> Iterator[tuple[str, np.ndarray | ImageError]]:
+    """Load images in order, a few ahead, in threads."""
+    with ThreadPoolExecutor(count) as pool:
+        waiting: list[Future] = []
+        todo = iter(names)
+        for name in names:
+            while len(waiting) <= count:
+                upcoming = next(todo, None)
+                if upcoming is None:
+                    break
+                waiting.append(pool.submit(_load, root, upcoming))
+            yield name, waiting.pop(0).result()
+
+
+class LabelRunner:
+    """Label the images of a folder, shard by shard.
+
+    Args:
+        root (str): the folder of images.
+        shards (ShardFolder): where the labels go.
+        extractor (callable): (images, size) -> (B, h, w, C) float32.
+        thresholds (Sequence[float]): strictly falling.
+        options (ExploreOptions): all other values.
+        workers (int): processes for steps 3 and 4; 0 does all in this one.
+        strict (bool): a broken image stops the run.
+        show_dir (str, optional): a picture of every image goes there.
+        on_image (callable, optional): called with (name, record).
+    """
+
+    def __init__(self,
+                 root: str,
+                 shards: ShardFolder,
+                 extractor: FeatureExtractor,
+                 thresholds: Sequence[float],
+                 options: ExploreOptions,
+                 workers: int = 0,
+                 strict: bool = False,
+                 show_dir: str | None = None,
+                 on_image: Callable[[str, dict], None] | None = None) -> None:
+        self.root = root
+        self.shards = shards
+        self.extractor = extractor
+        self.thresholds = thresholds
+        self.options = options
+        self.workers = workers
+        self.strict = strict
+        self.show_dir = show_dir
+        self.on_image = on_image or (lambda name, record: None)
+
+    def run(self, rank: int = 0, world_size: int = 1) -> None:
+        """Label the shards of one rank that are not whole yet.
+
+        Raises:
+            ImageError: for the first broken image, if `strict`.
+        """
+        mine = [
+            shard for shard in range(rank, len(self.shards), world_size)
+            if not self.shards.is_done(shard)
+        ]
+        if not mine:
+            return
+        names = [n for s in mine for n in self.shards.images_of(s)]
+        if self.workers == 0:
+            self._run(mine, names, None)
+            return
+        # Spawned, not forked: a fork of a process that runs OpenMP hangs.
+        context = multiprocessing.get_context('spawn')
+        with ProcessPoolExecutor(self.workers, context,
+                                 _quiet_worker) as pool:
+            try:
+                self._run(mine, names, pool)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _run(self, mine: Sequence[int], names: Sequence[str],
+             pool: ProcessPoolExecutor | None) -> None:
+        """Feed the pool; settle images in order, a few behind."""
+        feed = _ahead(self.root, names, count=2)
+        queue: deque = deque()
+        self._records: list[dict] = []
+        for shard in mine:
+            for _ in self.shards.images_of(shard):
+                name, image = next(feed)
+                queue.append((shard, name, self._start(name, image, pool)))
+                if len(queue) > 2 * self.workers:
+                    self._settle(*queue.popleft())
+        while queue:
+            self._settle(*queue.popleft())
+
+    def _settle(self, shard: int, name: str, result: Any) -> None:
+        """Take in one image; the last of a shard writes the shard."""
+        try:
+            record = (result.result()
+                      if isinstance(result, Future) else result)
+        except Exception as error:
+            raise RuntimeError(f'{name}: steps 3 and 4 failed: {error!r}'
+                               ) from error
+        self._records.append(record)
+        if len(self._records) == len(self.shards.images_of(shard)):
+            self.shards.write(shard, self._records)
+            self._records = []
+        self.on_image(name, record)
+
+    def _start(self, name: str, image: np.ndarray | ImageError,
+               pool: ProcessPoolExecutor | None) -> Any:
+        """Steps 1 and 2 here; steps 3 and 4 of the image are under way."""
+        if isinstance(image, ImageError):
+            if self.strict:
+                raise image
+            return failed_record(name, str(image))
+        proposals = propose(image, self.extractor, self.thresholds,
+                            self.options)
+        job = Job(self.root, name, self.options, self.show_dir)
+        if pool is None:
+            return _finish_job(job, image, proposals)
+        return pool.submit(_finish_job, job, image, proposals)

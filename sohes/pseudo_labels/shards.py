@@ -1,0 +1,179 @@
+"""Labels on disk while a run goes on: shards, written whole or not at all.
+
+A run over a folder is cut into shards of consecutive images. Each is a file of
+its own, renamed into place when it is complete, so a run that was killed at
+any moment continues where it stopped, with any number of workers. A shard's
+first line holds its images and counts, then comes one line of annotations an
+image.
+"""
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from sohes.pseudo_labels.pipeline import PseudoLabels
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[TextIO]:
+    """Open a file that appears under its name only when it is complete.
+
+    Args:
+        path (Path): where it will stand. Its folder must exist.
+
+    Yields:
+        TextIO: to write UTF-8 text to.
+    """
+    handle, draft = tempfile.mkstemp(prefix=f'.{path.name}.', dir=path.parent)
+    try:
+        with open(handle, 'w', encoding='utf-8', newline='\n') as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(draft, 0o666 & ~_umask())
+        os.replace(draft, path)
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def to_record(name: str, labels: PseudoLabels) -> dict[str, Any]:
+    """One image's labels as plain data; parents are indices or None."""
+    from pycocotools import mask as coco_mask
+    areas = coco_mask.area(labels.rles) if labels.rles else []
+    boxes = coco_mask.toBbox(labels.rles) if labels.rles else []
+    annotations = [
+        dict(
+            segmentation=rle,
+            bbox=[int(v) for v in box],
+            area=int(area),
+            parent=int(parent) if parent >= 0 else None,
+            score=round(float(score), 6))
+        for rle, box, area, parent, score in zip(
+            labels.rles, boxes, areas, labels.forest.parents, labels.scores)
+    ]
+    height, width = labels.size
+    return dict(
+        file_name=name,
+        height=height,
+        width=width,
+        counts=labels.counts,
+        annotations=annotations)
+
+
+def failed_record(name: str, reason: str) -> dict[str, Any]:
+    """What stays of an image that could not be read."""
+    return dict(file_name=name, reason=reason)
+
+
+class ShardFolder:
+    """The shards of one run, beside its output file.
+
+    Args:
+        out (str | Path): the json that the run will make.
+        info (Mapping): all that decides the labels: configuration, weights'
+            hash, version. Goes into the json as it is.
+        names (Sequence[str]): the images, in order.
+        shard_size (int): images in a shard.
+
+    Raises:
+        ValueError: if the folder holds another run; the sentence says which
+            keys differ.
+    """
+
+    def __init__(self, out: str | Path, info: Mapping[str, Any],
+                 names: Sequence[str], shard_size: int) -> None:
+        self.out = Path(out)
+        self.folder = self.out.with_name(self.out.name + '.parts')
+        self.info = json.loads(json.dumps(info))
+        self.names = list(names)
+        self.shard_size = shard_size
+
+    def __len__(self) -> int:
+        """Number of shards."""
+        return -(-len(self.names) // self.shard_size)
+
+    def images_of(self, shard: int) -> list[str]:
+        """The images of a shard, in order."""
+        first = shard * self.shard_size
+        return self.names[first:first + self.shard_size]
+
+    def path(self, shard: int) -> Path:
+        """Where a shard stands once it is whole."""
+        return self.folder / f'shard-{shard:07d}.jsonl'
+
+    def is_done(self, shard: int) -> bool:
+        """Whether a shard is whole."""
+        return self.path(shard).exists()
+
+    def _run(self) -> dict[str, Any]:
+        digest = hashlib.sha256('\0'.join(self.names).encode(
+            'utf-8', 'surrogateescape')).hexdigest()
+        return dict(
+            info=self.info,
+            shard_size=self.shard_size,
+            images=len(self.names),
+            names_sha256=digest)
+
+    def open(self) -> None:
+        """Make the folder, or make sure that it is this run's."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        manifest = self.folder / 'run.json'
+        if not manifest.exists():
+            with whole_file(manifest) as file:
+                json.dump(self._run(), file, indent=1)
+        found = json.loads(manifest.read_text(encoding='utf-8'))
+        changed = _differences(found, self._run())
+        if changed:
+            raise ValueError(
+                f'{self.folder} holds an unfinished run that differs in '
+                f'{"; ".join(changed[:5])}. Continue it with the same '
+                'settings, choose another --out, or start anew with '
+                '--overwrite')
+
+    def write(self, shard: int, records: Sequence[Mapping[str, Any]]) -> None:
+        """Write a shard, whole or not at all."""
+        good = [r for r in records if 'annotations' in r]
+        header = dict(
+            images=[{
+                key: value
+                for key, value in record.items() if key != 'annotations'
+            } for record in good],
+            failed=[r for r in records if 'annotations' not in r])
+        with whole_file(self.path(shard)) as file:
+            file.write(_line(header))
+            for record in good:
+                file.write(_line(record['annotations']))
+
+    def remove(self) -> None:
+        """Delete the shards and their folder."""
+        for path in self.folder.glob('*'):
+            path.unlink()
+        if self.folder.exists():
+            self.folder.rmdir()
+
+
+def _line(value: Any) -> str:
+    return json.dumps(value, separators=(',', ':')) + '\n'
+
+
+def _differences(found: Any, wanted: Any, where: str = '') -> list[str]:
+    """Where two json values differ: 'key: found a, now b'."""
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        return [
+            text for key in sorted({*found, *wanted})
+            for text in _differences(
+                found.get(key), wanted.get(key),
+                f'{where}.{key}' if where else key)
+        ]
+    return [] if found == wanted else [f'{where}: {found!r}, now {wanted!r}']

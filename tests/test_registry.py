@@ -1,0 +1,66 @@
+"""The scope is found by mmengine alone, from any default scope."""
+import subprocess
+import sys
+
+import pytest
+
+from sohes.utils import versions
+
+
+def _python(code: str, repo_root) -> str:
+    return subprocess.run([sys.executable, '-W', 'error::ImportWarning', '-c',
+                           code], check=True, capture_output=True, text=True,
+                          cwd=repo_root).stdout.strip()
+
+
+def test_config_builds_our_types_without_importing_us(repo_root):
+    out = _python(
+        'from mmengine.registry import TRANSFORMS, init_default_scope\n'
+        'init_default_scope("mmdet")\n'
+        'print(TRANSFORMS.get("sohes.ClusterPseudoLabels").__name__)',
+        repo_root)
+    assert out.splitlines()[-1] == 'ClusterPseudoLabels'
+
+
+def test_import_of_package_is_light(repo_root):
+    out = _python(
+        'import sys, sohes\n'
+        'heavy = {"torch", "numpy", "mmengine", "mmcv", "mmdet"}\n'
+        'print(sohes.__version__, sorted(heavy & set(sys.modules)))',
+        repo_root)
+    assert out.endswith('[]')
+
+
+def test_phase_1_and_forest_import_no_mm_package(repo_root):
+    out = _python(
+        'import sys, sohes.pseudo_labels, sohes.structures\n'
+        'print([m for m in sys.modules if m.split(".")[0] in '
+        '("mmengine", "mmcv", "mmdet", "mmseg", "mmpretrain", "cv2", "PIL", '
+        '"pycocotools", "torchvision")])', repo_root)
+    assert out == '[]'
+
+
+def test_register_all_modules_sets_the_scope(repo_root):
+    out = _python(
+        'from sohes.utils import register_all_modules\n'
+        'register_all_modules()\n'
+        'from mmengine.registry import DefaultScope, TRANSFORMS\n'
+        'print(DefaultScope.get_current_instance().scope_name,'
+        ' TRANSFORMS.get("ClusterPseudoLabels").__name__)', repo_root)
+    assert out.splitlines()[-1] == 'sohes ClusterPseudoLabels'
+
+
+def test_a_version_that_does_not_fit_is_refused(monkeypatch):
+    versions.check_versions()
+    monkeypatch.setitem(versions.SUPPORTED, 'mmengine',
+                        (('mmengine', 'onedl-mmengine'), '99.0', '100.0'))
+    with pytest.raises(ImportError, match=r'mmengine >= 99.0.*sohes\[onedl\]'):
+        versions.check_versions()
+
+
+@pytest.mark.parametrize('text, numbers', [
+    ('2.1.0', (2, 1, 0)), ('2.1.0rc1', (2, 1, 0)), ('0.10.12+cu1', (0, 10, 12)),
+    ('1.2.dev3', (1, 2)),
+])
+def test_version_numbers(text, numbers):
+    assert versions._numbers(text) == numbers
