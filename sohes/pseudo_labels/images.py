@@ -1,0 +1,224 @@
+"""Photos from disk: every kind that PIL opens, as upright RGB."""
+import os
+import re
+import stat
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_ORIENTATION = 0x0112  # EXIF tag
+_16_BIT = 65535
+
+
+class ImageError(ValueError):
+    """A file that cannot be used as an image: its path and the reason."""
+
+
+def load_image(path: str | os.PathLike) -> np.ndarray:
+    """Read an image, upright after its EXIF tag.
+
+    Grey levels of 16 bits are scaled from [0, 65535]; floats, and integers
+    outside that range, from their own smallest to their largest finite
+    value. Transparent pixels are laid over white. Of an animation the first
+    frame counts. Embedded colour profiles are not applied.
+
+    Args:
+        path (str or PathLike): the file.
+
+    Returns:
+        np.ndarray: (H, W, 3) uint8 RGB, its own memory.
+
+    Raises:
+        ImageError: one sentence with the path and the reason.
+    """
+    from PIL import Image, UnidentifiedImageError
+    try:
+        _check_file(path)
+        with Image.open(path) as image:
+            _check_size(image.width * image.height)
+            image.load()
+            # After loading: Pillow turns a TIFF upright while it loads.
+            pixels = _turn_upright(_to_rgb(image), _orientation(image))
+    except ImageError as error:
+        raise ImageError(f'{_printable(path)}: {error}') from error
+    except (Image.DecompressionBombError,
+            Image.DecompressionBombWarning) as error:
+        found = re.search(r'\d+', str(error))
+        raise ImageError(f'{_printable(path)}: ' + _too_large(
+            int(found[0]) if found else 0)) from error
+    except UnidentifiedImageError as error:
+        raise ImageError(f'{_printable(path)}: not an image that Pillow can '
+                         'read') from error
+    except MemoryError:
+        raise  # the machine's fault, not the file's
+    except Exception as error:  # Pillow's decoders raise nearly anything
+        reason = ' '.join((getattr(error, 'strerror', None) or str(error)
+                           or type(error).__name__).split())
+        raise ImageError(f'{_printable(path)}: cannot be read as an image: '
+                         f'{reason}') from error
+    return np.array(pixels, order='C')
+
+
+def find_images(folder: str | os.PathLike) -> list[str]:
+    """List the images of a folder and the folders in it.
+
+    What counts is the ending of the name, in any case, among those of the
+    formats that Pillow can read. Hidden files and folders are passed over;
+    links to folders are followed.
+
+    Args:
+        folder (str or PathLike): where to look.
+
+    Returns:
+        list[str]: paths relative to the folder, with forward slashes,
+        sorted by code points.
+
+    Raises:
+        ValueError: if the folder is missing, holds no image, or an image
+            has a name that is not text (a json could not hold it).
+        OSError: if a folder must not be read.
+    """
+    folder = os.fspath(folder)
+    if not os.path.isdir(folder):
+        reason = ('is not a folder' if os.path.exists(folder) else
+                  'does not exist')
+        raise ValueError(f'folder of images {_printable(folder)} {reason}')
+    names = sorted(_walk(folder, '', _endings(), frozenset()))
+    for name in names:
+        if _printable(name) != name:
+            raise ValueError(
+                f'{_printable(folder)}: the name {_printable(name)} is not '
+                'valid UTF-8; rename the file or its folder')
+    if not names:
+        raise ValueError(f'folder of images {_printable(folder)} holds no '
+                         'image that Pillow can read')
+    return names
+
+
+def _walk(folder: str, prefix: str, endings: frozenset[str],
+          above: frozenset[tuple[int, int]]) -> Iterator[str]:
+    """Names of images below a folder; `above` ends circles of links."""
+    status = os.stat(folder)
+    here = (status.st_dev, status.st_ino)
+    if here in above:
+        return
+    with os.scandir(folder) as entries:
+        found = [entry for entry in entries if entry.name[0] != '.']
+    for entry in found:
+        name = prefix + entry.name
+        if entry.is_dir():
+            yield from _walk(entry.path, f'{name}/', endings, above | {here})
+        elif (os.path.splitext(entry.name)[1].lower() in endings
+              and entry.is_file()):
+            yield name
+
+
+def _endings() -> frozenset[str]:
+    """Endings of the formats that Pillow can open by itself."""
+    from PIL import Image, ImageFile
+    found = set()
+    for ending, kind in Image.registered_extensions().items():
+        # Stubs (HDF5, GRIB, ...) and MPEG know the header, but no pixel.
+        factory = Image.OPEN.get(kind, (None, ))[0]
+        stub = kind == 'MPEG' or (isinstance(factory, type) and issubclass(
+            factory, ImageFile.StubImageFile))
+        if factory is not None and not stub:
+            found.add(ending)
+    return frozenset(found)
+
+
+def _check_file(path: str | os.PathLike) -> None:
+    """Refuse what is no file with bytes in it; a pipe would block."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        raise ImageError('does not exist') from None
+    if stat.S_ISDIR(status.st_mode):
+        raise ImageError('is a folder, not an image')
+    if not stat.S_ISREG(status.st_mode):
+        raise ImageError('is not a regular file')
+    if status.st_size == 0:
+        raise ImageError('is empty (0 bytes)')
+
+
+def _check_size(pixels: int) -> None:
+    """Refuse what Pillow warns of, before it is decoded."""
+    from PIL import Image
+    if Image.MAX_IMAGE_PIXELS and pixels > Image.MAX_IMAGE_PIXELS:
+        raise ImageError(_too_large(pixels))
+
+
+def _too_large(pixels: int) -> str:
+    from PIL import Image
+    return (f'has {pixels / 1e6:.1f} million pixels, more than Pillow takes '
+            f'for harmless ({(Image.MAX_IMAGE_PIXELS or 0) / 1e6:.1f} '
+            'million); shrink it, or raise PIL.Image.MAX_IMAGE_PIXELS')
+
+
+def _to_rgb(image: 'Image') -> np.ndarray:
+    """(H, W, 3) uint8 of an image in any of Pillow's modes."""
+    if image.mode.startswith(('I', 'F')):
+        grey = _to_8_bit(np.asarray(image))
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if image.mode == 'LAB':
+        return np.asarray(_lab_to_rgb(image))
+    if image.mode == 'La':
+        image = image.convert('LA')
+    if (image.mode in ('LA', 'PA', 'RGBA', 'RGBa')
+            or 'transparency' in image.info):
+        from PIL import Image
+        image = image.convert('RGBA')
+        white = Image.new('RGBA', image.size, 'white')
+        image = Image.alpha_composite(white, image)
+    return np.asarray(image.convert('RGB'))
+
+
+def _to_8_bit(grey: np.ndarray) -> np.ndarray:
+    """(H, W) uint8 of grey levels in integers or floats."""
+    whole = grey.dtype.kind != 'f'
+    grey = grey.astype(np.float64)
+    finite = grey[np.isfinite(grey)]
+    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
+    if whole and low >= 0 and high <= _16_BIT:
+        low, high = 0.0, float(_16_BIT)
+    grey = np.clip(np.nan_to_num(grey, nan=low), low, high)
+    return np.rint((grey - low) * (255 / ((high - low) or 1))).astype(np.uint8)
+
+
+def _lab_to_rgb(image: 'Image') -> 'Image':
+    """Pillow converts L*a*b* through colour profiles only."""
+    from PIL import ImageCms
+    return ImageCms.applyTransform(
+        image,
+        ImageCms.buildTransform(
+            ImageCms.createProfile('LAB'), ImageCms.createProfile('sRGB'),
+            'LAB', 'RGB'))
+
+
+def _orientation(image: 'Image') -> int:
+    """The EXIF orientation in 1 ... 8; 1 where there is no sound one."""
+    try:
+        found = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # a broken EXIF block does not spoil the pixels
+        return 1
+    return found if found in range(1, 9) else 1
+
+
+def _turn_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Undo an EXIF orientation: (H, W, 3) -> (H, W, 3) or (W, H, 3)."""
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return pixels
+
+
+def _printable(path: str | os.PathLike) -> str:
+    """The path as text that can be printed, whatever its bytes."""
+    return str(path).encode('utf-8', 'backslashreplace').decode('utf-8')
