@@ -37,6 +37,10 @@ class LocalOptions:
         max_crops (int, optional): at most this many an image, those with
             most regions first; None for all.
         min_patches (int): smaller subregions are not kept.
+        max_growth (float): subregions over this times `max_area` are not
+            kept: what is that large, step 1 has seen. inf keeps all.
+        thresholds (tuple, optional): merging thresholds of the crops; None
+            takes those of the whole image.
         batch_size (int): crops in one forward of the ViT.
     """
     max_area: float = 1 / 1024
@@ -46,12 +50,17 @@ class LocalOptions:
     max_zoom_out: float = 1.5
     max_crops: int | None = None
     min_patches: int = 4
+    max_growth: float = float('inf')
+    thresholds: tuple[float, ...] | None = None
     batch_size: int = 8
 
     def __post_init__(self) -> None:
         _check('local.max_area', self.max_area, 0, float('inf'))
         _check('local.image_size', self.image_size, 1, 1 << 16)
         _check('local.crop_scale', self.crop_scale, 1, 100)
+        if self.thresholds is not None:
+            check_thresholds(self.thresholds)
+            object.__setattr__(self, 'thresholds', tuple(self.thresholds))
         _check('local.batch_size', self.batch_size, 1, 1 << 16)
 
     def bound(self, size: tuple[int, int]) -> float:

@@ -88,9 +88,11 @@ def _local_proposals(image: np.ndarray, tree: MergeTree, nodes: np.ndarray,
         batch = crops[k:k + local.batch_size]
         features = extractor(cut_crops(image, batch), local.image_size)
         for crop, crop_features in zip(batch, features):
-            proposals += cluster_crop(crop_features, crop, size, thresholds,
+            proposals += cluster_crop(crop_features, crop, size,
+                                      local.thresholds or thresholds,
                                       options.nms_iou, local.min_patches)
-    return proposals
+    largest = local.max_growth * local.bound(size)
+    return [item for item in proposals if item.area <= largest]
 
 
 def propose(image: np.ndarray, extractor: FeatureExtractor,

@@ -1,4 +1,5 @@
 """Regions of a merge tree as masks: tree NMS, scores, rendering."""
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -57,11 +58,12 @@ class Proposal:
             np.ndarray: (h, w) float32 in [0, 1]; 0 outside the box.
         """
         left, top, right, bottom = window
-        rows = _hat_weights(top, bottom, shape[0], self.box[1], self.box[3],
-                            self.grid.shape[0])
-        columns = _hat_weights(left, right, shape[1], self.box[0],
-                               self.box[2], self.grid.shape[1])
-        return rows @ self.grid.astype(np.float32) @ columns.T
+        columns = _samples(left, right, shape[1], self.box[0], self.box[2],
+                           self.grid.shape[1])
+        rows = _samples(top, bottom, shape[0], self.box[1], self.box[3],
+                        self.grid.shape[0])
+        grid = self.grid.astype(np.float32)
+        return _lerp(_lerp(grid, *rows).T, *columns).T
 
     def render(self, size: tuple[int, int]) -> np.ndarray:
         """Draw the mask at the size of the image.
@@ -72,16 +74,34 @@ class Proposal:
         Returns:
             np.ndarray: (H, W) bool.
         """
-        left, top, right, bottom = self.box
         out = np.zeros(size, bool)
-        out[top:bottom, left:right] = self.soft(
-            self.box, (bottom - top, right - left)) > 0.5
+        if self.grid.any():
+            left, top, right, bottom = window = self.window(size)
+            out[top:bottom, left:right] = self.soft(
+                window, (bottom - top, right - left)) > 0.5
         return out
 
+    def window(self, size: tuple[int, int],
+               margin: float = 1.0) -> tuple[int, int, int, int]:
+        """The region's bounds and a margin, in whole pixels of the image.
 
-def _hat_weights(start: int, stop: int, length: int, box_start: int,
-                 box_stop: int, n_patches: int) -> np.ndarray:
-    """Weights of patches at samples along one axis, linear interpolation.
+        Args:
+            size (tuple): (H, W) of the original image.
+            margin (float): pixels.
+
+        Returns:
+            tuple: (left, top, right, bottom), inside the image.
+        """
+        left, top, right, bottom = self.bounds()
+        return (max(0, math.floor(left - margin)),
+                max(0, math.floor(top - margin)),
+                min(size[1], math.ceil(right + margin)),
+                min(size[0], math.ceil(bottom + margin)))
+
+
+def _samples(start: int, stop: int, length: int, box_start: int,
+             box_stop: int, n_patches: int) -> tuple:
+    """Where samples along one axis fall between patch centres.
 
     Args:
         start (int): of the window, in pixels; `stop` likewise.
@@ -90,16 +110,25 @@ def _hat_weights(start: int, stop: int, length: int, box_start: int,
         n_patches (int): patches over the box.
 
     Returns:
-        np.ndarray: (length, n_patches) float32; rows sum to 1 inside the
-        box, to 0 outside.
+        tuple: (length,) int patch before, (length,) int patch after,
+        (length,) float32 weight of the one after, (length,) bool inside.
     """
     pixel = start + (np.arange(length) + 0.5) * ((stop - start) / length)
     inside = (pixel > box_start) & (pixel < box_stop)
-    place = (pixel - box_start) * (n_patches /
-                                   (box_stop - box_start)) - 0.5
+    place = (pixel - box_start) * (n_patches / (box_stop - box_start)) - 0.5
     place = np.clip(place, 0, n_patches - 1)
-    hat = 1 - np.abs(place[:, None] - np.arange(n_patches))
-    return (np.maximum(hat, 0) * inside[:, None]).astype(np.float32)
+    before = place.astype(np.int64)
+    after = np.minimum(before + 1, n_patches - 1)
+    return before, after, (place - before).astype(np.float32), inside
+
+
+def _lerp(values: np.ndarray, before: np.ndarray, after: np.ndarray,
+          weight: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Interpolate (n, k) values along the first axis, 0 outside."""
+    out = values[before]
+    out += (values[after] - out) * weight[:, None]
+    out[~inside] = 0
+    return out
 
 
 def pool_nodes(tree: MergeTree, thresholds: Sequence[float]) -> np.ndarray:

@@ -79,15 +79,6 @@ class DenseCRFRefiner:
         self.smooth = smooth
         self.appearance = appearance
 
-    def _window(self, item: Proposal,
-                size: tuple[int, int]) -> tuple[int, int, int, int]:
-        left, top, right, bottom = item.bounds()
-        pad = max(self.margin * max(right - left, bottom - top),
-                  self.min_margin)
-        return (max(0, int(left - pad)), max(0, int(top - pad)),
-                min(size[1], int(np.ceil(right + pad))),
-                min(size[0], int(np.ceil(bottom + pad))))
-
     def __call__(self, image: np.ndarray,
                  item: Proposal) -> tuple[np.ndarray, float]:
         """Refine a proposal.
@@ -101,7 +92,10 @@ class DenseCRFRefiner:
         """
         import cv2
         size = image.shape[:2]
-        left, top, right, bottom = window = self._window(item, size)
+        left, top, right, bottom = item.bounds()
+        margin = max(self.margin * max(right - left, bottom - top),
+                     self.min_margin)
+        left, top, right, bottom = window = item.window(size, margin)
         shrink = min(1.0, self.max_side / max(right - left, bottom - top))
         width = max(1, round((right - left) * shrink))
         height = max(1, round((bottom - top) * shrink))

@@ -133,7 +133,7 @@ class ShardFolder:
             with whole_file(manifest) as file:
                 json.dump(self._run(), file, indent=1)
         found = json.loads(manifest.read_text(encoding='utf-8'))
-        changed = _differences(found, self._run())
+        changed = differences(found, self._run())
         if changed:
             raise ValueError(
                 f'{self.folder} holds an unfinished run that differs in '
@@ -167,12 +167,12 @@ def _line(value: Any) -> str:
     return json.dumps(value, separators=(',', ':')) + '\n'
 
 
-def _differences(found: Any, wanted: Any, where: str = '') -> list[str]:
-    """Where two json values differ: 'key: found a, now b'."""
+def differences(found: Any, wanted: Any, where: str = '') -> list[str]:
+    """Where two json values differ, each as 'key: found a, now b'."""
     if isinstance(found, dict) and isinstance(wanted, dict):
         return [
             text for key in sorted({*found, *wanted})
-            for text in _differences(
+            for text in differences(
                 found.get(key), wanted.get(key),
                 f'{where}.{key}' if where else key)
         ]

@@ -1,0 +1,240 @@
+"""Phase 1 over a folder: from a configuration to a COCO json."""
+import logging
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sohes.pseudo_labels.clustering import check_thresholds
+from sohes.pseudo_labels.coco_json import merge_shards, read_info
+from sohes.pseudo_labels.images import ImageError, find_images
+from sohes.pseudo_labels.options import ExploreOptions
+from sohes.pseudo_labels.refinement import build_refiner
+from sohes.pseudo_labels.runner import LabelRunner
+from sohes.pseudo_labels.shards import ShardFolder, differences
+from sohes.utils.dist import init_dist
+from sohes.utils.progress import Progress
+from sohes.version import __version__
+
+_LOG = logging.getLogger('sohes')
+_KEYS = {'default_scope', 'extractor', 'pseudo_labels', 'shard_size',
+         'workers'}
+
+
+class UsageError(ValueError):
+    """A mistake in the command or its configuration, in one sentence."""
+
+
+def generate(config: Mapping[str, Any],
+             img_dir: str,
+             out: str,
+             weights: str | None = None,
+             show_dir: str | None = None,
+             strict: bool = False,
+             overwrite: bool = False,
+             quiet: bool = False,
+             launcher: str = 'none') -> int:
+    """Label a folder of images (section 3.1).
+
+    Args:
+        config (Mapping): ``extractor``, ``pseudo_labels`` and optionally
+            ``shard_size`` and ``workers``; see configs/sohes_phase1.py.
+        img_dir (str): the images, with subfolders.
+        out (str): the COCO json; beside it ``<out>.parts`` while it runs.
+        weights (str, optional): replaces the extractor's.
+        show_dir (str, optional): a picture of every image goes there.
+        strict (bool): stop at the first broken image.
+        overwrite (bool): start anew where an output exists.
+        quiet (bool): no progress bar.
+        launcher (str): 'none', 'pytorch', 'slurm' or 'mpi'.
+
+    Returns:
+        int: number of images that could not be read.
+
+    Raises:
+        UsageError: for whatever the person can mend; what, where, and how.
+    """
+    try:
+        options, extractor_args, runtime = _read_config(config, weights)
+        init_dist(launcher)
+        names = find_images(img_dir)
+        # Whatever can be wrong is found before the first image.
+        build_refiner(options.refiner)
+        _LOG.info('%d images in %s', len(names), img_dir)
+        extractor = _build_extractor(extractor_args)
+    except (ValueError, OSError, ImportError) as error:
+        raise UsageError(str(error)) from error
+    if options.thresholds is None:
+        thresholds = tuple(extractor.preset.thresholds)
+    else:
+        thresholds = options.thresholds
+    check_thresholds(thresholds)
+    info = _info(extractor, extractor_args, thresholds, options)
+    shards = ShardFolder(out, info, names, runtime['shard_size'])
+    return _run(shards, img_dir, extractor, thresholds, options,
+                runtime['workers'], show_dir, strict, overwrite, quiet)
+
+
+def _read_config(config: Mapping[str, Any], weights: str | None) -> tuple:
+    """Check the configuration before anything slow is done."""
+    for key in config:
+        if key not in _KEYS:
+            raise ValueError(f'configuration: unknown key {key!r}; known are '
+                             f'{", ".join(sorted(_KEYS))}')
+    for key in ('extractor', 'pseudo_labels'):
+        if not isinstance(config.get(key), Mapping):
+            raise ValueError(f'configuration: {key} must be a dict, found '
+                             f'{config.get(key)!r}')
+    extractor = _plain(config['extractor'])
+    if weights is not None:
+        extractor['weights'] = weights
+    options = ExploreOptions.from_dict(_plain(config['pseudo_labels']))
+    shard_size = config.get('shard_size', 8)
+    if not isinstance(shard_size, int) or shard_size < 1:
+        raise ValueError('configuration: shard_size must be a positive '
+                         f'integer, found {shard_size!r}')
+    workers = config.get('workers')
+    if workers is None:
+        workers = max(1, len(os.sched_getaffinity(0)))
+    return options, extractor, dict(shard_size=shard_size, workers=workers)
+
+
+def _plain(value: Any) -> Any:
+    """Config nodes as plain dicts and lists."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _build_extractor(arguments: Mapping[str, Any]) -> Any:
+    from sohes.models.backbones import ViTFeatureExtractor
+    try:
+        return ViTFeatureExtractor(**arguments)
+    except TypeError as error:
+        raise ValueError(f'extractor: {error}') from error
+
+
+def _info(extractor: Any, arguments: Mapping[str, Any],
+          thresholds: tuple[float, ...],
+          options: ExploreOptions) -> dict[str, Any]:
+    """All that decides the labels, for the json."""
+    import dataclasses
+    preset = extractor.preset
+    resolved = {
+        key: arguments[key] if arguments.get(key) is not None else getattr(
+            preset, key)
+        for key in ('feature', 'block', 'center')
+    }
+    return dict(
+        description='Pseudo-labels of SOHES, phase 1 (self-exploration)',
+        version=__version__,
+        weights=dict(
+            name=Path(str(arguments['weights'])).name,
+            sha256=extractor.weights_hash,
+            family=extractor.family),
+        extractor=dict(
+            resolved,
+            patch_size=extractor.patch_size,
+            dtype=arguments.get('dtype', 'fp32')),
+        pseudo_labels=dict(
+            dataclasses.asdict(options), thresholds=list(thresholds)))
+
+
+def _finished_before(shards: ShardFolder) -> bool:
+    """Whether the output stands already, made by this very run.
+
+    Raises:
+        ValueError: if something else stands there.
+    """
+    if not shards.out.exists():
+        return False
+    found = read_info(shards.out)
+    if found is None:
+        raise ValueError(f'{shards.out} exists and was not written by this '
+                         'tool; choose another --out')
+    found = {key: found.get(key) for key in shards.info}
+    changed = differences(found, shards.info)
+    if changed:
+        raise ValueError(f'{shards.out} exists and was made with other '
+                         f'settings: {"; ".join(changed[:5])}; choose '
+                         'another --out or give --overwrite')
+    return True
+
+
+def _open(shards: ShardFolder, overwrite: bool, rank: int) -> bool:
+    """Prepare the output; whether there is nothing left to do."""
+    from mmengine.dist import barrier
+    if rank == 0 and overwrite:
+        shards.out.unlink(missing_ok=True)
+        shards.remove()
+    barrier()
+    try:
+        if _finished_before(shards):
+            return True
+        shards.out.parent.mkdir(parents=True, exist_ok=True)
+        shards.open()
+    except (ValueError, OSError) as error:
+        raise UsageError(str(error)) from error
+    return False
+
+
+def _run(shards: ShardFolder, img_dir: str, extractor: Any,
+         thresholds: tuple, options: ExploreOptions, workers: int,
+         show_dir: str | None, strict: bool, overwrite: bool,
+         quiet: bool) -> int:
+    """Label what is not labelled yet; rank 0 merges the shards."""
+    from mmengine.dist import barrier, get_dist_info
+    rank, world_size = get_dist_info()
+    started = time.monotonic()
+    if _open(shards, overwrite, rank):
+        _LOG.info('%s is complete already (--overwrite starts anew)',
+                  shards.out)
+        return len(read_info(shards.out)['failed'])
+    with Progress(len(shards.names), quiet=quiet or rank > 0) as progress:
+        progress.skip(
+            sum(
+                len(shards.images_of(s)) for s in range(len(shards))
+                if shards.is_done(s)))
+        runner = LabelRunner(
+            img_dir,
+            shards,
+            extractor,
+            thresholds,
+            options,
+            workers,
+            strict,
+            show_dir,
+            on_image=lambda name, record: progress.step(
+                record.get('reason')))
+        try:
+            runner.run(rank, world_size)
+        except ImageError as error:
+            raise UsageError(f'{error} (--strict)') from error
+    barrier()
+    if rank > 0:
+        barrier()
+        return 0
+    info = merge_shards(shards)
+    shards.remove()
+    barrier()
+    _report(shards, info, time.monotonic() - started, show_dir)
+    return len(info['failed'])
+
+
+def _report(shards: ShardFolder, info: Mapping[str, Any], seconds: float,
+            show_dir: str | None) -> None:
+    """The summary a person reads last."""
+    counts = info['counts']
+    images, masks = counts.get('images', 0), counts['annotations']
+    _LOG.info('%d images, %d masks (%.0f an image), %.0f s: %s', images,
+              masks, masks / max(images, 1), seconds, shards.out)
+    if show_dir is not None:
+        _LOG.info('pictures: %s', show_dir)
+    for record in info['failed'][:10]:
+        _LOG.warning('not read: %s', record['reason'])
+    if len(info['failed']) > 10:
+        _LOG.warning('... and %d more; all are in info.failed',
+                     len(info['failed']) - 10)

@@ -1,0 +1,91 @@
+"""Phase 1: label a folder of photos, without annotation or training.
+
+    python tools/generate_pseudo_labels.py configs/sohes_phase1.py \
+        --img-dir PHOTOS --out labels.json
+
+A run that was stopped continues when the same command is given again. Exit
+codes: 0 all images labelled, 1 some could not be read (they are listed in the
+json's info.failed), 2 the command or its configuration is wrong.
+"""
+import argparse
+import logging
+import sys
+
+from mmengine.config import Config, DictAction
+
+from sohes.apis.generate import UsageError, generate
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='such as configs/sohes_phase1.py')
+    parser.add_argument(
+        '--img-dir', required=True, help='folder of images, subfolders too')
+    parser.add_argument(
+        '--out', required=True, help='the COCO json to write')
+    parser.add_argument(
+        '--weights', help='a name or a file; replaces extractor.weights')
+    parser.add_argument(
+        '--show-dir', help='write a picture of every image into this folder')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='override configuration keys, such as pseudo_labels.local=None '
+        'pseudo_labels.refiner.type=none')
+    parser.add_argument(
+        '--strict',
+        action='store_true',
+        help='stop at the first image that cannot be read')
+    parser.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='start anew where the output or an unfinished run exists')
+    parser.add_argument(
+        '--quiet', action='store_true', help='print errors only')
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none')
+    # torchrun passes either spelling; the value comes from LOCAL_RANK.
+    parser.add_argument(
+        '--local_rank', '--local-rank', type=int, default=0,
+        help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = parse_args()
+    logging.basicConfig(
+        level=logging.ERROR if args.quiet else logging.INFO,
+        format='%(message)s')
+    try:
+        try:
+            config = Config.fromfile(args.config)
+            config.merge_from_dict(args.cfg_options or {})
+        except (OSError, SyntaxError, KeyError, TypeError) as error:
+            raise UsageError(f'{args.config}: {error}') from error
+        failed = generate(
+            config,
+            args.img_dir,
+            args.out,
+            weights=args.weights,
+            show_dir=args.show_dir,
+            strict=args.strict,
+            overwrite=args.overwrite,
+            quiet=args.quiet,
+            launcher=args.launcher)
+    except UsageError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print('stopped; the same command continues from here',
+              file=sys.stderr)
+        return 130
+    return 1 if failed else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
