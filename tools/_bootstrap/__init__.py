@@ -1,0 +1,1 @@
+"""The parts of tools/bootstrap.py; nothing but the standard library."""
