@@ -1,2 +1,4 @@
-"""Backbones, heads and detectors; types are registered on import."""
-from sohes.models import backbones  # noqa: F401
+"""What the registry builds; importing this registers it all."""
+from sohes.models.backbones import ViTFeatureExtractor
+
+__all__ = ['ViTFeatureExtractor']

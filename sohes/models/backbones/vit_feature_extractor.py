@@ -100,8 +100,9 @@ class ViTFeatureExtractor:
         self.dtype = _DTYPES[dtype]
         self.interpolate = interpolate
         self.vit = self._build(loaded, num_heads)
-        self._mean = torch.tensor(RGB_MEAN, device=self.device)
-        self._std = torch.tensor(RGB_STD, device=self.device)
+        self._mean = self._channels(RGB_MEAN)
+        self._std = self._channels(RGB_STD)
+        self._check_autocast(dtype)
 
     def _build(self, loaded: ViTWeights,
                num_heads: Optional[int]) -> nn.Module:
@@ -170,24 +171,41 @@ class ViTFeatureExtractor:
         return features.cpu().numpy()
 
     def _prepare(self, image: NDArray[np.uint8], grid: int) -> Tensor:
-        """Resize to the ViT's input (3, S, S) and normalise."""
-        pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self.device)
-        pixels = pixels.permute(2, 0, 1)[None].float()
+        """Resize to the ViT's input (3, S, S) and normalise.
+
+        The resize works on bytes and on the CPU, as PIL's does, with which
+        these ViTs were trained: every device sees the same pixels.
+        """
+        pixels = torch.from_numpy(np.ascontiguousarray(image))
+        pixels = pixels.permute(2, 0, 1)[None]
         side = grid * self.patch_size
         if pixels.shape[2:] != (side, side):
             pixels = F.interpolate(
                 pixels, (side, side),
                 mode=self.interpolate,
                 align_corners=False,
-                antialias=True).clamp(0, 255)  # bicubic overshoots
-        return ((pixels[0].permute(1, 2, 0) - self._mean) /
-                self._std).permute(2, 0, 1)
+                antialias=True)
+        return (pixels[0].to(self.device) - self._mean) / self._std
 
     def _autocast(self) -> ContextManager[None]:
         """Lower precision inside the layers, where it was asked for."""
         if self.dtype == torch.float32:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=self.dtype)
+
+    def _check_autocast(self, dtype: str) -> None:
+        try:
+            with self._autocast():
+                pass
+        except RuntimeError as error:  # fp16 on a CPU, torch before 2.2
+            raise ValueError(
+                f'dtype: expected one that torch {torch.__version__} can '
+                f'compute in on {self.device.type}, found {dtype!r}: {error}'
+            ) from error
+
+    def _channels(self, values: Sequence[float]) -> Tensor:
+        """One value a channel, (3, 1, 1)."""
+        return torch.tensor(values, device=self.device).reshape(3, 1, 1)
 
     def _checked_mean(self, mean: NDArray[np.floating],
                       count: int) -> Tensor:

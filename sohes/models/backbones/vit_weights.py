@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple, Union
 
+import torch
 from torch import Tensor
 
 from sohes.models.backbones.vit_files import read_tensors, sha256_of
@@ -52,18 +53,20 @@ class ViTWeights:
     final_norm: bool
     patch_bias: bool
 
-    def num_heads(self) -> int:
-        """Heads of 64 channels each.
+    def heads(self, num_heads: Optional[int] = None) -> int:
+        """How many heads a block has, by default of 64 channels each.
 
         Raises:
-            WeightsError: the channels are no multiple of 64.
+            WeightsError: the channels do not divide among them.
         """
-        if self.embed_dims % HEAD_DIMS:
+        if num_heads is None and self.embed_dims % HEAD_DIMS == 0:
+            return self.embed_dims // HEAD_DIMS
+        if not num_heads or num_heads < 1 or self.embed_dims % num_heads:
             raise WeightsError(
-                f'{self.file}: expected channels that are a multiple of '
-                f'{HEAD_DIMS} (the channels of a head in every known '
-                f'family), found {self.embed_dims}; give num_heads')
-        return self.embed_dims // HEAD_DIMS
+                f'{self.file}: num_heads: expected a divisor of the '
+                f'{self.embed_dims} channels, found {num_heads} (by default '
+                f'{HEAD_DIMS} channels make a head)')
+        return num_heads
 
     def backbone_cfg(self,
                      depth: Optional[int] = None,
@@ -83,7 +86,7 @@ class ViTWeights:
             arch=dict(
                 embed_dims=self.embed_dims,
                 num_layers=depth,
-                num_heads=num_heads or self.num_heads(),
+                num_heads=self.heads(num_heads),
                 feedforward_channels=self.mlp_dims),
             img_size=self.grid_size * self.patch_size,
             patch_size=self.patch_size,
@@ -160,9 +163,9 @@ def guess_family(state: Mapping[str, Tensor],
         re.search(r'(^|\.)(head|heads|fc|classifier)\.weight$|'
                   r'(^|\.)decoder', key) for key in all_keys)
     position = state.get('pos_embed')
-    if (patch in (8, 16) and not supervised and 'pre_norm.weight' not in state
-            and position is not None and position.ndim == 3
-            and bool(position[:, 0].any())):
+    if (patch in (8, 16) and not supervised and 'cls_token' in state
+            and 'pre_norm.weight' not in state and position is not None
+            and position.ndim == 3 and bool(position[:, 0].any())):
         return 'dino'
     return 'generic'
 
