@@ -13,66 +13,21 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from _bootstrap.mmcv_wheel import get_wheel
 from _bootstrap.process import SetupError, say
 from _bootstrap.pythons import find_python, probe
+from _bootstrap.stacks import MMCV_NEEDS, STACKS, STAGES
 from _bootstrap.venv import Environment
 
 ROOT = Path(__file__).resolve().parents[1]
 REQUIREMENTS = ROOT / 'requirements'
 COMPILER = ('It compiles, which wants a C++ compiler and Python\'s headers '
             '(Debian and Ubuntu: apt install g++ python3-dev).')
-
-
-@dataclass(frozen=True)
-class Stack:
-    """One family of OpenMMLab's packages.
-
-    Attributes:
-        pythons: versions it runs on, best first.
-        mmcv: its distribution with compiled ops.
-        lite: arguments that install mmcv without compiled ops.
-        light: its packages that need no compiled ops.
-        heavy: those that import mmcv's ops, or make mmpretrain do so.
-    """
-    pythons: tuple[str, ...]
-    mmcv: str
-    lite: tuple[str, ...]
-    light: tuple[str, ...]
-    heavy: tuple[str, ...]
-
-
-STACKS = dict(
-    onedl=Stack(
-        pythons=('3.11', '3.12', '3.10'),
-        mmcv='onedl-mmcv',
-        # There is no onedl-mmcv-lite, but in a build environment without
-        # torch the source builds without ops, in seconds. Not cached: it
-        # would pass for the real one in every other environment.
-        lite=('--no-cache-dir', '--no-binary', 'onedl-mmcv', 'onedl-mmcv'),
-        light=('onedl-mmengine', 'onedl-mmpretrain'),
-        heavy=('onedl-mmdetection', 'onedl-mmsegmentation')),
-    openmmlab=Stack(
-        pythons=('3.10', ),
-        mmcv='mmcv',
-        lite=('mmcv-lite', ),
-        light=('mmengine', 'mmpretrain'),
-        heavy=('mmdet', 'mmsegmentation')))
-
-# What mmcv requires; it is installed without its dependencies.
-MMCV_NEEDS = ('addict', 'numpy', 'opencv-python', 'packaging', 'pyyaml',
-              'yapf')
-STAGES = dict(
-    lint=('venv', 'lint'),
-    demo=('venv', 'packages', 'densecrf', 'lite', 'sohes'),
-    ops=('venv', 'packages', 'densecrf', 'lite', 'sohes', 'ops'),
-    test=('venv', 'packages', 'densecrf', 'lite', 'sohes', 'ops', 'tests'))
 
 
 class Setup:
@@ -153,8 +108,8 @@ class Setup:
 
     def _version(self, distribution: str) -> str:
         """The known-good version of a distribution."""
-        found = re.search(rf'^{distribution}==(\S+)',
-                          self.constraints.read_text(encoding='utf-8'), re.MULTILINE)
+        pins = self.constraints.read_text(encoding='utf-8')
+        found = re.search(rf'^{distribution}==(\S+)', pins, re.MULTILINE)
         if found is None:
             raise SetupError(f'{self.constraints} does not pin '
                              f'{distribution}')
@@ -279,6 +234,8 @@ def parse_args() -> argparse.Namespace:
                         help='a Python to make the environment with')
     parser.add_argument('--venv', help='its folder; default: .venv, or '
                         '.venv-openmmlab, in the checkout')
+    parser.add_argument('--has-python', action='store_true',
+                        help='only say which Python it would take')
     parser.add_argument('command', nargs=argparse.REMAINDER,
                         help='after --: what to run with its Python')
     return parser.parse_args()
@@ -295,6 +252,9 @@ def main() -> int:
     path = Path(args.venv).absolute() if args.venv else ROOT / name
     environment = Environment(path, args.stack)
     try:
+        if args.has_python:
+            print(find_python(STACKS[args.stack].pythons, args.python))
+            return 0
         Setup(environment, args.python).run(args.stage)
     except SetupError as error:
         print(f'[setup] {error}', file=sys.stderr)

@@ -8,9 +8,9 @@ import shutil
 import subprocess
 import tempfile
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator
 
 from _bootstrap.process import SetupError, say
 from _bootstrap.venv import Environment
@@ -71,9 +71,9 @@ class Target:
 def probe_target(environment: Environment) -> Target:
     """Ask the environment's Python what it runs."""
     done = subprocess.run([str(environment.python), '-c', _PROBE],
+                          check=False,
                           stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE)
+                          capture_output=True)
     if done.returncode:
         raise SetupError('torch does not import: ' +
                          done.stderr.decode(errors='replace').strip()[-800:])

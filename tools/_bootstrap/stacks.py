@@ -1,0 +1,51 @@
+"""What is installed: two families of packages, four stages."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One family of OpenMMLab's packages.
+
+    Attributes:
+        pythons: versions it runs on, best first.
+        mmcv: its distribution with compiled ops.
+        lite: arguments that install mmcv without compiled ops.
+        light: its packages that need no compiled ops.
+        heavy: those that import mmcv's ops, or make mmpretrain do so.
+    """
+    pythons: tuple[str, ...]
+    mmcv: str
+    lite: tuple[str, ...]
+    light: tuple[str, ...]
+    heavy: tuple[str, ...]
+
+
+STACKS = dict(
+    onedl=Stack(
+        pythons=('3.11', '3.12', '3.10'),
+        mmcv='onedl-mmcv',
+        # There is no onedl-mmcv-lite, but in a build environment without
+        # torch the source builds without ops, in seconds. Not cached: it
+        # would pass for the real one in every other environment.
+        lite=('--no-cache-dir', '--no-binary', 'onedl-mmcv', 'onedl-mmcv'),
+        light=('onedl-mmengine', 'onedl-mmpretrain'),
+        heavy=('onedl-mmdetection', 'onedl-mmsegmentation')),
+    openmmlab=Stack(
+        pythons=('3.10', ),
+        mmcv='mmcv',
+        lite=('mmcv-lite', ),
+        light=('mmengine', 'mmpretrain'),
+        heavy=('mmdet', 'mmsegmentation')))
+
+# What mmcv requires; it is installed without its dependencies.
+MMCV_NEEDS = ('addict', 'numpy', 'opencv-python', 'packaging', 'pyyaml',
+              'yapf')
+
+# Steps in their order; each is a method of bootstrap.py's Setup.
+STAGES = dict(
+    lint=('venv', 'lint'),
+    demo=('venv', 'packages', 'densecrf', 'lite', 'sohes'),
+    ops=('venv', 'packages', 'densecrf', 'lite', 'sohes', 'ops'),
+    test=('venv', 'packages', 'densecrf', 'lite', 'sohes', 'ops', 'tests'))
