@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from sohes.pseudo_labels.proposals import Proposal
+from sohes.pseudo_labels.window import Window
 
 
 def encode_mask(mask: np.ndarray) -> dict:
@@ -50,10 +51,12 @@ class DenseCRFRefiner:
         min_margin (int): of the window, in pixels.
         max_side (int): the window is shrunk to this longer side, in pixels.
         certainty (float): probability of the mask inside it, in (0.5, 1).
-        smooth (tuple): weight and extent in pixels of the kernel that asks
-            neighbours to agree.
-        appearance (tuple): weight, extent in pixels, and extent in RGB
+        smooth (tuple): weight, and extent in patches, of the kernel that
+            asks neighbours to agree.
+        appearance (tuple): weight, extent in patches, and extent in RGB
             levels of the kernel that asks like-coloured pixels to agree.
+            Extents are in patches because that is how far off a boundary
+            can be: a crop's masks are finer than the whole image's.
     """
 
     def __init__(self,
@@ -62,8 +65,9 @@ class DenseCRFRefiner:
                  min_margin: int = 16,
                  max_side: int = 512,
                  certainty: float = 0.9,
-                 smooth: tuple[float, float] = (3, 3),
-                 appearance: tuple[float, float, float] = (4, 15, 6)) -> None:
+                 smooth: tuple[float, float] = (3, 0.33),
+                 appearance: tuple[float, float, float] = (4, 1.7, 6)
+                 ) -> None:
         try:
             import pydensecrf.densecrf as densecrf
         except ImportError as error:
@@ -90,38 +94,23 @@ class DenseCRFRefiner:
         Returns:
             tuple: (H, W) bool mask, and its IoU with the mask before.
         """
-        import cv2
-        size = image.shape[:2]
-        left, top, right, bottom = item.bounds()
-        margin = max(self.margin * max(right - left, bottom - top),
-                     self.min_margin)
-        left, top, right, bottom = window = item.window(size, margin)
-        shrink = min(1.0, self.max_side / max(right - left, bottom - top))
-        width = max(1, round((right - left) * shrink))
-        height = max(1, round((bottom - top) * shrink))
-        pixels = image[top:bottom, left:right]
-        if shrink < 1:
-            pixels = cv2.resize(pixels, (width, height),
-                                interpolation=cv2.INTER_AREA)
-        soft = item.soft(window, (height, width))
-        after = self._infer(np.array(pixels, order='C'), soft)
-        iou = mask_iou(soft > 0.5, after)
-        out = np.zeros(size, bool)
-        if shrink < 1:
-            after = cv2.resize(after.astype(np.float32),
-                               (right - left, bottom - top)) > 0.5
-        out[top:bottom, left:right] = after
-        return out, iou
+        window = Window.around(item, image.shape[:2], self.margin,
+                               self.min_margin, self.max_side)
+        soft = window.soft(item)
+        after = self._infer(window.cut(image), soft)
+        return window.paste(after), mask_iou(soft > 0.5, after)
 
-    def _infer(self, pixels: np.ndarray, soft: np.ndarray) -> np.ndarray:
+    def _infer(self, pixels: np.ndarray, soft: np.ndarray,
+               patch: float) -> np.ndarray:
         """Mean field on (h, w, 3) uint8 pixels and (h, w) probabilities."""
         height, width = soft.shape
         inside = np.clip(soft, 1 - self.certainty, self.certainty).ravel()
         crf = self.densecrf.DenseCRF2D(width, height, 2)
         crf.setUnaryEnergy(-np.log(np.stack([1 - inside, inside])).astype(
             np.float32))
-        crf.addPairwiseGaussian(sxy=self.smooth[1], compat=self.smooth[0])
-        crf.addPairwiseBilateral(sxy=self.appearance[1],
+        crf.addPairwiseGaussian(sxy=self.smooth[1] * patch,
+                                compat=self.smooth[0])
+        crf.addPairwiseBilateral(sxy=self.appearance[1] * patch,
                                  srgb=self.appearance[2],
                                  rgbim=pixels, compat=self.appearance[0])
         q = np.asarray(crf.inference(self.iterations))
