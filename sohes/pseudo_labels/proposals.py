@@ -31,6 +31,13 @@ class Proposal:
         left, top, right, bottom = self.box
         return float(self.grid.mean() * (right - left) * (bottom - top))
 
+    @property
+    def patch_size(self) -> float:
+        """Side of a patch in pixels of the original, the mean of both."""
+        left, top, right, bottom = self.box
+        return ((right - left) / self.grid.shape[1] +
+                (bottom - top) / self.grid.shape[0]) / 2
+
     def bounds(self) -> tuple[float, float, float, float]:
         """The region's own box (left, top, right, bottom) in pixels."""
         rows = np.flatnonzero(self.grid.any(1))

@@ -97,7 +97,9 @@ class DenseCRFRefiner:
         window = Window.around(item, image.shape[:2], self.margin,
                                self.min_margin, self.max_side)
         soft = window.soft(item)
-        after = self._infer(window.cut(image), soft)
+        shrink = soft.shape[0] / (window.box[3] - window.box[1])
+        after = self._infer(window.cut(image), soft,
+                            item.patch_size * shrink)
         return window.paste(after), mask_iou(soft > 0.5, after)
 
     def _infer(self, pixels: np.ndarray, soft: np.ndarray,
