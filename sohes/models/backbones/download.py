@@ -138,7 +138,7 @@ def _fetch(url: str, part: Path, timeout: float) -> None:
                 part.stem, have, total) as advance:
             file.seek(have)
             while True:
-                block = response.read(_BLOCK)
+                block = response.read1(_BLOCK)  # what is there, to keep it
                 if not block:
                     break
                 file.write(block)
@@ -192,13 +192,19 @@ def _may_recover(error: Exception) -> bool:
 def _cannot_fetch(url: str, target: Path, part: Path,
                   error: Exception) -> str:
     """What to tell a person without a (working) network."""
-    reason = getattr(error, 'reason', None) or error
     have = part.stat().st_size if part.exists() else 0
     kept = (f' ({have / 1e6:.1f} MB have arrived and are kept; the next '
             'try goes on from there)' if have else '')
-    return (f'cannot download {url}: {reason}{kept}. '
+    return (f'cannot download {url}: {reason_of(error)}{kept}. '
             'Without a network, fetch that file elsewhere and put it at '
             f'{target}')
+
+
+def reason_of(error: Exception) -> str:
+    """The network's own words for what went wrong."""
+    if isinstance(error, urllib.error.HTTPError):
+        return f'HTTP {error.code} {error.reason}'
+    return str(getattr(error, 'reason', None) or error)
 
 
 def _beside(path: Path, ending: str) -> Path:

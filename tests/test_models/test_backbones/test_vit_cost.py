@@ -1,0 +1,65 @@
+"""What using a ViT costs: imports, and memory at many patches."""
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .vit_reference import random_vit, save
+
+# 64x64 patches: one attention matrix in fp32, 6 heads, is 403 MB.
+PATCHES, HEADS = 64 * 64 + 1, 6
+MATRIX = PATCHES**2 * HEADS * 4
+
+
+def run(code: str, *arguments: str) -> str:
+    return subprocess.run([sys.executable, '-W', 'ignore', '-c', code,
+                           *arguments], check=True, text=True,
+                          capture_output=True).stdout
+
+
+@pytest.mark.skipif(sys.platform == 'win32', reason='no resource module')
+def test_attention_is_never_a_matrix(tmp_path: Path) -> None:
+    """At 1024x1024 and patch 8 one such matrix would be 6 GB."""
+    file = save(
+        random_vit(8, embed_dim=384, num_heads=HEADS, depth=2),
+        tmp_path / 'vit.pth')
+    printed = run(
+        'import resource, sys\n'
+        'import numpy as np\n'
+        'from sohes.models.backbones import ViTFeatureExtractor\n'
+        'def peak():\n'
+        '    unit = 1 if sys.platform == "darwin" else 1024\n'
+        '    usage = resource.getrusage(resource.RUSAGE_SELF)\n'
+        '    return usage.ru_maxrss * unit\n'
+        'image = np.zeros((512, 512, 3), np.uint8)\n'
+        'extractors = [\n'
+        '    ViTFeatureExtractor(sys.argv[1], feature="token", dtype=dtype)\n'
+        '    for dtype in ("fp32", "bf16")]\n'
+        'for extract in extractors:\n'
+        '    extract([image], 64)\n'
+        'before = peak()\n'
+        'for extract in extractors:\n'
+        '    extract([image], 512)\n'
+        'print(peak() - before)\n', str(file))
+    # a matrix of bf16 would be half of one of fp32
+    assert int(printed.splitlines()[-1]) < MATRIX / 2
+
+
+def test_importing_loads_neither_mmdet_nor_mmpretrain() -> None:
+    printed = run('import sys, sohes.models.backbones\n'
+                  'print([m for m in ("mmdet", "mmpretrain", "mmseg",\n'
+                  '                   "timm", "onnx") if m in sys.modules])')
+    assert printed.splitlines()[-1] == '[]'
+
+
+def test_the_scope_alone_finds_it(tmp_path: Path) -> None:
+    """Nothing of ours is imported: mmengine goes by the scope."""
+    file = save(random_vit(), tmp_path / 'vit.pth')
+    printed = run(
+        'import sys\n'
+        'from mmengine.registry import MODELS\n'
+        'built = MODELS.build(dict(type="sohes.ViTFeatureExtractor",\n'
+        '                          weights=sys.argv[1]))\n'
+        'print(type(built).__name__, built.grid(96))\n', str(file))
+    assert printed.splitlines()[-1] == 'ViTFeatureExtractor 6'
