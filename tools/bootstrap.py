@@ -26,8 +26,10 @@ from _bootstrap.venv import Environment
 
 ROOT = Path(__file__).resolve().parents[1]
 REQUIREMENTS = ROOT / 'requirements'
-COMPILER = ('It compiles, which wants a C++ compiler and Python\'s headers '
-            '(Debian and Ubuntu: apt install g++ python3-dev).')
+BROKEN = ('If the line broke, run the same command again: what was downloaded '
+          'is kept. If pydensecrf2 did not compile: it wants a C++ compiler '
+          'and Python\'s headers (Debian and Ubuntu: apt install g++ '
+          'python3-dev).')
 
 
 class Setup:
@@ -129,21 +131,16 @@ class Setup:
     def step_packages(self) -> None:
         """torch and everything that needs no compiled ops."""
         say(f'Installing torch {self._version("torch")}, mmengine, '
-            'mmpretrain and the rest (a download of about 3 GB: 1 min on a '
-            'fast line, 5 min at 80 Mbit/s)')
+            'mmpretrain and the rest, and compiling pydensecrf2 (a download '
+            'of about 3 GB: 1 to 2 min on a fast line, 5 min at 80 Mbit/s)')
+        files = [
+            word for name in ('runtime', 'demo', 'build')
+            for word in ('-r', str(REQUIREMENTS / f'{name}.txt'))
+        ]
         self.env.install(
             self._pinned('torchvision', *self.stack.light, *MMCV_NEEDS,
-                         '-r', str(REQUIREMENTS / 'runtime.txt'), '-r',
-                         str(REQUIREMENTS / 'build.txt'), 'matplotlib',
-                         'scikit-image'), 'installing',
-            'If the line broke, run the same command again: what was '
-            'downloaded is kept.')
+                         *files), 'installing', BROKEN)
         self._settle_opencv()
-
-    def step_densecrf(self) -> None:
-        """The refiner that needs no weights."""
-        say('Compiling pydensecrf2 (about 30 s)')
-        self.env.install(self._pinned('pydensecrf2'), 'compiling', COMPILER)
 
     def step_lite(self) -> None:
         """mmcv without compiled ops: Phase 1 needs none of them."""

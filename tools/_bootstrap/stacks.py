@@ -46,6 +46,6 @@ MMCV_NEEDS = ('addict', 'numpy', 'opencv-python', 'packaging', 'pyyaml',
 # Steps in their order; each is a method of bootstrap.py's Setup.
 STAGES = dict(
     lint=('venv', 'lint'),
-    demo=('venv', 'packages', 'densecrf', 'lite', 'sohes'),
-    ops=('venv', 'packages', 'densecrf', 'lite', 'sohes', 'ops'),
-    test=('venv', 'packages', 'densecrf', 'lite', 'sohes', 'ops', 'tests'))
+    demo=('venv', 'packages', 'lite', 'sohes'),
+    ops=('venv', 'packages', 'lite', 'sohes', 'ops'),
+    test=('venv', 'packages', 'lite', 'sohes', 'ops', 'tests'))

@@ -171,12 +171,18 @@ class Environment:
                 '--disable-pip-version-check'
             ]
         with self.changing():
-            self.run(command + arguments, what, advice, _uv_settings())
+            self.run(command + arguments, what, advice, _install_settings())
 
 
-def _uv_settings() -> dict[str, str]:
-    """What the user told pip, told to uv, which reads no setting of pip's."""
-    settings = {'UV_HTTP_TIMEOUT': os.environ.get('UV_HTTP_TIMEOUT', '180')}
+def _install_settings() -> dict[str, str]:
+    """No debug symbols; and what the user told pip, told to uv too.
+
+    uv reads no setting of pip's.
+    """
+    settings = {
+        'UV_HTTP_TIMEOUT': os.environ.get('UV_HTTP_TIMEOUT', '180'),
+        'CFLAGS': os.environ.get('CFLAGS', '-g0'),
+    }
     for ours, theirs in (('UV_DEFAULT_INDEX', 'PIP_INDEX_URL'),
                          ('UV_INDEX', 'PIP_EXTRA_INDEX_URL')):
         if os.environ.get(theirs) and not os.environ.get(ours):
