@@ -1,0 +1,178 @@
+"""What wheels, sdists and editable installs hold; which versions are pinned.
+"""
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+STACKS = ('onedl', 'openmmlab')
+COPIED = ('setup.py', 'MANIFEST.in', 'README.md', 'requirements', 'sohes',
+          'configs', 'tools', 'tests', 'model-index.yml', 'dataset-index.yml')
+
+
+@pytest.fixture(scope='module')
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the checkout, so that building leaves nothing behind."""
+    root = Path(__file__).resolve().parents[1]
+    target = tmp_path_factory.mktemp('source')
+    ignore = shutil.ignore_patterns('__pycache__', '*.egg-info')
+    for name in COPIED:
+        if (root / name).is_dir():
+            shutil.copytree(root / name, target / name, ignore=ignore)
+        elif (root / name).is_file():
+            shutil.copy2(root / name, target / name)
+    # Stand-ins, so that the test says the same on any checkout.
+    (target / 'configs').mkdir(exist_ok=True)
+    (target / 'configs' / 'sohes_packaging_probe.py').write_text('x = 1\n')
+    (target / 'model-index.yml').write_text('Import: []\n')
+    (target / 'dataset-index.yml').write_text('{}\n')
+    return target
+
+
+def build(source: Path, kind: str, out: Path) -> Path:
+    """Build a 'wheel', 'sdist' or 'editable' as pip would, offline.
+
+    Args:
+        source: the tree to build.
+        kind: which of PEP 517's hooks.
+        out: folder for the result.
+    """
+    code = ('import sys; from setuptools import build_meta; '
+            f'print(build_meta.build_{kind}(sys.argv[1]))')
+    done = subprocess.run([sys.executable, '-c', code, str(out)],
+                          cwd=source,
+                          capture_output=True,
+                          text=True,
+                          check=False)
+    assert done.returncode == 0, done.stderr
+    return out / done.stdout.splitlines()[-1]
+
+
+def wheel_names(path: Path) -> set:
+    """The files in a wheel."""
+    with zipfile.ZipFile(path) as archive:
+        return set(archive.namelist())
+
+
+MIM_FILES = {
+    'sohes/.mim/configs/sohes_packaging_probe.py',
+    'sohes/.mim/tools/bootstrap.py', 'sohes/.mim/model-index.yml',
+    'sohes/.mim/dataset-index.yml'
+}
+
+
+def test_wheel_holds_mim_and_not_the_tests(source: Path,
+                                           tmp_path: Path) -> None:
+    names = wheel_names(build(source, 'wheel', tmp_path))
+    assert names >= MIM_FILES | {
+        'sohes/version.py', 'sohes/structures/entity_forest.py'
+    }
+    tops = {name.split('/')[0] for name in names}
+    assert {top for top in tops if not top.endswith('.dist-info')} == {'sohes'}
+    assert not any('__pycache__' in name for name in names)
+    assert not (source / 'sohes' / '.mim').exists()
+
+
+def test_removed_config_does_not_return_from_a_stale_build(
+        source: Path, tmp_path: Path) -> None:
+    extra = source / 'configs' / 'gone.py'
+    extra.write_text('x = 2\n')
+    first = wheel_names(build(source, 'wheel', tmp_path / 'a'))
+    extra.unlink()
+    second = wheel_names(build(source, 'wheel', tmp_path / 'b'))
+    assert first - second == {'sohes/.mim/configs/gone.py'}
+
+
+def test_sdist_holds_mim_and_builds_the_same_wheel(source: Path,
+                                                   tmp_path: Path) -> None:
+    archive = build(source, 'sdist', tmp_path)
+    with tarfile.open(archive) as tar:
+        tar.extractall(tmp_path)
+    tree = tmp_path / archive.name[:-len('.tar.gz')]
+    for name in MIM_FILES:
+        assert (tree / name).is_file(), name
+    direct = wheel_names(build(source, 'wheel', tmp_path / 'direct'))
+    again = wheel_names(build(tree, 'wheel', tmp_path / 'again'))
+    code = {name for name in direct if name.startswith('sohes/')}
+    assert {name for name in again if name.startswith('sohes/')} == code
+
+
+def test_editable_install_makes_no_mim(source: Path, tmp_path: Path) -> None:
+    names = wheel_names(build(source, 'editable', tmp_path))
+    assert not any('.mim' in name for name in names)
+    assert not (source / 'sohes' / '.mim').exists()
+
+
+def test_metadata(source: Path, tmp_path: Path) -> None:
+    wheel = build(source, 'wheel', tmp_path)
+    with zipfile.ZipFile(wheel) as archive:
+        name = next(name for name in archive.namelist()
+                    if name.endswith('.dist-info/METADATA'))
+        lines = archive.read(name).decode().splitlines()
+    scope: dict = {}
+    exec((source / 'sohes' / 'version.py').read_text(), scope)
+    assert f'Version: {scope["__version__"]}' in lines
+    extras = {line[16:] for line in lines if line.startswith('Provides-Ext')}
+    assert extras == {'onedl', 'openmmlab', 'refine', 'demo', 'tests'}
+    required = [line[15:] for line in lines
+                if line.startswith('Requires-Dist') and 'extra' not in line]
+    # Two distributions own the name mmcv; requiring either would let pip
+    # overwrite the other.
+    assert not [line for line in required if re.match(r'(onedl-)?mm', line)]
+    assert {re.split(r'[<>=! ]', line)[0] for line in required} >= {
+        'numpy', 'numba', 'torch', 'pillow', 'pycocotools', 'rich',
+        'safetensors'
+    }
+
+
+def pins(root: Path, stack: str) -> dict:
+    """Distribution -> its pins in the constraints of a stack."""
+    path = root / 'requirements' / f'constraints-{stack}.txt'
+    found: dict = {}
+    for line in path.read_text().splitlines():
+        if line and not line.startswith('#'):
+            name, rest = line.split('==', 1)
+            found.setdefault(name, []).append(rest)
+    return found
+
+
+def names_in(root: Path, name: str) -> list:
+    """Distributions that a requirements file asks for."""
+    lines = (root / 'requirements' / f'{name}.txt').read_text().splitlines()
+    return [re.split(r'[<>=!~ ]', line)[0] for line in lines
+            if line and not line.startswith('#')]
+
+
+@pytest.mark.parametrize('stack', STACKS)
+def test_everything_required_is_pinned(repo_root: Path, stack: str) -> None:
+    pinned = pins(repo_root, stack)
+    for name in ('runtime', 'refine', 'demo', 'tests', 'build', stack):
+        missing = set(names_in(repo_root, name)) - set(pinned)
+        assert not missing, f'{name}.txt: {missing}'
+
+
+def test_pins_fit_the_extras_they_belong_to(repo_root: Path) -> None:
+    requirements = pytest.importorskip('packaging.requirements')
+    for stack in STACKS:
+        pinned = pins(repo_root, stack)
+        for name in ('runtime', 'refine', 'demo', 'tests', 'build', stack):
+            text = (repo_root / 'requirements' / f'{name}.txt').read_text()
+            for line in text.splitlines():
+                if not line or line.startswith('#'):
+                    continue
+                wanted = requirements.Requirement(line)
+                for pin in pinned[wanted.name]:
+                    version = pin.split(';')[0].strip()
+                    assert wanted.specifier.contains(version), (line, pin)
+
+
+@pytest.mark.parametrize('stack', STACKS)
+def test_both_opencvs_are_of_one_version(repo_root: Path, stack: str) -> None:
+    """They own the same folder, so two versions would mix."""
+    pinned = pins(repo_root, stack)
+    assert pinned['opencv-python'] == pinned['opencv-python-headless']
