@@ -31,7 +31,7 @@ pseudo_labels = dict(
     # ----- possibly changed -------------------------------------------------
     image_size=1024,  # S (appendix A)
     thresholds=None,  # None: the preset's; see calibrate_thresholds.py
-    max_masks=200,  # "under 200" (appendix D)
+    max_masks=199,  # "under 200" (appendix D)
     local=dict(  # step 2; None leaves it out
         max_area=1 / 1024,  # theta_small (appendix D); >= 1: in pixels
         image_size=256,  # S' (appendix A)

@@ -5,7 +5,7 @@ import numpy as np
 
 from sohes.pseudo_labels.merge_tree import MergeTree
 from sohes.pseudo_labels.proposals import (Proposal, pool_nodes,
-                                           suppress_nodes)
+                                           propose_nodes, suppress_nodes)
 
 Box = tuple[int, int, int, int]
 
@@ -123,17 +123,15 @@ def cluster_crop(features: np.ndarray, crop: Box, size: tuple[int, int],
         min_patches (int): smaller subregions are not kept.
 
     Returns:
-        list[Proposal]: of step 2, best score first. What meets a border of
+        list[Proposal]: of step 2. What meets a border of
         the crop is incomplete and left out; the image's own border counts as
         inside.
     """
     tree = MergeTree.from_features(features)
     nodes = pool_nodes(tree, thresholds)
     nodes = nodes[tree.area[nodes] >= min_patches]
-    proposals = []
-    for node in suppress_nodes(tree, nodes, max_iou):
-        grid = tree.mask(node)
-        if not _touches_inner_border(grid, crop, size):
-            score = float(tree.formed[node] - tree.absorbed[node])
-            proposals.append(Proposal(grid, crop, score, step=2))
-    return proposals
+    nodes = suppress_nodes(tree, nodes, max_iou)
+    return [
+        item for item in propose_nodes(tree, nodes, crop, size, step=2)
+        if not _touches_inner_border(item.grid, crop, size)
+    ]

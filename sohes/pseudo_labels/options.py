@@ -80,8 +80,10 @@ class ExploreOptions:
             None takes those that come with the weights.
         nms_iou (float): of two masks with a higher IoU one goes.
         min_patches (int): smaller regions are not pseudo-labels.
-        max_masks (int): the best stay after step 2; how many were dropped is
-            counted.
+        max_masks (int): under 200 in the paper; the best stay after step 3, see `finish`; how many
+            were dropped is counted.
+        max_candidates (int): the best stay after step 2, so that a picture
+            of gravel does not take an hour to refine; counted too.
         local (LocalOptions, optional): step 2; None leaves it out.
         refiner (dict): step 3, see `build_refiner`; type 'none' leaves it
             out.
@@ -93,7 +95,8 @@ class ExploreOptions:
     thresholds: tuple[float, ...] | None = None
     nms_iou: float = 0.9
     min_patches: int = 4
-    max_masks: int = 200
+    max_masks: int = 199
+    max_candidates: int = 1000
     local: LocalOptions | None = LocalOptions()
     refiner: Mapping[str, Any] = field(
         default_factory=lambda: dict(type='none'))
@@ -108,6 +111,7 @@ class ExploreOptions:
         _check('nms_iou', self.nms_iou, 0, 1)
         _check('min_patches', self.min_patches, 1, 1 << 32)
         _check('max_masks', self.max_masks, 1, 1 << 32)
+        _check('max_candidates', self.max_candidates, 1, 1 << 32)
         _check('refine_min_iou', self.refine_min_iou, 0, 1)
         _check('coverage', self.coverage, 0, 1)
 

@@ -14,7 +14,8 @@ from sohes.pseudo_labels.local import (cluster_crop, cut_crops, plan_crops)
 from sohes.pseudo_labels.merge_tree import MergeTree
 from sohes.pseudo_labels.options import ExploreOptions, LocalOptions
 from sohes.pseudo_labels.proposals import (Proposal, pool_nodes,
-                                           suppress_masks, suppress_nodes)
+                                           propose_nodes, suppress_masks,
+                                           suppress_nodes)
 from sohes.pseudo_labels.refinement import build_refiner, encode_mask
 from sohes.structures import EntityForest, PackedMasks, pairwise_iou
 
@@ -74,8 +75,7 @@ def _local_proposals(image: np.ndarray, tree: MergeTree, nodes: np.ndarray,
     size = image.shape[:2]
     whole = (0, 0, size[1], size[0])
     bounds = [
-        Proposal(tree.mask(node), whole, 0.0, step=1).bounds()
-        for node in nodes
+        item.bounds() for item in propose_nodes(tree, nodes, whole, size, 1)
     ]
     crops, left_out = plan_crops(bounds, size, local.crop_scale,
                                  local.min_crop, local.max_zoom_out,
@@ -107,7 +107,7 @@ def propose(image: np.ndarray, extractor: FeatureExtractor,
         options (ExploreOptions): all other values.
 
     Returns:
-        Proposals: without duplicates, at most ``options.max_masks``.
+        Proposals: without duplicates, at most ``options.max_candidates``.
     """
     size = image.shape[:2]
     tree = MergeTree.from_features(extractor([image], options.image_size)[0])
@@ -120,11 +120,7 @@ def propose(image: np.ndarray, extractor: FeatureExtractor,
         small = tree.area[nodes] < share * tree.n_leaves
     large = nodes[~small & (tree.area[nodes] >= options.min_patches)]
     whole = (0, 0, size[1], size[0])
-    items = [
-        Proposal(tree.mask(node), whole,
-                 float(tree.formed[node] - tree.absorbed[node]), step=1)
-        for node in large
-    ]
+    items = propose_nodes(tree, large, whole, size, step=1)
     counts['global'] = len(items)
     if small.any():
         found = _local_proposals(image, tree, nodes[small], extractor,
@@ -132,8 +128,9 @@ def propose(image: np.ndarray, extractor: FeatureExtractor,
         counts['local'] = len(found)
         items = _drop_duplicates(items + found, size, options.nms_iou)
     items.sort(key=lambda item: -item.score)
-    counts['over_max_masks'] = max(0, len(items) - options.max_masks)
-    return Proposals(size, items[:options.max_masks], counts)
+    counts['over_max_candidates'] = max(0,
+                                        len(items) - options.max_candidates)
+    return Proposals(size, items[:options.max_candidates], counts)
 
 
 def _drop_duplicates(items: list[Proposal], size: tuple[int, int],
@@ -156,6 +153,10 @@ def finish(image: np.ndarray, proposals: Proposals,
            options: ExploreOptions) -> PseudoLabels:
     """Steps 3 and 4: refine the masks, find their hierarchy.
 
+    A mask's score is its region's (`region_score`) times its IoU with itself
+    before refinement: what neither merging nor refinement disturbs is likely
+    to be an entity. The best ``options.max_masks`` stay.
+
     Args:
         image (np.ndarray): (H, W, 3) uint8 RGB, the original.
         proposals (Proposals): of `propose`.
@@ -171,17 +172,19 @@ def finish(image: np.ndarray, proposals: Proposals,
         mask, iou = refiner(image, item)
         if iou >= options.refine_min_iou and mask.any():
             rles.append(encode_mask(mask))
-            scores.append(item.score)
+            scores.append(item.score * iou)
     counts['changed_too_much'] = len(proposals.items) - len(rles)
-    packed = PackedMasks.from_any(rles)
-    kept = suppress_masks(pairwise_iou(packed), np.array(scores),
-                          options.nms_iou)
+    kept = suppress_masks(
+        pairwise_iou(PackedMasks.from_any(rles)), np.array(scores),
+        options.nms_iou)
     counts['duplicates_after_refinement'] = len(rles) - len(kept)
+    counts['over_max_masks'] = max(0, len(kept) - options.max_masks)
+    kept = kept[:options.max_masks]
     rles = [rles[k] for k in kept]
     return PseudoLabels(
         size=proposals.size,
         rles=rles,
-        scores=np.array(scores)[kept] if len(kept) else np.zeros(0),
+        scores=np.array([scores[k] for k in kept]),
         forest=EntityForest.from_masks(rles, coverage=options.coverage),
         counts=counts)
 

@@ -16,8 +16,7 @@ class Proposal:
         grid (np.ndarray): (h, w) bool, the patches inside.
         box (tuple): (left, top, right, bottom) in pixels of the original
             image, integers, what the grid covers.
-        score (float): similarity at which the region formed minus that at
-            which it was absorbed; how long it stood alone.
+        score (float): in [0, 1], see `region_score`.
         step (int): 1 global clustering, 2 local re-clustering.
     """
     grid: np.ndarray
@@ -136,6 +135,53 @@ def _lerp(values: np.ndarray, before: np.ndarray, after: np.ndarray,
     out += (values[after] - out) * weight[:, None]
     out[~inside] = 0
     return out
+
+
+def region_score(persistence: float, share: float) -> float:
+    """How likely a region is an entity rather than an accident of merging.
+
+    How long it stood alone, times the square root of its area: the error of
+    a mean of n patches falls as the root of n, so a small region stands
+    alone by chance. The fourth root keeps the order and brings the values
+    together, so that step 3's IoU, which multiplies it, has the first word.
+
+    Args:
+        persistence (float): similarity at which the region formed minus that
+            at which it was absorbed.
+        share (float): of the image's area, in [0, 1].
+
+    Returns:
+        float: in [0, 1]; 0 for a region that was absorbed at a higher
+        similarity than it formed at.
+    """
+    return float((min(max(persistence, 0.0), 1.0) * share**0.5)**0.25)
+
+
+def propose_nodes(tree: MergeTree, nodes: np.ndarray,
+                  box: tuple[int, int, int, int], size: tuple[int, int],
+                  step: int) -> list[Proposal]:
+    """Nodes of a tree as proposals.
+
+    Args:
+        tree (MergeTree): of the box.
+        nodes (np.ndarray): (K,) int.
+        box (tuple): (left, top, right, bottom) in pixels of the image.
+        size (tuple): (H, W) of the image in pixels.
+        step (int): 1 or 2.
+
+    Returns:
+        list[Proposal]: in the order of the nodes.
+    """
+    left, top, right, bottom = box
+    patch_share = ((right - left) * (bottom - top) /
+                   (tree.n_leaves * size[0] * size[1]))
+    return [
+        Proposal(
+            tree.mask(node), box,
+            region_score(tree.formed[node] - tree.absorbed[node],
+                         tree.area[node] * patch_share), step)
+        for node in nodes
+    ]
 
 
 def pool_nodes(tree: MergeTree, thresholds: Sequence[float]) -> np.ndarray:

@@ -35,9 +35,12 @@ PRESETS: Dict[str, Preset] = {
     # Keys of the last block and these thresholds are the paper's.
     'dino': Preset('key', -1, False, (0.6, 0.5, 0.4, 0.3, 0.2, 0.1)),
     # DINOv2's features share a large common direction that hides the
-    # differences between patches; the image's mean removes it.
+    # differences between patches; the image's mean removes it. Centred
+    # similarities spread wider: more thresholds give the paper's number of
+    # masks (under 200 an image, appendix D; calibrate_thresholds.py).
     'dinov2': Preset('key', 0.75, True,
-                     (0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)),
+                     (0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5, 0.45, 0.4, 0.35,
+                      0.3, 0.2, 0.1, 0.0, -0.1, -0.2)),
     # An unknown ViT: centring does no harm where no direction is shared.
     'generic': Preset('key', -1, True,
                       (0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)),
