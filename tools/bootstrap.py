@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from _bootstrap.mmcv_wheel import get_wheel
-from _bootstrap.process import SetupError, say
+from _bootstrap.process import CommandError, SetupError, say
 from _bootstrap.pythons import find_python, probe
 from _bootstrap.stacks import MMCV_NEEDS, STACKS, STAGES
 from _bootstrap.venv import Environment
@@ -130,17 +131,50 @@ class Setup:
 
     def step_packages(self) -> None:
         """torch and everything that needs no compiled ops."""
-        say(f'Installing torch {self._version("torch")}, mmengine, '
-            'mmpretrain and the rest, and compiling pydensecrf2 (a download '
-            'of about 3 GB: 1 to 2 min on a fast line, 5 min at 80 Mbit/s)')
-        files = [
-            word for name in ('runtime', 'demo', 'build')
-            for word in ('-r', str(REQUIREMENTS / f'{name}.txt'))
-        ]
-        self.env.install(
-            self._pinned('torchvision', *self.stack.light, *MMCV_NEEDS,
-                         *files), 'installing', BROKEN)
+        arguments = ['torchvision', *self.stack.light, *MMCV_NEEDS]
+        for name in ('runtime', 'demo', 'build'):
+            arguments += ['-r', str(REQUIREMENTS / f'{name}.txt')]
+        what = (f'Installing torch {self._version("torch")}, mmengine, '
+                'mmpretrain and the rest, and compiling pydensecrf2')
+        if self._may_take_cpu_torch():
+            say(f'{what}. No GPU here, so torch without CUDA: 1 to 3 min '
+                f'(to use a GPU elsewhere: UV_TORCH_BACKEND={self.stack.cuda}'
+                ' and a new environment)')
+            try:
+                self.env.install(self._pinned(*arguments), 'installing',
+                                 env={'UV_TORCH_BACKEND': 'cpu'})
+                self._settle_opencv()
+                return
+            except CommandError:
+                say('  did not work; torch from PyPI instead')
+        say(f'{what} (a download of {self.stack.download}: 1 to 3 min on a '
+            'fast line, 6 at 100 Mbit/s)')
+        self.env.install(self._pinned(*arguments), 'installing', BROKEN)
         self._settle_opencv()
+
+    def _may_take_cpu_torch(self) -> bool:
+        """Whether torch without CUDA would do, and can be had.
+
+        It is a tenth of the download, but PyPI has none for Linux, and
+        where packages come from PyPI or a mirror alone there is none.
+        """
+        told = ('UV_TORCH_BACKEND', 'UV_INDEX', 'UV_DEFAULT_INDEX',
+                'UV_INDEX_URL', 'UV_OFFLINE', 'PIP_INDEX_URL')
+        gpu = ('/dev/nvidiactl', '/dev/nvidia0', '/dev/dxg')
+        if (not self._has_uv() or not sys.platform.startswith('linux')
+                or any(os.environ.get(name) for name in told)
+                or any(map(os.path.exists, gpu))
+                or shutil.which('nvidia-smi')):
+            return False
+        try:
+            self.env.install([
+                '--dry-run', '--reinstall', '--no-deps', '--torch-backend',
+                'cpu', f'torch=={self._version("torch")}'
+            ], 'looking', env={'UV_HTTP_TIMEOUT': '10',
+                               'UV_HTTP_RETRIES': '0'})
+        except CommandError:
+            return False
+        return True
 
     def step_lite(self) -> None:
         """mmcv without compiled ops: Phase 1 needs none of them."""

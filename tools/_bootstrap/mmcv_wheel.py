@@ -221,6 +221,6 @@ def get_wheel(name: str, version: str, environment: Environment) -> Path:
         if cache_root() in wheel.parents:
             wheel.unlink()
     say(f'  no prebuilt wheel for torch {target.torch}, {target.tag}; '
-        f'compiling with {_jobs()} jobs, about 10 min on 2 cores (kept for '
-        'the next time)')
+        f'compiling with {_jobs()} jobs, 6 to 12 min on 2 cores (kept '
+        'for the next time)')
     return compile_wheel(name, version, target, environment)[0]

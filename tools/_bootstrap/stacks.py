@@ -14,12 +14,16 @@ class Stack:
         lite: arguments that install mmcv without compiled ops.
         light: its packages that need no compiled ops.
         heavy: those that import mmcv's ops, or make mmpretrain do so.
+        cuda: uv's name for the CUDA of this torch on PyPI.
+        download: what its demo stage fetches with that torch.
     """
     pythons: tuple[str, ...]
     mmcv: str
     lite: tuple[str, ...]
     light: tuple[str, ...]
     heavy: tuple[str, ...]
+    cuda: str
+    download: str
 
 
 STACKS = dict(
@@ -31,13 +35,17 @@ STACKS = dict(
         # would pass for the real one in every other environment.
         lite=('--no-cache-dir', '--no-binary', 'onedl-mmcv', 'onedl-mmcv'),
         light=('onedl-mmengine', 'onedl-mmpretrain'),
-        heavy=('onedl-mmdetection', 'onedl-mmsegmentation')),
+        heavy=('onedl-mmdetection', 'onedl-mmsegmentation'),
+        cuda='cu128',
+        download='4.4 GB'),
     openmmlab=Stack(
         pythons=('3.10', ),
         mmcv='mmcv',
         lite=('mmcv-lite', ),
         light=('mmengine', 'mmpretrain'),
-        heavy=('mmdet', 'mmsegmentation')))
+        heavy=('mmdet', 'mmsegmentation'),
+        cuda='cu121',
+        download='3 GB'))
 
 # What mmcv requires; it is installed without its dependencies.
 MMCV_NEEDS = ('addict', 'numpy', 'opencv-python', 'packaging', 'pyyaml',

@@ -145,14 +145,15 @@ class Environment:
         """Run with this environment's log and lock; see `process.run`."""
         run(command, self.log, what, advice, env, self.lock)
 
-    def install(self, arguments: list[str], what: str,
-                advice: str = '') -> None:
+    def install(self, arguments: list[str], what: str, advice: str = '',
+                env: dict[str, str] | None = None) -> None:
         """Install packages, with uv if it is there.
 
         Args:
             arguments: as both ``uv pip install`` and pip take them.
             what: see `process.run`.
             advice: see `process.run`.
+            env: see `process.run`.
 
         Raises:
             CommandError: the installer failed.
@@ -171,7 +172,10 @@ class Environment:
                 '--disable-pip-version-check'
             ]
         with self.changing():
-            self.run(command + arguments, what, advice, _install_settings())
+            self.run(command + arguments, what, advice, {
+                **_install_settings(),
+                **(env or {})
+            })
 
 
 def _install_settings() -> dict[str, str]:
