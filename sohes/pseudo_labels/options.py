@@ -1,6 +1,6 @@
 """Every value of Phase 1, with the paper's section beside it."""
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from sohes.pseudo_labels.clustering import check_thresholds
@@ -85,8 +85,8 @@ class ExploreOptions:
         max_candidates (int): the best stay after step 2, so that a picture
             of gravel does not take an hour to refine; counted too.
         local (LocalOptions, optional): step 2; None leaves it out.
-        refiner (dict): step 3, see `build_refiner`; type 'none' leaves it
-            out.
+        refiner (dict, optional): step 3, see `build_refiner`; None or type
+            'none' leaves it out.
         refine_min_iou (float): a mask whose IoU before and after refinement
             is under this goes.
         coverage (float): theta_cover of step 4.
@@ -98,8 +98,7 @@ class ExploreOptions:
     max_masks: int = 199
     max_candidates: int = 1000
     local: LocalOptions | None = LocalOptions()
-    refiner: Mapping[str, Any] = field(
-        default_factory=lambda: dict(type='none'))
+    refiner: Mapping[str, Any] | None = None
     refine_min_iou: float = 0.5
     coverage: float = 0.9
 
@@ -107,6 +106,8 @@ class ExploreOptions:
         if self.thresholds is not None:
             check_thresholds(self.thresholds)
             object.__setattr__(self, 'thresholds', tuple(self.thresholds))
+        if self.refiner is None:
+            object.__setattr__(self, 'refiner', dict(type='none'))
         _check('image_size', self.image_size, 1, 1 << 16)
         _check('nms_iou', self.nms_iou, 0, 1)
         _check('min_patches', self.min_patches, 1, 1 << 32)
