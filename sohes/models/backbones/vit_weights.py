@@ -3,14 +3,13 @@ import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple, Union
+from typing import Any, Dict, Iterable, Mapping, Optional, Union
 
 import torch
 from torch import Tensor
 
 from sohes.models.backbones.vit_files import read_tensors, sha256_of
-from sohes.models.backbones.vit_keys import (WeightsError, listed,
-                                             strip_wrapper,
+from sohes.models.backbones.vit_keys import (WeightsError, strip_wrapper,
                                              to_mmpretrain_names)
 
 # Every ViT of DINO, DINOv2, MAE, DeiT and augreg has heads of 64 channels;

@@ -11,17 +11,8 @@ from safetensors.torch import load_file
 from sohes.models.backbones import PRESETS, ViTFeatureExtractor
 from sohes.registry import MODELS
 
-from .vit_reference import (DEPTH, WIDTH, normalised, random_vit,
-                            relative_error, save, timm_features,
-                            with_resized_position)
-
-
-def photo(rng: np.random.Generator, *shape: int) -> np.ndarray:
-    """Smooth random colours, as uint8 (*shape, 3)."""
-    coarse = rng.integers(0, 256, (7, 9, 3), dtype=np.uint8)
-    image = Image.fromarray(coarse).resize(shape[::-1], Image.BICUBIC)
-    noise = rng.integers(-20, 20, (*shape, 3))
-    return (np.asarray(image) + noise).clip(0, 255).astype(np.uint8)
+from .vit_reference import (DEPTH, WIDTH, normalised, photo, random_vit,
+                            relative_error, save, timm_features)
 
 
 @pytest.fixture(scope='module')
@@ -89,25 +80,6 @@ def test_equals_timm_with_real_weights(shared_data: Path) -> None:
     assert extractor.embed_dims == 384
     assert extractor.preset.block == 9
     assert extractor.grid(742) == 53
-
-
-@pytest.mark.parametrize('side', [4, 9, 11])
-def test_position_embedding_is_resized_without_antialiasing(
-        vit_file: Tuple, side: int, rng: np.random.Generator) -> None:
-    vit, file = vit_file
-    images = np.stack([photo(rng, 16 * side, 16 * side)])
-    found = ViTFeatureExtractor(
-        file, feature='key', block=3, center=False)(images, 16 * side)
-    plain, antialiased = (
-        relative_error(
-            found,
-            timm_features(
-                with_resized_position(vit, side, antialias), images, 'key',
-                3)) for antialias in (False, True))
-    assert plain < 1e-5
-    # antialiasing comes with another cubic (-0.5 for -0.75), so it shows
-    # where the grid grows, too
-    assert antialiased > 0.01
 
 
 def test_colours_are_rgb(vit_file: Tuple, rng: np.random.Generator) -> None:

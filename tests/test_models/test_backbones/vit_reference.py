@@ -4,7 +4,7 @@ from typing import Any, Dict
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from PIL import Image
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
@@ -46,6 +46,14 @@ def save(vit: VisionTransformer, path: Path) -> Path:
     return path
 
 
+def photo(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    """Smooth random colours, as uint8 (*shape, 3)."""
+    coarse = rng.integers(0, 256, (7, 9, 3), dtype=np.uint8)
+    image = Image.fromarray(coarse).resize(shape[::-1], Image.BICUBIC)
+    noise = rng.integers(-20, 20, (*shape, 3))
+    return (np.asarray(image) + noise).clip(0, 255).astype(np.uint8)
+
+
 def normalised(images: np.ndarray) -> Tensor:
     """uint8 RGB (B, H, W, 3) to what ImageNet's ViTs take, written anew."""
     x = torch.from_numpy(images).permute(0, 3, 1, 2).double() / 255
@@ -79,27 +87,6 @@ def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
     """Norm of the difference over the norm of what is expected."""
     return float(
         np.linalg.norm(found - expected) / np.linalg.norm(expected))
-
-
-def with_resized_position(vit: VisionTransformer, side: int,
-                          antialias: bool) -> VisionTransformer:
-    """The ViT with its position embedding resized to another grid."""
-    grid = vit.patch_embed.grid_size[0]
-    resized = random_vit(
-        patch_size=vit.patch_embed.patch_size[0],
-        grid=side,
-        layer_scale=hasattr(vit.blocks[0].ls1, 'gamma'))
-    state = vit.state_dict()
-    patches = state['pos_embed'][:, 1:].reshape(1, grid, grid, -1)
-    patches = F.interpolate(
-        patches.permute(0, 3, 1, 2), (side, side),
-        mode='bicubic',
-        align_corners=False,
-        antialias=antialias)
-    state['pos_embed'] = torch.cat(
-        (state['pos_embed'][:, :1], patches.flatten(2).transpose(1, 2)), 1)
-    resized.load_state_dict(state)
-    return resized
 
 
 def hugging_face_names(state: Dict[str, Tensor],
