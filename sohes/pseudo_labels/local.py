@@ -61,7 +61,7 @@ def plan_crops(bounds: Sequence[Sequence[float]],
         tuple: list of (left, top, right, bottom) crops, and the number of
         regions that no crop was left for.
     """
-    crops, holds = [], []
+    crops, holds = np.zeros((len(bounds), 4), np.int64), []
     margin = (scale - 1) / 4
     by_size = sorted(
         range(len(bounds)),
@@ -70,27 +70,36 @@ def plan_crops(bounds: Sequence[Sequence[float]],
     for k in by_size:
         own = square_crop(bounds[k], size, scale, min_side)
         side = max(own[2] - own[0], own[3] - own[1])
-        pad = margin * max(bounds[k][2] - bounds[k][0],
-                           bounds[k][3] - bounds[k][1])
-        for c, crop in enumerate(crops):
-            inside = all(
-                (low - pad >= c_low or c_low == 0)
-                and (high + pad <= c_high or c_high == limit)
-                for low, high, c_low, c_high, limit in (
-                    (bounds[k][0], bounds[k][2], crop[0], crop[2], size[1]),
-                    (bounds[k][1], bounds[k][3], crop[1], crop[3], size[0])))
-            if inside and max(crop[2] - crop[0],
-                              crop[3] - crop[1]) <= max_zoom_out * side:
-                holds[c] += 1
-                break
+        made = crops[:len(holds)]
+        fits = _hold(made, bounds[k], size, margin) & (
+            (made[:, 2:] - made[:, :2]).max(1) <= max_zoom_out * side)
+        if fits.any():
+            holds[int(fits.argmax())] += 1
         else:
-            crops.append(own)
+            crops[len(holds)] = own
             holds.append(1)
+    crops = [tuple(crop) for crop in crops[:len(holds)].tolist()]
     if max_crops is None or len(crops) <= max_crops:
         return crops, 0
     most = sorted(range(len(crops)), key=lambda c: (-holds[c], c))
     kept = sorted(most[:max_crops])
     return [crops[c] for c in kept], sum(holds[c] for c in most[max_crops:])
+
+
+def _hold(crops: np.ndarray, bounds: Sequence[float], size: tuple[int, int],
+          margin: float) -> np.ndarray:
+    """Which of (C, 4) crops hold a region with a margin, (C,) bool.
+
+    The margin is over the region's longer side; where a crop ends with the
+    image, none is asked for.
+    """
+    left, top, right, bottom = bounds
+    pad = margin * max(right - left, bottom - top)
+    outer = np.array([left - pad, top - pad, right + pad, bottom + pad])
+    at_image = crops == [0, 0, size[1], size[0]]
+    inside = np.concatenate([crops[:, :2] <= outer[:2],
+                             crops[:, 2:] >= outer[2:]], axis=1)
+    return (inside | at_image).all(1)
 
 
 def cut_crops(image: np.ndarray, crops: Sequence[Box]) -> list[np.ndarray]:
