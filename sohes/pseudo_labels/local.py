@@ -61,7 +61,9 @@ def plan_crops(bounds: Sequence[Sequence[float]],
         tuple: list of (left, top, right, bottom) crops, and the number of
         regions that no crop was left for.
     """
-    crops, holds = np.zeros((len(bounds), 4), np.int64), []
+    crops, holds = [], []
+    reach = np.zeros((4, len(bounds)))  # a row an edge, a column a crop
+    sides = np.zeros(len(bounds))
     margin = (scale - 1) / 4
     by_size = sorted(
         range(len(bounds)),
@@ -70,15 +72,20 @@ def plan_crops(bounds: Sequence[Sequence[float]],
     for k in by_size:
         own = square_crop(bounds[k], size, scale, min_side)
         side = max(own[2] - own[0], own[3] - own[1])
-        made = crops[:len(holds)]
-        fits = _hold(made, bounds[k], size, margin) & (
-            (made[:, 2:] - made[:, :2]).max(1) <= max_zoom_out * side)
+        pad = margin * max(bounds[k][2] - bounds[k][0],
+                           bounds[k][3] - bounds[k][1])
+        made = slice(len(crops))
+        fits = ((reach[0, made] <= bounds[k][0] - pad) &
+                (reach[1, made] <= bounds[k][1] - pad) &
+                (reach[2, made] >= bounds[k][2] + pad) &
+                (reach[3, made] >= bounds[k][3] + pad) &
+                (sides[made] <= max_zoom_out * side))
         if fits.any():
             holds[int(fits.argmax())] += 1
         else:
-            crops[len(holds)] = own
+            reach[:, len(crops)], sides[len(crops)] = _reach(own, size), side
+            crops.append(own)
             holds.append(1)
-    crops = [tuple(crop) for crop in crops[:len(holds)].tolist()]
     if max_crops is None or len(crops) <= max_crops:
         return crops, 0
     most = sorted(range(len(crops)), key=lambda c: (-holds[c], c))
@@ -86,20 +93,12 @@ def plan_crops(bounds: Sequence[Sequence[float]],
     return [crops[c] for c in kept], sum(holds[c] for c in most[max_crops:])
 
 
-def _hold(crops: np.ndarray, bounds: Sequence[float], size: tuple[int, int],
-          margin: float) -> np.ndarray:
-    """Which of (C, 4) crops hold a region with a margin, (C,) bool.
-
-    The margin is over the region's longer side; where a crop ends with the
-    image, none is asked for.
-    """
-    left, top, right, bottom = bounds
-    pad = margin * max(right - left, bottom - top)
-    outer = np.array([left - pad, top - pad, right + pad, bottom + pad])
-    at_image = crops == [0, 0, size[1], size[0]]
-    inside = np.concatenate([crops[:, :2] <= outer[:2],
-                             crops[:, 2:] >= outer[2:]], axis=1)
-    return (inside | at_image).all(1)
+def _reach(crop: Box, size: tuple[int, int]) -> tuple[float, ...]:
+    """The crop's edges, endless at the image's: nothing is cut off there."""
+    left, top, right, bottom = crop
+    return (left or -np.inf, top or -np.inf,
+            right if right < size[1] else np.inf,
+            bottom if bottom < size[0] else np.inf)
 
 
 def cut_crops(image: np.ndarray, crops: Sequence[Box]) -> list[np.ndarray]:
