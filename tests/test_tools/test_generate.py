@@ -1,0 +1,244 @@
+"""The command as a person types it, killed, resumed, and given bad input."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+
+from tests.test_tools.tiny_vit import save_tiny_vit
+
+
+def _blobs(seed: int, height: int, width: int) -> np.ndarray:
+    """A few coloured rectangles on a coloured ground."""
+    rng = np.random.default_rng(seed)
+    image = np.empty((height, width, 3), np.uint8)
+    image[:] = rng.integers(0, 256, 3)
+    for _ in range(4):
+        top, left = rng.integers(0, height), rng.integers(0, width)
+        image[top:top + height // 2, left:left + width // 3] = rng.integers(
+            0, 256, 3)
+    return image
+
+
+@pytest.fixture(scope='module')
+def work(tmp_path_factory) -> Path:
+    """A folder with weights, a configuration and photos of many kinds."""
+    root = tmp_path_factory.mktemp('run')
+    save_tiny_vit(root / 'vit.pth')
+    (root / 'tiny.py').write_text(
+        f'extractor = dict(weights={str(root / "vit.pth")!r}, num_heads=4,\n'
+        '                 feature="key", block=-1, center=True,'
+        ' device="cpu")\n'
+        'pseudo_labels = dict(image_size=256, thresholds=(.6, .3, 0., -.3),\n'
+        '    local=dict(max_area=1/16, image_size=128, max_crops=4))\n'
+        'shard_size = 2\nworkers = 1\n')
+    photos = root / 'photos'
+    (photos / 'sub folder').mkdir(parents=True)
+    for k in range(5):
+        Image.fromarray(_blobs(k, 60 + 10 * k, 90)).save(
+            photos / f'{k}.png')
+    Image.fromarray(_blobs(7, 70, 50)).save(
+        photos / 'sub folder' / 'grün 1.jpg')
+    Image.fromarray(_blobs(8, 64, 64)).convert('L').save(photos / 'g.png')
+    Image.fromarray(_blobs(9, 1, 1)).save(photos / 'one.png')
+    return root
+
+
+def _command(work: Path, out: Path, *options: str,
+             photos: str = 'photos') -> list[str]:
+    tool = Path(__file__).resolve().parents[2] / (
+        'tools/generate_pseudo_labels.py')
+    return [sys.executable, str(tool), str(work / 'tiny.py'), '--img-dir',
+            str(work / photos), '--out', str(out), *options]
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess:
+    return subprocess.run(command, capture_output=True, text=True,
+                          stdin=subprocess.DEVNULL, timeout=300)
+
+
+@pytest.fixture(scope='module')
+def labels(work) -> Path:
+    """The json of an undisturbed run."""
+    done = _run(_command(work, work / 'labels.json', '--show-dir',
+                         str(work / 'show')))
+    assert done.returncode == 0, done.stderr
+    assert '8 images, ' in done.stderr
+    return work / 'labels.json'
+
+
+def test_json_is_coco_as_pycocotools_reads_it(labels, work):
+    coco = COCO(str(labels))
+    assert [i['file_name'] for i in coco.dataset['images']] == [
+        '0.png', '1.png', '2.png', '3.png', '4.png', 'g.png', 'one.png',
+        'sub folder/grün 1.jpg']
+    assert coco.dataset['categories'][0]['name'] == 'entity'
+    assert len(coco.anns) > 20
+    for annotation in coco.anns.values():
+        image = coco.imgs[annotation['image_id']]
+        rle = annotation['segmentation']
+        assert rle['size'] == [image['height'], image['width']]
+        assert coco_mask.area(rle) == annotation['area'] > 0
+        assert coco_mask.toBbox(rle).tolist() == annotation['bbox']
+        assert annotation['category_id'] == 1 and not annotation['iscrowd']
+        parent = annotation['parent_id']
+        if parent is not None:
+            assert coco.anns[parent]['image_id'] == annotation['image_id']
+            assert coco.anns[parent]['area'] > annotation['area']
+    info = coco.dataset['info']
+    assert info['counts']['images'] == 8 and info['failed'] == []
+    assert len(info['weights']['sha256']) == 64
+    assert info['pseudo_labels']['thresholds'] == [.6, .3, 0., -.3]
+    assert not (work / 'labels.json.parts').exists()
+
+
+def test_pictures_are_drawn(labels, work):
+    pictures = sorted(p.relative_to(work / 'show').as_posix()
+                      for p in (work / 'show').rglob('*.jpg'))
+    assert 'sub folder/grün 1.jpg.forest.jpg' in pictures
+    assert len(pictures) == 8
+
+
+def test_complete_output_is_left_alone(labels, work):
+    before = labels.stat().st_mtime_ns
+    done = _run(_command(work, labels))
+    assert done.returncode == 0 and 'complete already' in done.stderr
+    assert labels.stat().st_mtime_ns == before
+
+
+def test_other_settings_do_not_overwrite(labels, work):
+    done = _run(_command(work, labels, '--cfg-options',
+                         'pseudo_labels.coverage=0.8'))
+    assert done.returncode == 2
+    assert 'pseudo_labels.coverage: found 0.9, now 0.8' in done.stderr
+    assert 'Traceback' not in done.stderr
+
+
+@pytest.mark.parametrize('shards', [0, 1, 3])
+def test_killed_run_continues_to_the_same_bytes(labels, work, tmp_path,
+                                                shards):
+    out = tmp_path / 'labels.json'
+    parts = tmp_path / 'labels.json.parts'
+    process = subprocess.Popen(
+        _command(work, out), stderr=subprocess.DEVNULL,
+        start_new_session=True)
+    deadline = time.monotonic() + 240
+    while len(list(parts.glob('shard-*'))) < shards or not parts.exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not out.exists()
+    done = _run(_command(work, out))
+    assert done.returncode == 0, done.stderr
+    assert out.read_bytes() == labels.read_bytes()
+
+
+def test_two_processes_give_the_same_bytes(labels, work, tmp_path):
+    out = tmp_path / 'labels.json'
+    script = Path(__file__).resolve().parents[2] / 'tools/dist_generate.sh'
+    command = _command(work, out)
+    environment = dict(os.environ, PORT='29587', PATH=os.pathsep.join(
+        [str(Path(sys.executable).parent), os.environ['PATH']]))
+    done = subprocess.run(
+        ['bash', str(script), command[2], '2', *command[3:]],
+        capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert out.read_bytes() == labels.read_bytes()
+
+
+def test_unfinished_run_of_other_settings_is_refused(work, tmp_path):
+    out = tmp_path / 'labels.json'
+    process = subprocess.Popen(_command(work, out),
+                               stderr=subprocess.DEVNULL,
+                               start_new_session=True)
+    manifest = tmp_path / 'labels.json.parts' / 'run.json'
+    while not manifest.exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    done = _run(_command(work, out, '--cfg-options',
+                         'pseudo_labels.nms_iou=0.8'))
+    assert done.returncode == 2
+    assert 'pseudo_labels.nms_iou: found 0.9, now 0.8' in done.stderr
+
+
+def test_broken_image_is_reported_and_the_run_goes_on(work, tmp_path):
+    photos = tmp_path / 'photos'
+    photos.mkdir()
+    Image.fromarray(_blobs(1, 64, 64)).save(photos / 'good.png')
+    (photos / 'broken.jpg').write_bytes(b'no image at all')
+    out = tmp_path / 'labels.json'
+    done = _run(_command(work, out, photos=str(photos)))
+    assert done.returncode == 1
+    assert 'broken.jpg' in done.stderr and 'Traceback' not in done.stderr
+    data = json.loads(out.read_text())
+    assert [i['file_name'] for i in data['images']] == ['good.png']
+    assert data['info']['failed'][0]['file_name'] == 'broken.jpg'
+    strict = _run(_command(work, tmp_path / 'b.json', '--strict',
+                           photos=str(photos)))
+    assert strict.returncode == 2 and 'broken.jpg' in strict.stderr
+    assert not (tmp_path / 'b.json').exists()
+
+
+@pytest.mark.parametrize('options, text', [
+    (['--cfg-options', 'pseudo_labels.tresholds=1'], "'tresholds'"),
+    (['--cfg-options', 'pseudo_labels.coverage=2'], r'[0, 1], found 2'),
+    (['--cfg-options', 'extractor.weigths=1'], 'weigths'),
+    (['--weights', 'no/such/file.pth'], 'no/such/file.pth'),
+    (['--launcher', 'slurm'], 'SLURM_PROCID'),
+])
+def test_mistakes_get_one_sentence(work, tmp_path, options, text):
+    done = _run(_command(work, tmp_path / 'labels.json', *options))
+    assert done.returncode == 2
+    assert text in done.stderr and 'Traceback' not in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 2
+
+
+def test_missing_folder_gets_one_sentence(work, tmp_path):
+    done = _run(_command(work, tmp_path / 'labels.json', photos='nowhere'))
+    assert done.returncode == 2 and 'nowhere' in done.stderr
+    assert 'Traceback' not in done.stderr
+
+
+def test_each_row_of_table_2_is_one_command(work, tmp_path):
+    """Steps on and off: fewer steps, other masks, the same images."""
+    counts = []
+    for k, options in enumerate((
+            ['pseudo_labels.local=None', 'pseudo_labels.thresholds=(0.3,)'],
+            ['pseudo_labels.local=None'],
+            ['pseudo_labels.refiner.type=densecrf'])):
+        out = tmp_path / f'{k}.json'
+        done = _run(_command(work, out, '--cfg-options', *options))
+        assert done.returncode == 0, done.stderr
+        counts.append(json.loads(out.read_text())['info']['counts'])
+    assert counts[0]['annotations'] < counts[1]['annotations']
+    assert 'crops' not in counts[1] and counts[2]['crops'] > 0
+
+
+def test_calibrate_prints_thresholds_within_the_budget(work, tmp_path):
+    tool = Path(__file__).resolve().parents[2] / (
+        'tools/analysis_tools/calibrate_thresholds.py')
+    done = _run([sys.executable, str(tool), str(work / 'tiny.py'),
+                 '--img-dir', str(work / 'photos'), '--images', '3',
+                 '--budget', '20', '--lowest', '-0.4', '--step', '0.1',
+                 '--out', str(tmp_path / 'curve.png'),
+                 '--json', str(tmp_path / 'curve.json')])
+    assert done.returncode == 0, done.stderr
+    curve = json.loads((tmp_path / 'curve.json').read_text())
+    chosen = curve['chosen']
+    assert chosen == sorted(chosen, reverse=True)
+    place = curve['thresholds'].index(chosen[0])
+    assert curve['mixed'][place] <= 20
+    assert all(count > 20 for count in curve['mixed'][place + 1:])
+    assert f'thresholds={tuple(chosen)}' in done.stdout
+    assert Image.open(tmp_path / 'curve.png').size[0] > 500

@@ -1,0 +1,153 @@
+"""Choose merging thresholds by the number of masks they give (appendix D).
+
+    python tools/analysis_tools/calibrate_thresholds.py \
+        configs/sohes_phase1_cpu.py --img-dir PHOTOS --out curve.png
+
+Thresholds belong to the weights. The paper chose its own by the number of
+pseudo-labels an image, under 200: this does the same, on a few photos and
+without looking at any ground truth. It counts the regions of at least
+`min_patches` at every threshold (the curve of figure 8), takes the highest
+threshold at which the mix of all lower ones stays within the budget, and
+prints a line for the configuration.
+"""
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from mmengine.config import Config, DictAction  # noqa: E402
+
+from sohes.pseudo_labels.images import (  # noqa: E402
+    find_images, load_image)
+from sohes.pseudo_labels.merge_tree import MergeTree  # noqa: E402
+from sohes.pseudo_labels.options import ExploreOptions  # noqa: E402
+from sohes.pseudo_labels.proposals import (  # noqa: E402
+    pool_nodes, suppress_nodes)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config')
+    parser.add_argument('--img-dir', required=True)
+    parser.add_argument('--weights', help='replaces extractor.weights')
+    parser.add_argument('--images', type=int, default=10,
+                        help='photos taken, evenly spaced')
+    parser.add_argument('--budget', type=float, default=200,
+                        help='masks an image, at most')
+    parser.add_argument('--lowest', type=float,
+                        help='lowest threshold; default: the preset\'s')
+    parser.add_argument('--step', type=float, default=0.05)
+    parser.add_argument('--out', help='picture of the curve, .png')
+    parser.add_argument('--json', help='the curve and the choice')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    return parser.parse_args()
+
+
+def count_masks(trees: Sequence[MergeTree], thresholds: Sequence[float],
+                options: ExploreOptions) -> float:
+    """Masks an image after tree NMS, mean over trees."""
+    counts = []
+    for tree in trees:
+        nodes = pool_nodes(tree, thresholds)
+        nodes = nodes[tree.area[nodes] >= options.min_patches]
+        counts.append(len(suppress_nodes(tree, nodes, options.nms_iou)))
+    return float(np.mean(counts))
+
+
+def calibrate(trees: Sequence[MergeTree], lowest: float, step: float,
+              budget: float, options: ExploreOptions) -> dict:
+    """The two curves, and the thresholds that fit the budget.
+
+    Returns:
+        dict: ``thresholds`` rising, ``alone`` and ``mixed`` masks an image
+        at each (with all lower ones), ``chosen`` falling.
+    """
+    rising = np.round(np.arange(lowest, 1.0, step), 6).tolist()
+    alone = [count_masks(trees, [t], options) for t in rising]
+    mixed = [
+        count_masks(trees, rising[k::-1], options)
+        for k in range(len(rising))
+    ]
+    fitting = [k for k, count in enumerate(mixed) if count <= budget]
+    chosen = rising[max(fitting)::-1] if fitting else []
+    return dict(thresholds=rising, alone=alone, mixed=mixed, chosen=chosen)
+
+
+def plot(curve: dict, budget: float, path: str) -> None:
+    """Figure 8: masks an image over the threshold."""
+    import matplotlib
+    matplotlib.use('Agg')
+    from matplotlib import pyplot
+    figure, axes = pyplot.subplots(figsize=(6, 4), layout='constrained')
+    axes.plot(curve['thresholds'], curve['alone'], 'o-', ms=3,
+              label='one threshold')
+    axes.plot(curve['thresholds'], curve['mixed'], 's-', ms=3,
+              label='this and all lower ones')
+    axes.axhline(budget, color='0.5', ls='--', lw=1)
+    axes.annotate(f'budget {budget:g}', (curve['thresholds'][0], budget),
+                  xytext=(0, 3), textcoords='offset points', color='0.4')
+    if curve['chosen']:
+        axes.axvline(curve['chosen'][0], color='tab:green', lw=1)
+        axes.annotate(f'highest chosen: {curve["chosen"][0]:g}',
+                      (curve['chosen'][0], 0), xytext=(-4, 4), ha='right',
+                      textcoords='offset points', color='tab:green')
+    axes.set_xlabel('merging threshold (cosine similarity)')
+    axes.set_ylabel('masks an image')
+    axes.set_ylim(0)
+    axes.spines[['top', 'right']].set_visible(False)
+    axes.legend(frameon=False, loc='upper left')
+    figure.savefig(path, dpi=150)
+
+
+def main() -> int:
+    args = parse_args()
+    try:
+        config = Config.fromfile(args.config)
+        config.merge_from_dict(args.cfg_options or {})
+        options = ExploreOptions.from_dict(config.pseudo_labels.to_dict())
+        names = find_images(args.img_dir)
+        from sohes.models.backbones import ViTFeatureExtractor
+        arguments = config.extractor.to_dict()
+        arguments['weights'] = args.weights or arguments['weights']
+        extractor = ViTFeatureExtractor(**arguments)
+    except (OSError, ValueError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    every = np.linspace(0, len(names) - 1, min(args.images, len(names)))
+    trees = []
+    for k in sorted(set(every.round().astype(int).tolist())):
+        image = load_image(Path(args.img_dir) / names[k])
+        features = extractor([image], options.image_size)[0]
+        trees.append(MergeTree.from_features(features))
+    lowest = args.lowest
+    if lowest is None:
+        lowest = extractor.preset.thresholds[-1]
+    curve = calibrate(trees, lowest, args.step, args.budget, options)
+    print('threshold   alone   with all lower')
+    for row in zip(curve['thresholds'], curve['alone'], curve['mixed']):
+        print('{:9.2f}{:8.1f}{:17.1f}'.format(*row))
+    if not curve['chosen']:
+        print(f'error: even threshold {lowest} alone gives more than '
+              f'{args.budget:g} masks an image; lower --lowest or raise '
+              '--budget', file=sys.stderr)
+        return 1
+    print(f'\non {len(trees)} photos, at most {args.budget:g} masks an '
+          f'image:\npseudo_labels = dict(thresholds='
+          f'{tuple(curve["chosen"])})')
+    if args.json:
+        Path(args.json).write_text(json.dumps(curve, indent=1) + '\n')
+    if args.out:
+        plot(curve, args.budget, args.out)
+        print(f'curve: {args.out}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
