@@ -1,6 +1,7 @@
 """Every value of Phase 1, with the paper's section beside it."""
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from numbers import Integral, Real
 from typing import Any
 
 from sohes.pseudo_labels.clustering import check_thresholds
@@ -8,6 +9,8 @@ from sohes.pseudo_labels.clustering import check_thresholds
 
 def _build(kind: type, values: Mapping[str, Any], where: str) -> Any:
     """Make a dataclass from a mapping; an unknown key is an error."""
+    if not isinstance(values, Mapping):
+        raise ValueError(f'{where} must be a dict, found {values!r}')
     known = {f.name for f in fields(kind)}
     for key in values:
         if key not in known:
@@ -17,8 +20,29 @@ def _build(kind: type, values: Mapping[str, Any], where: str) -> Any:
 
 
 def _check(where: str, value: Any, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise ValueError(f'{where} must be in [{low}, {high}], found {value}')
+    """Refuse what is not a number in [low, high]."""
+    if isinstance(value, bool) or not isinstance(
+            value, Real) or not low <= value <= high:
+        raise ValueError(f'{where} must be a number in [{low}, {high}], '
+                         f'found {value!r}')
+
+
+def _check_count(where: str, value: Any) -> None:
+    """Refuse what is not a positive integer."""
+    if isinstance(value, bool) or not isinstance(
+            value, Integral) or value < 1:
+        raise ValueError(f'{where} must be a positive integer, found '
+                         f'{value!r}')
+
+
+def _checked_thresholds(where: str, values: Any) -> tuple[float, ...] | None:
+    """Thresholds as a tuple; None stays None."""
+    if values is None:
+        return None
+    try:
+        return tuple(check_thresholds(values).tolist())
+    except (TypeError, ValueError) as error:
+        raise ValueError(f'{where}: {error}') from error
 
 
 @dataclass(frozen=True)
@@ -55,13 +79,17 @@ class LocalOptions:
     batch_size: int = 8
 
     def __post_init__(self) -> None:
+        for key in ('image_size', 'min_crop', 'min_patches', 'batch_size'):
+            _check_count(f'local.{key}', getattr(self, key))
+        if self.max_crops is not None:
+            _check_count('local.max_crops', self.max_crops)
         _check('local.max_area', self.max_area, 0, float('inf'))
-        _check('local.image_size', self.image_size, 1, 1 << 16)
         _check('local.crop_scale', self.crop_scale, 1, 100)
-        if self.thresholds is not None:
-            check_thresholds(self.thresholds)
-            object.__setattr__(self, 'thresholds', tuple(self.thresholds))
-        _check('local.batch_size', self.batch_size, 1, 1 << 16)
+        _check('local.max_zoom_out', self.max_zoom_out, 0, float('inf'))
+        _check('local.max_growth', self.max_growth, 0, float('inf'))
+        object.__setattr__(
+            self, 'thresholds',
+            _checked_thresholds('local.thresholds', self.thresholds))
 
     def bound(self, size: tuple[int, int]) -> float:
         """The area in pixels of an (H, W) image under which to zoom in."""
@@ -80,8 +108,8 @@ class ExploreOptions:
             None takes those that come with the weights.
         nms_iou (float): of two masks with a higher IoU one goes.
         min_patches (int): smaller regions are not pseudo-labels.
-        max_masks (int): under 200 in the paper; the best stay after step 3, see `finish`; how many
-            were dropped is counted.
+        max_masks (int): under 200 in the paper; the best stay after step 3,
+            see `finish`; how many were dropped is counted.
         max_candidates (int): the best stay after step 2, so that a picture
             of gravel does not take an hour to refine; counted too.
         local (LocalOptions, optional): step 2; None leaves it out.
@@ -103,18 +131,17 @@ class ExploreOptions:
     coverage: float = 0.9
 
     def __post_init__(self) -> None:
-        if self.thresholds is not None:
-            check_thresholds(self.thresholds)
-            object.__setattr__(self, 'thresholds', tuple(self.thresholds))
-        if self.refiner is None:
-            object.__setattr__(self, 'refiner', dict(type='none'))
-        _check('image_size', self.image_size, 1, 1 << 16)
-        _check('nms_iou', self.nms_iou, 0, 1)
-        _check('min_patches', self.min_patches, 1, 1 << 32)
-        _check('max_masks', self.max_masks, 1, 1 << 32)
-        _check('max_candidates', self.max_candidates, 1, 1 << 32)
-        _check('refine_min_iou', self.refine_min_iou, 0, 1)
-        _check('coverage', self.coverage, 0, 1)
+        for key in ('image_size', 'min_patches', 'max_masks',
+                    'max_candidates'):
+            _check_count(key, getattr(self, key))
+        for key in ('nms_iou', 'refine_min_iou', 'coverage'):
+            _check(key, getattr(self, key), 0, 1)
+        if not isinstance(self.refiner, (Mapping, type(None))):
+            raise ValueError('refiner must be a dict or None, found '
+                             f'{self.refiner!r}')
+        object.__setattr__(
+            self, 'thresholds',
+            _checked_thresholds('thresholds', self.thresholds))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> 'ExploreOptions':
@@ -123,7 +150,9 @@ class ExploreOptions:
         Raises:
             ValueError: for an unknown key or a value out of range, by name.
         """
-        values = dict(values)
-        if values.get('local') is not None:
-            values['local'] = _build(LocalOptions, values['local'], 'local')
+        if isinstance(values, Mapping) and values.get('local') is not None:
+            local = values['local']
+            if not isinstance(local, LocalOptions):
+                local = _build(LocalOptions, local, 'local')
+            values = dict(values, local=local)
         return _build(cls, values, 'pseudo_labels')
