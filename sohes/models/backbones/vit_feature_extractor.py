@@ -197,7 +197,7 @@ class ViTFeatureExtractor:
         try:
             with self._autocast():
                 pass
-        except RuntimeError as error:  # fp16 on a CPU, torch before 2.2
+        except RuntimeError as error:  # fp16 on a CPU with torch 2.1
             raise ValueError(
                 f'dtype: expected one that torch {torch.__version__} can '
                 f'compute in on {self.device.type}, found {dtype!r}: {error}'
