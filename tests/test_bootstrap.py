@@ -267,3 +267,62 @@ def test_no_python_is_one_clear_sentence(
     other = fake_python(tmp_path / 'other', '3.98')
     with pytest.raises(SetupError, match=r'is Python 3\.98; this stack'):
         find_python(('3.97', ), other)
+
+
+@pytest.mark.parametrize(('installed', 'imports', 'expected'), [
+    (('opencv_python-5', ), True, False),
+    # A server without libGL.
+    (('opencv_python-5', ), False, True),
+    (('opencv_python-5', 'opencv_python_headless-5'), True, True),
+])
+def test_headless_opencv_is_written_last(bootstrap: ModuleType, environment,
+                                         monkeypatch: pytest.MonkeyPatch,
+                                         installed: tuple, imports: bool,
+                                         expected: bool) -> None:
+    site = environment.path / 'lib' / 'python3.11' / 'site-packages'
+    for name in installed:
+        (site / f'{name}.dist-info').mkdir(parents=True)
+    setup = bootstrap.Setup(environment, None)
+    calls = []
+    monkeypatch.setattr(environment, 'install',
+                        lambda arguments, what: calls.append(arguments))
+    monkeypatch.setattr(setup, '_imports', lambda module: imports)
+    setup._settle_opencv()
+    assert bool(calls) is expected
+    if expected:
+        assert calls[0][-1].startswith('opencv-python-headless==')
+
+
+def test_cpu_torch_only_without_a_gpu_and_where_it_can_be_had(
+        bootstrap: ModuleType, environment,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    (environment.path / 'bin' / 'uv').touch()
+    for name in ('UV_TORCH_BACKEND', 'UV_INDEX', 'UV_DEFAULT_INDEX',
+                 'UV_INDEX_URL', 'UV_OFFLINE', 'PIP_INDEX_URL'):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, 'platform', 'linux')
+    monkeypatch.setattr(bootstrap.os.path, 'exists', lambda path: False)
+    monkeypatch.setattr(bootstrap.shutil, 'which', lambda name: None)
+    monkeypatch.setattr(bootstrap.Setup, '_has_uv', lambda self: True)
+    setup = bootstrap.Setup(environment, None)
+    log = []
+
+    def install(arguments: list, what: str, advice: str = '',
+                env: object = None) -> None:
+        log.append(env)
+
+    monkeypatch.setattr(environment, 'install', install)
+    assert setup._may_take_cpu_torch()
+    monkeypatch.setenv('PIP_INDEX_URL', 'mirror')
+    assert not setup._may_take_cpu_torch()
+    monkeypatch.delenv('PIP_INDEX_URL')
+    monkeypatch.setattr(bootstrap.shutil, 'which', lambda name: name)
+    assert not setup._may_take_cpu_torch()
+    assert len(log) == 1
+    monkeypatch.setattr(bootstrap.shutil, 'which', lambda name: None)
+
+    def fails(*_: object, **__: object) -> None:
+        raise bootstrap.CommandError('no such host')
+
+    monkeypatch.setattr(environment, 'install', fails)
+    assert not setup._may_take_cpu_torch()
