@@ -136,7 +136,9 @@ class ExploreOptions:
             _check_count(key, getattr(self, key))
         for key in ('nms_iou', 'refine_min_iou', 'coverage'):
             _check(key, getattr(self, key), 0, 1)
-        if not isinstance(self.refiner, (Mapping, type(None))):
+        if self.refiner is None:
+            object.__setattr__(self, 'refiner', dict(type='none'))
+        if not isinstance(self.refiner, Mapping):
             raise ValueError('refiner must be a dict or None, found '
                              f'{self.refiner!r}')
         object.__setattr__(

@@ -31,6 +31,11 @@ def test_local_none_leaves_step_2_out():
     assert ExploreOptions.from_dict(dict(local=None)).local is None
 
 
+def test_refiner_none_leaves_step_3_out():
+    for values in ({}, dict(refiner=None), dict(refiner=dict(type='none'))):
+        assert ExploreOptions.from_dict(values).refiner == dict(type='none')
+
+
 def test_what_asdict_gives_goes_back_in():
     options = ExploreOptions(local=LocalOptions(max_crops=3))
     assert ExploreOptions.from_dict(dataclasses.asdict(options)) == options
