@@ -126,6 +126,9 @@ def _fetch(url: str, part: Path, timeout: float) -> None:
         part.unlink()
         return _fetch(url, part, timeout)
     with response:
+        if response.headers.get_content_type() == 'text/html':
+            # a proxy's or a hotel's login page, not to be kept
+            raise ConnectionError('found a web page there')
         start, total = _range_of(response)
         if start != have:  # the whole file, from the beginning
             have = 0

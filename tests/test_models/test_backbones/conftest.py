@@ -17,6 +17,7 @@ class FileServer:
         content: the file.
         etag: its validator, None for a server without.
         cut_after: bytes after which the next answers break off, one each.
+        kind: Content-Type of the file.
         status: answer with this error instead.
         delay: seconds before it answers.
         ranges: whether Range is understood.
@@ -25,6 +26,7 @@ class FileServer:
     content: bytes = bytes(range(256)) * 20000
     etag: Optional[str] = '"one"'
     cut_after: List[int] = field(default_factory=list)
+    kind: str = 'application/octet-stream'
     status: Optional[int] = None
     delay: float = 0
     ranges: bool = True
@@ -61,6 +63,7 @@ def server() -> Iterator[FileServer]:
                                  f'bytes {start}-{total - 1}/{total}')
             else:
                 self.send_response(200)
+            self.send_header('Content-Type', state.kind)
             self.send_header('Content-Length', str(total - start))
             if state.etag:
                 self.send_header('ETag', state.etag)

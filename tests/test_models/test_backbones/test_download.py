@@ -127,6 +127,14 @@ def test_errors_of_the_server(server: FileServer, status: int, asked: int,
     assert len(server.requests) == asked
 
 
+def test_a_login_page_is_not_kept(server: FileServer,
+                                  tmp_path: Path) -> None:
+    server.kind = 'text/html; charset=utf-8'
+    with pytest.raises(DownloadError, match='found a web page'):
+        download(server.url, tmp_path / 'vit.pth')
+    assert files(tmp_path) == []
+
+
 def test_offline_says_what_goes_where(tmp_path: Path) -> None:
     with socket.socket() as closed:
         closed.bind(('127.0.0.1', 0))
