@@ -127,6 +127,8 @@ def propose(image: np.ndarray, extractor: FeatureExtractor,
                                  thresholds, options, counts)
         counts['local'] = len(found)
         items = _drop_duplicates(items + found, size, options.nms_iou)
+        counts['duplicates_of_crops'] = (counts['global'] + len(found) -
+                                         len(items))
     items.sort(key=lambda item: -item.score)
     counts['over_max_candidates'] = max(0,
                                         len(items) - options.max_candidates)
@@ -138,13 +140,15 @@ def _drop_duplicates(items: list[Proposal], size: tuple[int, int],
     """Non-maximal suppression across the trees of image and crops."""
     shrink = min(1.0, _DUPLICATE_SIDE / max(size))
     small = tuple(max(1, round(side * shrink)) for side in size)
-    masks = []
-    for item in items:
+
+    def draw(item: Proposal) -> np.ndarray:
         left, top, right, bottom = (round(v * shrink) for v in item.box)
         box = (left, top, max(right, left + 1), max(bottom, top + 1))
-        masks.append(
-            Proposal(item.grid, box, item.score, item.step).render(small))
-    iou = pairwise_iou(PackedMasks.from_any(masks))
+        return Proposal(item.grid, box, item.score, item.step).render(small)
+
+    # One mask at a time: a picture of gravel has thousands.
+    iou = pairwise_iou(
+        PackedMasks.pack(map(draw, items), len(items), small))
     kept = suppress_masks(iou, np.array([p.score for p in items]), max_iou)
     return [items[k] for k in kept]
 
