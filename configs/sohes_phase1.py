@@ -24,7 +24,7 @@ extractor = dict(
     feature=None,  # 'key', 'query', 'value' or 'token'
     block=None,  # 1 is the first, -1 the last
     center=None,  # subtract the image's mean feature
-    dtype='fp32',  # 'bf16' is several times faster where the CPU has it
+    dtype='fp32',  # or 'bf16', 'fp16'
     device=None)  # None: CUDA if there is one
 
 pseudo_labels = dict(

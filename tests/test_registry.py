@@ -60,7 +60,9 @@ def test_a_version_that_does_not_fit_is_refused(monkeypatch):
 
 
 @pytest.mark.parametrize('text, numbers', [
-    ('2.1.0', (2, 1, 0)), ('2.1.0rc1', (2, 1, 0)), ('0.10.12+cu1', (0, 10, 12)),
+    ('2.1.0', (2, 1, 0)),
+    ('2.1.0rc1', (2, 1, 0)),
+    ('0.10.12+cu1', (0, 10, 12)),
     ('1.2.dev3', (1, 2)),
 ])
 def test_version_numbers(text, numbers):

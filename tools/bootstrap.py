@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 REQUIREMENTS = ROOT / 'requirements'
 BROKEN = ('If the line broke, run the same command again: what was downloaded '
           'is kept. If pydensecrf2 did not compile: it wants a C++ compiler '
-          'and Python\'s headers (Debian and Ubuntu: apt install g++ '
+          "and Python's headers (Debian and Ubuntu: apt install g++ "
           'python3-dev).')
 
 

@@ -2,6 +2,7 @@
 import logging
 import os
 import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -110,11 +111,14 @@ def _plain(value: Any) -> Any:
 
 
 def _build_extractor(arguments: Mapping[str, Any]) -> Any:
-    from sohes.models.backbones import ViTFeatureExtractor
-    try:
-        return ViTFeatureExtractor(**arguments)
-    except TypeError as error:
-        raise ValueError(f'extractor: {error}') from error
+    with warnings.catch_warnings():
+        # mmcv says so when it has no compiled ops; Phase 1 needs none.
+        warnings.filterwarnings('ignore', message='Fail to import')
+        from sohes.models.backbones import ViTFeatureExtractor
+        try:
+            return ViTFeatureExtractor(**arguments)
+        except TypeError as error:
+            raise ValueError(f'extractor: {error}') from error
 
 
 def _info(extractor: Any, arguments: Mapping[str, Any],

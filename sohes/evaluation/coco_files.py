@@ -11,9 +11,13 @@ from typing import Any
 
 from pycocotools import mask as coco_mask
 
-from sohes.evaluation.image_matching import (InputError, image_name,
-                                             match_images, match_results,
-                                             other_size)
+from sohes.evaluation.image_matching import (
+    InputError,
+    image_name,
+    match_images,
+    match_results,
+    other_size,
+)
 from sohes.evaluation.mask_metrics import ImageMasks
 
 

@@ -26,8 +26,14 @@ from collections import namedtuple
 import numpy as np
 from numba import njit
 
-from sohes.pseudo_labels._similarity import (MARGIN, add_row, cosine, dot_rows,
-                                             turn_above, turned_above)
+from sohes.pseudo_labels._similarity import (
+    MARGIN,
+    add_row,
+    cosine,
+    dot_rows,
+    turn_above,
+    turned_above,
+)
 
 # Dot products are added up over merges only while the region's sum has not
 # cancelled: |sum| of at least 1 % of the summed lengths of its patches keeps

@@ -63,9 +63,12 @@ class CascadePSPRefiner:
                  min_margin: int = 16) -> None:
         try:
             from segmentation_refinement.eval_helper import (
-                process_high_res_im, process_im_single_pass)
+                process_high_res_im,
+                process_im_single_pass,
+            )
             from segmentation_refinement.models.psp.pspnet import (
-                RefinementModule)
+                RefinementModule,
+            )
         except ImportError as error:
             raise ImportError(
                 'refiner cascadepsp needs the package segmentation-refinement'

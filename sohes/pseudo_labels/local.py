@@ -4,8 +4,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from sohes.pseudo_labels.merge_tree import MergeTree
-from sohes.pseudo_labels.proposals import (Proposal, pool_nodes,
-                                           propose_nodes, suppress_nodes)
+from sohes.pseudo_labels.proposals import (
+    Proposal,
+    pool_nodes,
+    propose_nodes,
+    suppress_nodes,
+)
 
 Box = tuple[int, int, int, int]
 

@@ -10,12 +10,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from sohes.pseudo_labels.local import (cluster_crop, cut_crops, plan_crops)
+from sohes.pseudo_labels.local import cluster_crop, cut_crops, plan_crops
 from sohes.pseudo_labels.merge_tree import MergeTree
 from sohes.pseudo_labels.options import ExploreOptions, LocalOptions
-from sohes.pseudo_labels.proposals import (Proposal, pool_nodes,
-                                           propose_nodes, suppress_masks,
-                                           suppress_nodes)
+from sohes.pseudo_labels.proposals import (
+    Proposal,
+    pool_nodes,
+    propose_nodes,
+    suppress_masks,
+    suppress_nodes,
+)
 from sohes.pseudo_labels.refinement import build_refiner, encode_mask
 from sohes.structures import EntityForest, PackedMasks, pairwise_iou
 

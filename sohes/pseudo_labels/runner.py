@@ -11,10 +11,13 @@ import numpy as np
 
 from sohes.pseudo_labels.images import ImageError, load_image
 from sohes.pseudo_labels.options import ExploreOptions
-from sohes.pseudo_labels.pipeline import (FeatureExtractor, Proposals,
-                                          finish, propose)
-from sohes.pseudo_labels.shards import (ShardFolder, failed_record,
-                                        to_record)
+from sohes.pseudo_labels.pipeline import (
+    FeatureExtractor,
+    Proposals,
+    finish,
+    propose,
+)
+from sohes.pseudo_labels.shards import ShardFolder, failed_record, to_record
 
 
 @dataclass(frozen=True)

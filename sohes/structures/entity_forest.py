@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sohes.structures.ancestor_graph import (drop_weaker_edges,
-                                             deepest_parents)
+from sohes.structures.ancestor_graph import deepest_parents, drop_weaker_edges
 from sohes.structures.mask_ops import MaskLike, pairwise_intersections
 
 
@@ -134,7 +133,7 @@ class EntityForest:
         if indices.dtype == bool and len(indices) == len(self):
             indices = np.flatnonzero(indices)
         indices = indices.astype(np.int64)
-        if len(indices) and not (0 <= indices.min()
+        if len(indices) and not (indices.min() >= 0
                                  and indices.max() < len(self)):
             raise ValueError(f'indices must be 0 to {len(self) - 1}, got '
                              f'{indices.tolist()}')

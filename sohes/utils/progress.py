@@ -28,8 +28,12 @@ class Progress:
     def __enter__(self) -> 'Progress':
         if not self.quiet and sys.stderr.isatty():
             from rich.console import Console
-            from rich.progress import (BarColumn, MofNCompleteColumn,
-                                       TextColumn, TimeRemainingColumn)
+            from rich.progress import (
+                BarColumn,
+                MofNCompleteColumn,
+                TextColumn,
+                TimeRemainingColumn,
+            )
             from rich.progress import Progress as Bar
             self._bar = Bar(
                 TextColumn('labelling'), BarColumn(), MofNCompleteColumn(),

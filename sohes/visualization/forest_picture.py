@@ -9,8 +9,7 @@ from sohes.structures.mask_ops import MaskLike
 from sohes.visualization.colors import forest_colors
 from sohes.visualization.panels import paint_level, resize_photo, scale_mask
 from sohes.visualization.tree_layout import TreeLayout, layout_forest
-from sohes.visualization.tree_picture import (INK, TREE_MARGIN, draw_tree,
-                                              font)
+from sohes.visualization.tree_picture import INK, TREE_MARGIN, draw_tree, font
 
 #: White around the picture and between panels, in pixels.
 MARGIN = 24

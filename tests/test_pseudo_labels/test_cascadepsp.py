@@ -19,7 +19,8 @@ pytest.importorskip('segmentation_refinement')
 @pytest.fixture(scope='module')
 def weights(tmp_path_factory):
     """Random weights as the authors publish theirs: DataParallel's names,
-    torch 1.4's file format."""
+    torch 1.4's file format.
+    """
     from segmentation_refinement.models.psp.pspnet import RefinementModule
     torch.manual_seed(0)
     state = RefinementModule().state_dict()

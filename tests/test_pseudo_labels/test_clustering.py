@@ -7,10 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sohes.pseudo_labels import (PAPER_THRESHOLDS, MergeTree,
-                                 cluster_features)
-from tests.test_pseudo_labels.oracle import (exact_order, float_similarity,
-                                             merge_all_edges, partitions)
+from sohes.pseudo_labels import PAPER_THRESHOLDS, MergeTree, cluster_features
+from tests.test_pseudo_labels.oracle import (
+    exact_order,
+    float_similarity,
+    merge_all_edges,
+    partitions,
+)
 
 THRESHOLDS = [0.99, 0.9, 0.8, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0, -0.5]
 

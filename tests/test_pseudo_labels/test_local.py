@@ -4,8 +4,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sohes.pseudo_labels.local import (cluster_crop, cut_crops, plan_crops,
-                                       square_crop)
+from sohes.pseudo_labels.local import (
+    cluster_crop,
+    cut_crops,
+    plan_crops,
+    square_crop,
+)
 
 
 @pytest.mark.parametrize('bounds, expected', [
@@ -121,14 +125,7 @@ def test_cut_crops():
 
 
 # 6 x 6 patches: o lies inside, a b c d touch one side each, the rest is .
-GRID = '''
-    .aa...
-    ......
-    b.oo.c
-    b.oo.c
-    ......
-    ..dd..
-'''.split()
+GRID = ['.aa...', '......', 'b.oo.c', 'b.oo.c', '......', '..dd..']
 KINDS = '.oabcd'
 SIZE = (100, 100)
 

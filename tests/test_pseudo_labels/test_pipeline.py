@@ -6,14 +6,24 @@ import pytest
 
 from sohes.pseudo_labels import pipeline
 from sohes.pseudo_labels.options import ExploreOptions
-from sohes.pseudo_labels.pipeline import (Proposals, PseudoLabels, explore,
-                                          finish, propose)
+from sohes.pseudo_labels.pipeline import (
+    Proposals,
+    PseudoLabels,
+    explore,
+    finish,
+    propose,
+)
 from sohes.pseudo_labels.proposals import Proposal
 from sohes.pseudo_labels.refinement import mask_iou
 from sohes.structures import EntityForest
-from tests.test_pseudo_labels.color_extractor import (BG, BODY, OTHER, PART,
-                                                      ColorExtractor,
-                                                      stripes)
+from tests.test_pseudo_labels.color_extractor import (
+    BG,
+    BODY,
+    OTHER,
+    PART,
+    ColorExtractor,
+    stripes,
+)
 
 THRESHOLDS = (0.9, 0.5, 0.1)
 

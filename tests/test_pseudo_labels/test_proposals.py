@@ -5,9 +5,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sohes.pseudo_labels.merge_tree import MergeTree
-from sohes.pseudo_labels.proposals import (Proposal, pool_nodes,
-                                           propose_nodes, region_score,
-                                           suppress_masks, suppress_nodes)
+from sohes.pseudo_labels.proposals import (
+    Proposal,
+    pool_nodes,
+    propose_nodes,
+    region_score,
+    suppress_masks,
+    suppress_nodes,
+)
 from sohes.structures import PackedMasks, pairwise_iou
 
 

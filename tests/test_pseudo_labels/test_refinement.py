@@ -4,9 +4,13 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from sohes.pseudo_labels.proposals import Proposal
-from sohes.pseudo_labels.refinement import (DenseCRFRefiner, NoRefiner,
-                                            build_refiner, encode_mask,
-                                            mask_iou)
+from sohes.pseudo_labels.refinement import (
+    DenseCRFRefiner,
+    NoRefiner,
+    build_refiner,
+    encode_mask,
+    mask_iou,
+)
 from sohes.pseudo_labels.window import Window
 
 RED, BLUE = (200, 40, 40), (40, 40, 200)

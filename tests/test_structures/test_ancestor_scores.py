@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from sohes.structures import EntityForest
-from sohes.structures.ancestor_graph import (deepest_parents,
-                                             drop_weaker_edges,
-                                             topological_order)
+from sohes.structures.ancestor_graph import (
+    deepest_parents,
+    drop_weaker_edges,
+    topological_order,
+)
 
 Edge = tuple[int, int]
 

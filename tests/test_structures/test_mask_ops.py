@@ -4,8 +4,12 @@ import time
 import numpy as np
 import pytest
 
-from sohes.structures import (PackedMasks, pairwise_coverage,
-                              pairwise_intersections, pairwise_iou)
+from sohes.structures import (
+    PackedMasks,
+    pairwise_coverage,
+    pairwise_intersections,
+    pairwise_iou,
+)
 
 
 def brute_force(masks: np.ndarray) -> np.ndarray:

@@ -187,7 +187,7 @@ def compile_wheel(name: str, version: str, target: Target,
             str(environment.python), '-m', 'pip', 'wheel', '-v',
             '--no-cache-dir', '--no-build-isolation', '--no-deps',
             '--no-binary', name, '--wheel-dir', work, f'{name}=={version}'
-        ], 'compiling', 'Compiling wants a C++ compiler and Python\'s headers '
+        ], 'compiling', "Compiling wants a C++ compiler and Python's headers "
             '(Debian and Ubuntu: apt install g++ python3-dev) and 2 GB of '
             'memory for each of MAX_JOBS compilers.', settings)
         built = next(Path(work).glob('*.whl'))

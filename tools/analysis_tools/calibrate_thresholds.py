@@ -20,14 +20,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from mmengine.config import Config, DictAction  # noqa: E402
+from mmengine.config import Config, DictAction
 
-from sohes.pseudo_labels.images import (  # noqa: E402
-    find_images, load_image)
-from sohes.pseudo_labels.merge_tree import MergeTree  # noqa: E402
-from sohes.pseudo_labels.options import ExploreOptions  # noqa: E402
-from sohes.pseudo_labels.proposals import (  # noqa: E402
-    pool_nodes, suppress_nodes)
+from sohes.pseudo_labels.images import find_images, load_image
+from sohes.pseudo_labels.merge_tree import MergeTree
+from sohes.pseudo_labels.options import ExploreOptions
+from sohes.pseudo_labels.proposals import pool_nodes, suppress_nodes
 
 
 def parse_args() -> argparse.Namespace:
@@ -42,7 +40,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--budget', type=float, default=200,
                         help='masks an image, at most')
     parser.add_argument('--lowest', type=float,
-                        help='lowest threshold; default: the preset\'s')
+                        help="lowest threshold; default: the preset's")
     parser.add_argument('--step', type=float, default=0.05)
     parser.add_argument('--out', help='picture of the curve, .png')
     parser.add_argument('--json', help='the curve and the choice')

@@ -12,8 +12,11 @@ import json
 import sys
 from pathlib import Path
 
-from sohes.evaluation.coco_files import (EvaluationInput, InputError,
-                                         read_evaluation_input)
+from sohes.evaluation.coco_files import (
+    EvaluationInput,
+    InputError,
+    read_evaluation_input,
+)
 from sohes.evaluation.mask_metrics import MaskMetrics, evaluate_masks
 from sohes.version import __version__
 

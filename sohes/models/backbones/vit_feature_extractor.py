@@ -1,7 +1,8 @@
 """Patch features of a frozen ViT, for the clustering of Phase 1."""
 import contextlib
+from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import ContextManager, List, Optional, Sequence, Union
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from sohes.models.backbones.vit_weights import ViTWeights, load_vit_weights
 from sohes.models.backbones.vit_zoo import locate_weights
 from sohes.registry import MODELS
 
-Images = Union[Sequence[NDArray[np.uint8]], NDArray[np.uint8]]
+Images = Sequence[NDArray[np.uint8]] | NDArray[np.uint8]
 
 _DTYPES = {
     'fp32': torch.float32,
@@ -65,14 +66,14 @@ class ViTFeatureExtractor:
     """
 
     def __init__(self,
-                 weights: Union[str, Path],
-                 feature: Optional[str] = None,
-                 block: Optional[int] = None,
-                 center: Optional[bool] = None,
+                 weights: str | Path,
+                 feature: str | None = None,
+                 block: int | None = None,
+                 center: bool | None = None,
                  dtype: str = 'fp32',
-                 device: Optional[str] = 'cpu',
+                 device: str | None = 'cpu',
                  interpolate: str = 'bicubic',
-                 num_heads: Optional[int] = None) -> None:
+                 num_heads: int | None = None) -> None:
         if dtype not in _DTYPES:
             raise ValueError(
                 f'dtype: expected one of {list(_DTYPES)}, found {dtype!r}')
@@ -105,7 +106,7 @@ class ViTFeatureExtractor:
         self._check_autocast(dtype)
 
     def _build(self, loaded: ViTWeights,
-               num_heads: Optional[int]) -> nn.Module:
+               num_heads: int | None) -> nn.Module:
         """The ViT up to the wanted block, frozen."""
         vit = MODELS.build(
             loaded.backbone_cfg(
@@ -134,8 +135,8 @@ class ViTFeatureExtractor:
             self,
             images: Images,
             size: int,
-            center: Optional[bool] = None,
-            mean: Optional[NDArray[np.floating]] = None
+            center: bool | None = None,
+            mean: NDArray[np.floating] | None = None
     ) -> NDArray[np.float32]:
         """Features of a batch of images, in one forward pass.
 
@@ -187,7 +188,7 @@ class ViTFeatureExtractor:
                 antialias=True)
         return (pixels[0].to(self.device) - self._mean) / self._std
 
-    def _autocast(self) -> ContextManager[None]:
+    def _autocast(self) -> AbstractContextManager:
         """Lower precision inside the layers, where it was asked for."""
         if self.dtype == torch.float32:
             return contextlib.nullcontext()
@@ -252,7 +253,7 @@ def _from_the_front(block: int, depth: int) -> int:
     return number
 
 
-def _checked(images: Images) -> List[NDArray[np.uint8]]:
+def _checked(images: Images) -> list[NDArray[np.uint8]]:
     """The batch as a list, each image uint8 RGB."""
     images = list(images)
     if not images:

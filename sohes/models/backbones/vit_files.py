@@ -2,8 +2,9 @@
 import hashlib
 import pickle
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Dict, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ _NESTINGS = ('teacher', 'model_ema', 'state_dict_ema', 'ema', 'state_dict',
 _TORCH_ENDINGS = ('.pth', '.pt', '.bin', '.ckpt')
 
 
-def read_tensors(path: Path) -> Dict[str, Tensor]:
+def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a file by the names that the file gives them.
 
     Args:
@@ -126,7 +127,7 @@ class _TensorPickle:
         return _TensorUnpickler(file, **kwargs).load()
 
 
-def _unnest(loaded: Any, path: Path) -> Dict[str, Tensor]:
+def _unnest(loaded: Any, path: Path) -> dict[str, Tensor]:
     """Find the dict of tensors in what a training script saved."""
     while isinstance(loaded, Mapping):
         tensors = {

@@ -6,7 +6,7 @@ mmpretrain's. All become mmpretrain's, because the backbone is
 mmpretrain's ``VisionTransformer``.
 """
 import re
-from typing import Dict, Iterable, List, Mapping, Tuple
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ _CHUNKED = re.compile(r'^blocks\.\d+\.(?P<rest>\d+\.)')
 _BLOCK = r'(?:blocks|layers|encoder\.layer)\.(\d+)\.'
 _WB = r'(weight|bias)'
 # (pattern, replacement), the first that matches the whole name is taken.
-_RENAMES: Tuple[Tuple[str, str], ...] = (
+_RENAMES: tuple[tuple[str, str], ...] = (
     (r'(?:embeddings\.)?cls_token', 'cls_token'),
     (r'pos_embed|embeddings\.position_embeddings', 'pos_embed'),
     (r'patch_embed\.proj(?:ection)?\.' + _WB, r'patch_embed.projection.\1'),
@@ -65,7 +65,7 @@ _NOT_BACKBONE = re.compile(
 
 # What this backbone does not compute. Loading the rest without it would
 # give features of another network, so these are refused by name.
-_REFUSED: Tuple[Tuple[str, str], ...] = (
+_REFUSED: tuple[tuple[str, str], ...] = (
     (r'(^|\.)(register_tokens?|reg_token|storage_tokens)$',
      'register tokens'),
     (r'\.(mlp|ffn)\.(w12|w3|w1|w2|fc1_g|fc1_x|weights_in|weights_out)\.',
@@ -80,7 +80,7 @@ _REFUSED: Tuple[Tuple[str, str], ...] = (
 
 
 def strip_wrapper(state: Mapping[str, Tensor],
-                  file: str) -> Dict[str, Tensor]:
+                  file: str) -> dict[str, Tensor]:
     """Keep the ViT's own weights, without what wraps their names.
 
     ``module.backbone.blocks.0...`` becomes ``blocks.0...``. What lies
@@ -116,7 +116,7 @@ def strip_wrapper(state: Mapping[str, Tensor],
 
 
 def to_mmpretrain_names(state: Mapping[str, Tensor],
-                        file: str) -> Dict[str, Tensor]:
+                        file: str) -> dict[str, Tensor]:
     """Rename a ViT's weights to those of mmpretrain's VisionTransformer.
 
     Args:
@@ -132,8 +132,8 @@ def to_mmpretrain_names(state: Mapping[str, Tensor],
             names of no known naming; these are listed.
     """
     refuse_unsupported(state, file)
-    renamed: Dict[str, Tensor] = {}
-    unexpected: List[str] = []
+    renamed: dict[str, Tensor] = {}
+    unexpected: list[str] = []
     for key, value in state.items():
         if _NOT_BACKBONE.match(key):
             continue
@@ -175,7 +175,7 @@ def listed(keys: Iterable[str], most: int = 8) -> str:
     return ', '.join(repr(key) for key in keys[:most]) + more
 
 
-def _join_qkv(state: Dict[str, Tensor], file: str) -> Dict[str, Tensor]:
+def _join_qkv(state: dict[str, Tensor], file: str) -> dict[str, Tensor]:
     """Hugging Face's separate queries, keys and values as one layer."""
     joined = dict(state)
     for key in state:

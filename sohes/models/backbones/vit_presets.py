@@ -1,6 +1,5 @@
 """What each family of ViTs wants from Phase 1, in one table."""
 from dataclasses import dataclass
-from typing import Dict, Tuple, Union
 
 FEATURES = ('key', 'query', 'value', 'token')
 
@@ -19,9 +18,9 @@ class Preset:
             merging is recorded (paper, section 3.1).
     """
     feature: str
-    block: Union[int, float]
+    block: int | float
     center: bool
-    thresholds: Tuple[float, ...]
+    thresholds: tuple[float, ...]
 
     def at_depth(self, depth: int) -> 'Preset':
         """The same with the block as a number of a ViT of this depth."""
@@ -31,7 +30,7 @@ class Preset:
         return Preset(self.feature, block, self.center, self.thresholds)
 
 
-PRESETS: Dict[str, Preset] = {
+PRESETS: dict[str, Preset] = {
     # Keys of the last block and these thresholds are the paper's.
     'dino': Preset('key', -1, False, (0.6, 0.5, 0.4, 0.3, 0.2, 0.1)),
     # DINOv2's features share a large common direction that hides the

@@ -1,16 +1,20 @@
 """The weights of a ViT and the shape that they show."""
 import math
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterable, Mapping, Optional, Union
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from sohes.models.backbones.vit_files import read_tensors, sha256_of
-from sohes.models.backbones.vit_keys import (WeightsError, strip_wrapper,
-                                             to_mmpretrain_names)
+from sohes.models.backbones.vit_keys import (
+    WeightsError,
+    strip_wrapper,
+    to_mmpretrain_names,
+)
 
 # Every ViT of DINO, DINOv2, MAE, DeiT and augreg has heads of 64 channels;
 # the weights themselves do not show how the channels are split.
@@ -36,7 +40,7 @@ class ViTWeights:
         with_cls_token, layer_scale, qkv_bias, pre_norm, final_norm,
             patch_bias: whether the ViT has these.
     """
-    state_dict: Dict[str, Tensor]
+    state_dict: dict[str, Tensor]
     file: Path
     sha256: str
     family: str
@@ -52,7 +56,7 @@ class ViTWeights:
     final_norm: bool
     patch_bias: bool
 
-    def heads(self, num_heads: Optional[int] = None) -> int:
+    def heads(self, num_heads: int | None = None) -> int:
         """How many heads a block has, by default of 64 channels each.
 
         Raises:
@@ -68,9 +72,9 @@ class ViTWeights:
         return num_heads
 
     def backbone_cfg(self,
-                     depth: Optional[int] = None,
-                     num_heads: Optional[int] = None,
-                     **overrides: Any) -> Dict[str, Any]:
+                     depth: int | None = None,
+                     num_heads: int | None = None,
+                     **overrides: Any) -> dict[str, Any]:
         """Config of mmpretrain's VisionTransformer with this shape.
 
         Args:
@@ -80,7 +84,7 @@ class ViTWeights:
             overrides: further arguments of the VisionTransformer.
         """
         depth = self.depth if depth is None else depth
-        cfg: Dict[str, Any] = dict(
+        cfg: dict[str, Any] = dict(
             type='mmpretrain.VisionTransformer',
             arch=dict(
                 embed_dims=self.embed_dims,
@@ -102,9 +106,9 @@ class ViTWeights:
         return cfg
 
 
-def load_vit_weights(path: Union[str, Path],
-                     family: Optional[str] = None,
-                     sha256: Optional[str] = None) -> ViTWeights:
+def load_vit_weights(path: str | Path,
+                     family: str | None = None,
+                     sha256: str | None = None) -> ViTWeights:
     """Read a ViT's weights from a .pth, .pt, .safetensors or .onnx file.
 
     Args:
@@ -169,7 +173,7 @@ def guess_family(state: Mapping[str, Tensor],
     return 'generic'
 
 
-def _read_shape(state: Mapping[str, Tensor], file: str) -> Dict[str, Any]:
+def _read_shape(state: Mapping[str, Tensor], file: str) -> dict[str, Any]:
     """Width, depth, patch size and so on, from the weights' shapes."""
     patch = state['patch_embed.projection.weight']
     if patch.ndim != 4 or patch.shape[1] != 3 or (patch.shape[2]
@@ -255,7 +259,7 @@ def _check_complete(weights: ViTWeights) -> None:
                            "(in mmpretrain's naming)")
 
 
-def _expected_shapes(weights: ViTWeights) -> Dict[str, tuple]:
+def _expected_shapes(weights: ViTWeights) -> dict[str, tuple]:
     """Names and shapes of all weights of a ViT of this shape."""
     width, inner = weights.embed_dims, weights.mlp_dims
     tokens = weights.grid_size**2 + int(weights.with_cls_token)

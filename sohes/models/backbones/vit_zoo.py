@@ -2,7 +2,6 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Optional, Union
 
 import torch
 
@@ -23,7 +22,7 @@ class ZooEntry:
     """
     url: str
     family: str
-    sha256: Optional[str] = None
+    sha256: str | None = None
 
     @property
     def file_name(self) -> str:
@@ -45,7 +44,7 @@ def _dinov2(name: str) -> ZooEntry:
 
 # URLs: hubconf.py of facebookresearch/dino, dinov2/hub/backbones.py of
 # facebookresearch/dinov2. The paper uses dino_vitb8.
-ZOO: Dict[str, ZooEntry] = {
+ZOO: dict[str, ZooEntry] = {
     'dino_vits16': _dino('deitsmall16'),
     'dino_vits8': _dino('deitsmall8'),
     'dino_vitb16': _dino('vitbase16'),
@@ -67,8 +66,8 @@ class LocatedWeights:
         sha256: the hash it must have, None if any will do.
     """
     path: Path
-    family: Optional[str] = None
-    sha256: Optional[str] = None
+    family: str | None = None
+    sha256: str | None = None
 
 
 def weights_dir() -> Path:
@@ -84,7 +83,7 @@ def weights_dir() -> Path:
     return Path(cache).expanduser() / 'sohes' / 'weights'
 
 
-def cached_weights(name: str) -> Optional[LocatedWeights]:
+def cached_weights(name: str) -> LocatedWeights | None:
     """Named weights if they are on this machine already.
 
     torch.hub's own cache counts, too: whoever used the official code has
@@ -125,7 +124,7 @@ def fetch_weights(name: str,
     return cached
 
 
-def locate_weights(weights: Union[str, Path]) -> LocatedWeights:
+def locate_weights(weights: str | Path) -> LocatedWeights:
     """The file behind a name of the zoo or a path.
 
     Raises:

@@ -14,9 +14,13 @@ from sohes.pseudo_labels.options import ExploreOptions
 from sohes.pseudo_labels.pipeline import explore
 from sohes.registry import MODELS
 from tests.test_models.test_backbones.vit_reference import random_vit, save
-from tests.test_pseudo_labels.color_extractor import (BG, BODY, PART,
-                                                      ColorExtractor,
-                                                      stripes)
+from tests.test_pseudo_labels.color_extractor import (
+    BG,
+    BODY,
+    PART,
+    ColorExtractor,
+    stripes,
+)
 
 MODELS.register_module(name='TestColorExtractor', module=ColorExtractor,
                        force=True)

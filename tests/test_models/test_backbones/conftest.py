@@ -2,9 +2,9 @@
 import http.server
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Iterator, List, Optional
 
 import pytest
 
@@ -24,13 +24,13 @@ class FileServer:
         requests: the Range header of each request so far.
     """
     content: bytes = bytes(range(256)) * 20000
-    etag: Optional[str] = '"one"'
-    cut_after: List[int] = field(default_factory=list)
+    etag: str | None = '"one"'
+    cut_after: list[int] = field(default_factory=list)
     kind: str = 'application/octet-stream'
-    status: Optional[int] = None
+    status: int | None = None
     delay: float = 0
     ranges: bool = True
-    requests: List[Optional[str]] = field(default_factory=list)
+    requests: list[str | None] = field(default_factory=list)
     url: str = ''
 
 
@@ -41,7 +41,7 @@ def server() -> Iterator[FileServer]:
 
     class Handler(http.server.BaseHTTPRequestHandler):
 
-        def do_GET(self) -> None:  # noqa: N802
+        def do_GET(self) -> None:
             span = self.headers.get('Range')
             state.requests.append(span)
             if state.status:

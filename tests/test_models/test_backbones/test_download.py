@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from sohes.models.backbones.download import (DownloadError, download,
-                                             recorded_sha256)
+from sohes.models.backbones.download import (
+    DownloadError,
+    download,
+    recorded_sha256,
+)
 
 from .conftest import FileServer
 

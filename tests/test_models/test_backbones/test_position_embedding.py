@@ -4,7 +4,6 @@
 in docs/features.md is that.
 """
 from pathlib import Path
-from typing import Dict, Tuple
 
 import numpy as np
 import pytest
@@ -17,8 +16,13 @@ from torch import Tensor
 
 from sohes.models.backbones import ViTFeatureExtractor
 
-from .vit_reference import (photo, random_vit, relative_error, save,
-                            timm_features)
+from .vit_reference import (
+    photo,
+    random_vit,
+    relative_error,
+    save,
+    timm_features,
+)
 
 
 def plain(grid: Tensor, side: int) -> Tensor:
@@ -76,7 +80,7 @@ def test_it_is_bicubic_without_antialiasing(
 
 
 @pytest.fixture(scope='module')
-def real(shared_data: Path) -> Tuple[Path, Dict[str, Tensor], Image.Image]:
+def real(shared_data: Path) -> tuple[Path, dict[str, Tensor], Image.Image]:
     """A file of real weights, what is in it, and a photo."""
     file = shared_data / 'weights/dinov2_vits14_imgfocus_fp16.safetensors'
     photos = sorted((shared_data / 'bsds500/images/val').glob('*.jpg'))
@@ -86,7 +90,7 @@ def real(shared_data: Path) -> Tuple[Path, Dict[str, Tensor], Image.Image]:
 
 @pytest.mark.parametrize(('side', 'most'), [(18, 0.06), (53, 0.015)])
 def test_other_rules_differ_little_on_real_weights(
-        side: int, most: float, real: Tuple) -> None:
+        side: int, most: float, real: tuple) -> None:
     file, state, image = real
     size = 14 * side
     images = np.asarray(image.resize((size, size), Image.BICUBIC))[None]

@@ -1,6 +1,5 @@
 """The same features as timm's ViT, and what the extractor adds."""
 from pathlib import Path
-from typing import Tuple
 
 import numpy as np
 import pytest
@@ -11,12 +10,20 @@ from safetensors.torch import load_file
 from sohes.models.backbones import PRESETS, ViTFeatureExtractor
 from sohes.registry import MODELS
 
-from .vit_reference import (DEPTH, WIDTH, normalised, photo, random_vit,
-                            relative_error, save, timm_features)
+from .vit_reference import (
+    DEPTH,
+    WIDTH,
+    normalised,
+    photo,
+    random_vit,
+    relative_error,
+    save,
+    timm_features,
+)
 
 
 @pytest.fixture(scope='module')
-def vit_file(tmp_path_factory: pytest.TempPathFactory) -> Tuple:
+def vit_file(tmp_path_factory: pytest.TempPathFactory) -> tuple:
     """A random ViT/16 of timm's at a 6x6 grid, and its file."""
     vit = random_vit()
     return vit, save(vit, tmp_path_factory.mktemp('weights') / 'vit.pth')
@@ -82,7 +89,7 @@ def test_equals_timm_with_real_weights(shared_data: Path) -> None:
     assert extractor.grid(742) == 53
 
 
-def test_colours_are_rgb(vit_file: Tuple, rng: np.random.Generator) -> None:
+def test_colours_are_rgb(vit_file: tuple, rng: np.random.Generator) -> None:
     vit, file = vit_file
     image = photo(rng, 96, 96)
     extractor = ViTFeatureExtractor(file, feature='key', center=False)
@@ -93,7 +100,7 @@ def test_colours_are_rgb(vit_file: Tuple, rng: np.random.Generator) -> None:
 
 
 def test_input_is_what_imagenet_vits_take(
-        vit_file: Tuple, rng: np.random.Generator) -> None:
+        vit_file: tuple, rng: np.random.Generator) -> None:
     extractor = ViTFeatureExtractor(vit_file[1])
     seen = []
     extractor.vit.patch_embed.register_forward_pre_hook(
@@ -104,7 +111,7 @@ def test_input_is_what_imagenet_vits_take(
         seen[0].numpy(), normalised(image[None]).numpy(), atol=1e-5)
 
 
-def test_images_are_resized_as_pil_does(vit_file: Tuple,
+def test_images_are_resized_as_pil_does(vit_file: tuple,
                                         rng: np.random.Generator) -> None:
     extractor = ViTFeatureExtractor(vit_file[1])
     seen = []
@@ -119,7 +126,7 @@ def test_images_are_resized_as_pil_does(vit_file: Tuple,
 
 
 def test_a_batch_gives_what_its_images_give_alone(
-        vit_file: Tuple, rng: np.random.Generator) -> None:
+        vit_file: tuple, rng: np.random.Generator) -> None:
     extractor = ViTFeatureExtractor(vit_file[1])
     images = [
         photo(rng, 33, 121), photo(rng, 96, 96), photo(rng, 1, 1),
@@ -137,7 +144,7 @@ def test_a_batch_gives_what_its_images_give_alone(
 @pytest.mark.parametrize(('size', 'patches'), [(1, 1), (16, 1), (23, 1),
                                                (24, 2), (100, 6), (104, 7)])
 def test_size_becomes_the_nearest_multiple_of_the_patch(
-        vit_file: Tuple, size: int, patches: int,
+        vit_file: tuple, size: int, patches: int,
         rng: np.random.Generator) -> None:
     extractor = ViTFeatureExtractor(vit_file[1], center=False)
     assert extractor.grid(size) == patches
@@ -147,7 +154,7 @@ def test_size_becomes_the_nearest_multiple_of_the_patch(
     np.testing.assert_array_equal(found, extractor([image], 16 * patches))
 
 
-def test_center_subtracts_the_mean(vit_file: Tuple,
+def test_center_subtracts_the_mean(vit_file: tuple,
                                    rng: np.random.Generator) -> None:
     extractor = ViTFeatureExtractor(vit_file[1], center=False)
     images = [photo(rng, 96, 96), photo(rng, 40, 50)]
@@ -166,7 +173,7 @@ def test_center_subtracts_the_mean(vit_file: Tuple,
         extractor(images, 96, mean=means), centred, atol=1e-5)
 
 
-def test_a_wrong_mean_is_refused(vit_file: Tuple,
+def test_a_wrong_mean_is_refused(vit_file: tuple,
                                  rng: np.random.Generator) -> None:
     extractor = ViTFeatureExtractor(vit_file[1])
     images = [photo(rng, 96, 96)] * 2
@@ -176,7 +183,7 @@ def test_a_wrong_mean_is_refused(vit_file: Tuple,
         extractor(images, 96, center=False, mean=np.zeros(WIDTH))
 
 
-def test_bf16_is_close_to_fp32(vit_file: Tuple,
+def test_bf16_is_close_to_fp32(vit_file: tuple,
                                rng: np.random.Generator) -> None:
     images = [photo(rng, 96, 96)]
     exact = ViTFeatureExtractor(vit_file[1])(images, 96)
@@ -185,7 +192,7 @@ def test_bf16_is_close_to_fp32(vit_file: Tuple,
     assert 0 < relative_error(found, exact) < 0.03
 
 
-def test_fp16_is_close_to_fp32_or_refused(vit_file: Tuple,
+def test_fp16_is_close_to_fp32_or_refused(vit_file: tuple,
                                           rng: np.random.Generator) -> None:
     images = [photo(rng, 96, 96)]
     if torch.__version__.startswith('2.1.'):
@@ -201,7 +208,7 @@ def test_fp16_is_close_to_fp32_or_refused(vit_file: Tuple,
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs CUDA')
 @pytest.mark.parametrize(('dtype', 'most'), [('fp32', 1e-3), ('fp16', 0.005),
                                              ('bf16', 0.03)])
-def test_cuda_gives_what_the_cpu_gives(vit_file: Tuple, dtype: str,
+def test_cuda_gives_what_the_cpu_gives(vit_file: tuple, dtype: str,
                                        most: float,
                                        rng: np.random.Generator) -> None:
     images = [photo(rng, 70, 96)]
@@ -229,7 +236,7 @@ def test_later_blocks_are_not_computed(tmp_path: Path, feature: str,
         ViTFeatureExtractor(file, feature=feature, block=4)(images, 96)).all()
 
 
-def test_attributes_and_registry(vit_file: Tuple) -> None:
+def test_attributes_and_registry(vit_file: tuple) -> None:
     extractor = MODELS.build(
         dict(type='ViTFeatureExtractor', weights=str(vit_file[1])))
     assert isinstance(extractor, ViTFeatureExtractor)
@@ -252,7 +259,7 @@ def test_attributes_and_registry(vit_file: Tuple) -> None:
      (dict(dtype='float32'), "dtype: .*'fp32'.*found 'float32'"),
      (dict(interpolate='cubic'), "interpolate: .*found 'cubic'"),
      (dict(num_heads=3), 'num_heads: .*128.*found 3')])
-def test_wrong_arguments_are_refused(vit_file: Tuple, arguments: dict,
+def test_wrong_arguments_are_refused(vit_file: tuple, arguments: dict,
                                      message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ViTFeatureExtractor(vit_file[1], **arguments)
@@ -266,7 +273,7 @@ def test_wrong_arguments_are_refused(vit_file: Tuple, arguments: dict,
      ([np.zeros((9, 9, 4), np.uint8)], r'images\[0\]: .*\(9, 9, 4\)'),
      ([np.zeros((0, 9, 3), np.uint8)], r'images\[0\]: .*\(0, 9, 3\)'),
      ([np.zeros((9, 9, 3), np.uint8), 'a.jpg'], r'images\[1\]: .*found str')])
-def test_wrong_images_are_refused(vit_file: Tuple, images: list,
+def test_wrong_images_are_refused(vit_file: tuple, images: list,
                                   message: str) -> None:
     extractor = ViTFeatureExtractor(vit_file[1])
     with pytest.raises(ValueError, match=message):

@@ -1,8 +1,9 @@
 """Every naming and file that users have becomes the same ViT."""
 import argparse
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable, Dict
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from sohes.registry import MODELS
 
 from .vit_reference import DEPTH, WIDTH, hugging_face_names, random_vit
 
-State = Dict[str, Tensor]
+State = dict[str, Tensor]
 
 
 def prefixed(prefix: str, state: State) -> State:
@@ -36,7 +37,7 @@ DINO_HEAD = {
     'head.mlp.0.weight': torch.ones(8, WIDTH),
     'head.last_layer.weight_v': torch.ones(4, 8)
 }
-LAYOUTS: Dict[str, Callable[[State], Any]] = {
+LAYOUTS: dict[str, Callable[[State], Any]] = {
     'timm, DINO, DINOv2': lambda s: s,
     'with a classifier': lambda s: {**s, **HEAD},
     'DINOv2 in chunks': chunked,

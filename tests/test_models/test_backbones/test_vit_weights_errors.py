@@ -1,6 +1,6 @@
 """Weights that cannot be used are refused in words that help."""
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable, Dict
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from sohes.models.backbones.vit_keys import WeightsError
 
 from .vit_reference import WIDTH, random_vit
 
-State = Dict[str, Tensor]
+State = dict[str, Tensor]
 
 
 @pytest.fixture(scope='module')

@@ -5,12 +5,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from sohes.models.backbones import (PRESETS, ZOO, Preset,
-                                    ViTFeatureExtractor, weights_dir)
-from sohes.models.backbones import vit_zoo
+from sohes.models.backbones import (
+    PRESETS,
+    ZOO,
+    Preset,
+    ViTFeatureExtractor,
+    vit_zoo,
+    weights_dir,
+)
 from sohes.models.backbones.vit_keys import WeightsError
-from sohes.models.backbones.vit_zoo import (ZooEntry, fetch_weights,
-                                            locate_weights)
+from sohes.models.backbones.vit_zoo import (
+    ZooEntry,
+    fetch_weights,
+    locate_weights,
+)
 
 from .conftest import FileServer
 from .vit_reference import DEPTH, random_vit
@@ -125,7 +133,7 @@ def test_presets() -> None:
     for preset in PRESETS.values():
         falling = sorted(set(preset.thresholds), reverse=True)
         assert list(preset.thresholds) == falling
-        assert -1 <= falling[-1] and falling[0] <= 1
+        assert falling[-1] >= -1 and falling[0] <= 1
     share = Preset('key', 0.75, True, (0.5, ))
     assert [share.at_depth(n).block for n in (1, 2, 4, 12, 24)] == [
         1, 2, 3, 9, 18]

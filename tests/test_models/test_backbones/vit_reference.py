@@ -1,6 +1,6 @@
 """timm's ViT as the reference, and other layouts of its weights."""
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ def random_vit(patch_size: int = 16,
                seed: int = 0,
                **kwargs: Any) -> VisionTransformer:
     """A small ViT of timm's, no weight of it zero or one."""
-    arguments: Dict[str, Any] = dict(
+    arguments: dict[str, Any] = dict(
         img_size=grid * patch_size,
         patch_size=patch_size,
         embed_dim=WIDTH,
@@ -65,7 +65,7 @@ def normalised(images: np.ndarray) -> Tensor:
 def timm_features(vit: VisionTransformer, images: np.ndarray, feature: str,
                   block: int) -> np.ndarray:
     """Features (B, h, w, C) of timm's ViT, block counted from 1."""
-    seen: Dict[str, Tensor] = {}
+    seen: dict[str, Tensor] = {}
     layer = vit.blocks[block - 1]
     hooks = [
         layer.attn.qkv.register_forward_hook(
@@ -89,8 +89,8 @@ def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
         np.linalg.norm(found - expected) / np.linalg.norm(expected))
 
 
-def hugging_face_names(state: Dict[str, Tensor],
-                       scaled: bool) -> Dict[str, Tensor]:
+def hugging_face_names(state: dict[str, Tensor],
+                       scaled: bool) -> dict[str, Tensor]:
     """timm's weights as Dinov2Model (scaled) or ViTModel names them."""
     renamed = {
         'embeddings.cls_token': state['cls_token'],
