@@ -54,6 +54,7 @@ class BuildPy(build_py):
     """Adds `.mim` to what a wheel holds."""
 
     def run(self) -> None:
+        """Build, then add `.mim`, unless the install is editable."""
         super().run()
         if not getattr(self, 'editable_mode', False):
             copy_mim(Path(self.build_lib) / 'sohes')
@@ -63,6 +64,7 @@ class Sdist(sdist):
     """Adds `.mim` to the source distribution."""
 
     def make_release_tree(self, base_dir: str, files: list) -> None:
+        """Lay out the files, then add `.mim`."""
         super().make_release_tree(base_dir, files)
         copy_mim(Path(base_dir) / 'sohes')
 

@@ -21,8 +21,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sohes.pseudo_labels import PAPER_THRESHOLDS, cluster_features
-from tests.test_pseudo_labels.oracle import (
-    float_similarity, merge_all_edges)
+from tests.test_pseudo_labels.oracle import float_similarity, merge_all_edges
 
 
 def synthetic_features(size: int, sky: bool, channels: int = 768,

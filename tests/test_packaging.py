@@ -1,5 +1,4 @@
-"""What wheels, sdists and editable installs hold; which versions are pinned.
-"""
+"""What wheels, sdists and editable installs hold; what is pinned."""
 import re
 import shutil
 import subprocess

@@ -151,7 +151,7 @@ def test_step_2_finds_the_halves_of_a_tiny_thing():
     boxes = _boxes(labels)
     assert sorted(boxes) == sorted([THING, LEFT, RIGHT])
     parents = np.delete(labels.forest.parents, background)
-    parents = {box: parent for box, parent in zip(boxes, parents.tolist())}
+    parents = dict(zip(boxes, parents.tolist()))
     thing = parents.pop(LEFT)
     assert parents == {THING: -1, RIGHT: thing} and thing >= 0
     assert labels.counts == dict(

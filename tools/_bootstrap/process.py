@@ -1,6 +1,7 @@
 """Running installers: output to a log, a sign of life on the terminal."""
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import re
@@ -41,10 +42,8 @@ def _die_with_parent() -> None:
     An installer that outlives a killed set-up would still be writing into
     the environment while the next set-up looks at it.
     """
-    try:
+    with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-    except (AttributeError, OSError):
-        pass
 
 
 def _progress(log: Path) -> str:

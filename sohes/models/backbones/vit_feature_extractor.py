@@ -1,7 +1,7 @@
 """Patch features of a frozen ViT, for the clustering of Phase 1."""
 import contextlib
-from contextlib import AbstractContextManager
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
