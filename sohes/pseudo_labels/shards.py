@@ -176,4 +176,6 @@ def differences(found: Any, wanted: Any, where: str = '') -> list[str]:
                 found.get(key), wanted.get(key),
                 f'{where}.{key}' if where else key)
         ]
-    return [] if found == wanted else [f'{where}: found {found!r}, now {wanted!r}']
+    if found == wanted:
+        return []
+    return [f'{where}: found {found!r}, now {wanted!r}']
