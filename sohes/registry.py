@@ -4,9 +4,17 @@ Every one is a child of mmengine's root registry: a child of mmdet's would be
 invisible to mmseg and mmpretrain. mmengine imports this module when a config
 first names the scope; ``locations`` are imported when a type is looked up.
 """
+from importlib.util import find_spec
+
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
+from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import METRICS as MMENGINE_METRICS
 from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import (
+    OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
+)
+from mmengine.registry import OPTIMIZERS as MMENGINE_OPTIMIZERS
+from mmengine.registry import TASK_UTILS as MMENGINE_TASK_UTILS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
 from mmengine.registry import Registry
@@ -15,11 +23,15 @@ from sohes.utils.versions import check_versions
 
 check_versions()
 
+# The backbones serve mmseg and mmpretrain users, who may have no mmdet.
+_NEED_MMDET = ('dense_heads', 'detectors', 'task_modules')
+_MODEL_ROOMS = ('backbones', *(_NEED_MMDET if find_spec('mmdet') else ()))
+
 MODELS = Registry(
     'model',
     parent=MMENGINE_MODELS,
     scope='sohes',
-    locations=['sohes.models'])
+    locations=[f'sohes.models.{room}' for room in _MODEL_ROOMS])
 DATASETS = Registry(
     'dataset',
     parent=MMENGINE_DATASETS,
@@ -40,5 +52,28 @@ VISUALIZERS = Registry(
     parent=MMENGINE_VISUALIZERS,
     scope='sohes',
     locations=['sohes.visualization'])
+HOOKS = Registry(
+    'hook',
+    parent=MMENGINE_HOOKS,
+    scope='sohes',
+    locations=['sohes.engine.hooks'])
+OPTIMIZERS = Registry(
+    'optimizer',
+    parent=MMENGINE_OPTIMIZERS,
+    scope='sohes',
+    locations=['sohes.engine.optimizers'])
+OPTIM_WRAPPER_CONSTRUCTORS = Registry(
+    'optimizer wrapper constructor',
+    parent=MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
+    scope='sohes',
+    locations=['sohes.engine.optimizers'])
+TASK_UTILS = Registry(
+    'task util',
+    parent=MMENGINE_TASK_UTILS,
+    scope='sohes',
+    locations=['sohes.models.task_modules'])
 
-__all__ = ['DATASETS', 'METRICS', 'MODELS', 'TRANSFORMS', 'VISUALIZERS']
+__all__ = [
+    'DATASETS', 'HOOKS', 'METRICS', 'MODELS', 'OPTIMIZERS',
+    'OPTIM_WRAPPER_CONSTRUCTORS', 'TASK_UTILS', 'TRANSFORMS', 'VISUALIZERS'
+]

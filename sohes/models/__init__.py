@@ -1,4 +1,4 @@
-"""What the registry builds; importing this registers it all."""
-from sohes.models.backbones import ViTFeatureExtractor
+"""Backbones, heads and segmenters.
 
-__all__ = ['ViTFeatureExtractor']
+Nothing is imported here: the backbones must be importable without mmdet.
+"""

@@ -14,8 +14,9 @@ def register_all_modules(init_default_scope: bool = True) -> None:
         init_default_scope (bool): make ``sohes`` the default scope, so that
             types without a scope are looked up here first.
     """
-    for room in ('models', 'datasets', 'evaluation', 'visualization'):
-        importlib.import_module(f'sohes.{room}')
+    registry = importlib.import_module('sohes.registry')
+    for name in registry.__all__:
+        getattr(registry, name).import_from_location()
     if not init_default_scope:
         return
     current = DefaultScope.get_current_instance()

@@ -1,0 +1,1 @@
+"""Optimisers and how learning rates are dealt out."""

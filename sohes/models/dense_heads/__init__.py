@@ -1,0 +1,1 @@
+"""Heads that predict masks and who is part of whom."""

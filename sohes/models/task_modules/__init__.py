@@ -1,0 +1,1 @@
+"""Matching queries with ground truth."""
