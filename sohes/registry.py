@@ -6,6 +6,7 @@ first names the scope; ``locations`` are imported when a type is looked up.
 """
 from importlib.util import find_spec
 
+from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import METRICS as MMENGINE_METRICS
@@ -35,6 +36,11 @@ MODELS = Registry(
 DATASETS = Registry(
     'dataset',
     parent=MMENGINE_DATASETS,
+    scope='sohes',
+    locations=['sohes.datasets'])
+DATA_SAMPLERS = Registry(
+    'data sampler',
+    parent=MMENGINE_DATA_SAMPLERS,
     scope='sohes',
     locations=['sohes.datasets'])
 TRANSFORMS = Registry(
@@ -74,6 +80,6 @@ TASK_UTILS = Registry(
     locations=['sohes.models.task_modules'])
 
 __all__ = [
-    'DATASETS', 'HOOKS', 'METRICS', 'MODELS', 'OPTIMIZERS',
+    'DATASETS', 'DATA_SAMPLERS', 'HOOKS', 'METRICS', 'MODELS', 'OPTIMIZERS',
     'OPTIM_WRAPPER_CONSTRUCTORS', 'TASK_UTILS', 'TRANSFORMS', 'VISUALIZERS'
 ]
