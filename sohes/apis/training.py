@@ -1,0 +1,189 @@
+"""Trains and tests from a configuration, on one process or many."""
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner, find_latest_checkpoint
+
+from sohes.apis.checkpoints import (
+    check_same_run,
+    check_weights,
+    read_checkpoint,
+)
+from sohes.apis.command import log_traceback, sentence
+from sohes.apis.generate import UsageError
+from sohes.apis.run_config import check_amp
+from sohes.engine.console_runner import ConsoleRunner
+from sohes.utils.dist import init_dist
+
+# What a mistake in a configuration or in the data raises where it is found.
+_MISTAKES = (AssertionError, ImportError, KeyError, OSError, TypeError,
+             ValueError, RuntimeError)
+
+
+def train_model(config: Config, resume: str | None = None) -> Runner:
+    """Train a model (section 3.2).
+
+    Whatever can be wrong is found before the first iteration: the model, the
+    data, the optimizer and the hooks are built, and a checkpoint compared
+    with the model.
+
+    Args:
+        config (Config): from :func:`sohes.apis.run_config.read_config`.
+        resume (str, optional): a checkpoint to continue from, or 'auto' for
+            the last one in the work dir; None: a new run.
+
+    Returns:
+        Runner: after training.
+
+    Raises:
+        UsageError: for whatever the person can mend; what, where, and how.
+        NonFiniteLossError: if training diverged.
+    """
+    if not config.get('train_cfg'):
+        raise UsageError(f'{config.filename} has no train_cfg: it is no '
+                         'configuration to train with')
+    check_amp(config)
+    checkpoint = None
+    if resume is not None:
+        config.resume, config.load_from = True, None
+        path = _resumed_checkpoint(resume, config)
+        if path is not None:
+            checkpoint = read_checkpoint(path)
+            check_same_run(path, checkpoint, config)
+            config.load_from = path
+    runner = _build(config, _build_training)
+    if checkpoint is not None:
+        check_weights(path, checkpoint, runner.model, str(config.filename))
+    elif config.get('load_from'):
+        _check_any_weight(config.load_from, runner)
+    runner.train()
+    return runner
+
+
+def test_model(config: Config,
+               checkpoint: str,
+               out: str | None = None) -> dict[str, float]:
+    """Evaluate a checkpoint with the configuration's metrics.
+
+    Args:
+        config (Config): from :func:`sohes.apis.run_config.read_config`.
+        checkpoint (str): a file written by a training run.
+        out (str, optional): a json to write the predictions to, as a list of
+            COCO results; the configuration needs an ``EntityMetric``.
+
+    Returns:
+        dict: the metrics by name.
+
+    Raises:
+        UsageError: for whatever the person can mend; what, where, and how.
+    """
+    if not config.get('test_cfg', config.get('test_dataloader')):
+        raise UsageError(f'{config.filename} has no test_dataloader: it is '
+                         'no configuration to test with')
+    if out is not None:
+        _write_predictions(config, out)
+    content = read_checkpoint(checkpoint)
+    config.resume, config.load_from = False, checkpoint
+    runner = _build(config, lambda runner: runner.test_loop)
+    check_weights(checkpoint, content, runner.model, str(config.filename))
+    return runner.test()
+
+
+def _build_training(runner: Runner) -> None:
+    """Build what mmengine would build after training has been started."""
+    _ = runner.train_loop
+    if runner._val_loop is not None:
+        _ = runner.val_loop
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+
+
+def _build(config: Config, complete: Callable[[Runner], Any]) -> Runner:
+    """Start the processes' group and build the runner and its parts."""
+    try:
+        _start_group(config)
+        if 'runner_type' in config:
+            runner = RUNNERS.build(config)
+        else:
+            runner = ConsoleRunner.from_cfg(config)
+        runner.logger.info(f'The whole log: {runner.logger.log_file}')
+        complete(runner)
+        return runner
+    except UsageError:
+        raise
+    except _MISTAKES as error:
+        raise UsageError(f'{config.filename}: {sentence(error)}'
+                         f'{log_traceback(error)}') from error
+
+
+def _start_group(config: Config) -> None:
+    """Start torch.distributed where mmengine's own start-up cannot.
+
+    mmengine selects a CUDA device first and wraps the model for one; on a
+    machine without any the processes talk through gloo.
+
+    Raises:
+        UsageError: if there are more processes than GPUs.
+        ValueError: if the launcher did not set its variables.
+    """
+    launcher = config.get('launcher', 'none')
+    if launcher == 'none':
+        return
+    local_rank = int(os.environ.get('LOCAL_RANK', 0))
+    gpus = torch.cuda.device_count()
+    if gpus and local_rank >= gpus:
+        raise UsageError(f'process {local_rank + 1} of this machine has no '
+                         f'GPU: it has {gpus}, start as many processes')
+    if gpus:
+        return
+    init_dist(launcher)
+    wrapper = dict(config.get('model_wrapper_cfg') or {})
+    wrapper.setdefault('type', 'MMDistributedDataParallel')
+    wrapper.setdefault('broadcast_buffers', False)
+    wrapper.setdefault('find_unused_parameters',
+                       config.get('find_unused_parameters', False))
+    # DDP refuses the device ids that mmengine gives by default.
+    wrapper['device_ids'] = None
+    config.model_wrapper_cfg = wrapper
+
+
+def _resumed_checkpoint(resume: str, config: Config) -> str | None:
+    """The checkpoint that ``--resume`` means; None: there is none yet."""
+    if resume != 'auto':
+        return resume
+    if not Path(config.work_dir, 'last_checkpoint').is_file():
+        return None
+    checkpoint = find_latest_checkpoint(config.work_dir)
+    if not Path(checkpoint).is_file():
+        # The folder may have moved since the file was written.
+        checkpoint = os.path.join(config.work_dir, Path(checkpoint).name)
+    return checkpoint
+
+
+def _check_any_weight(path: str, runner: Runner) -> None:
+    """Refuse to start from a local checkpoint of which nothing would load."""
+    if '://' in path:
+        return
+    found = read_checkpoint(path)['state_dict']
+    expected = runner.model.state_dict()
+    names = {name.removeprefix('module.') for name in expected}
+    if not names & {name.removeprefix('module.') for name in found}:
+        raise UsageError(
+            f'load_from={path}: none of its {len(found)} weights is in the '
+            f'model; it has {next(iter(found), "none")}, expected such as '
+            f'{next(iter(names))}')
+
+
+def _write_predictions(config: Config, out: str) -> None:
+    """Tell the configuration's EntityMetric where to write."""
+    metrics = config.test_evaluator
+    for metric in metrics if isinstance(metrics, list) else [metrics]:
+        if str(metric.get('type')).endswith('EntityMetric'):
+            metric.outfile = out
+            return
+    raise UsageError(f'--out: the test_evaluator of {config.filename} has no '
+                     'sohes.EntityMetric, which writes it')

@@ -1,0 +1,30 @@
+"""mmengine's runner, saying less."""
+import logging
+from typing import Any
+
+from mmengine.logging import MMLogger
+from mmengine.runner import Runner
+
+
+class ConsoleRunner(Runner):
+    """A runner whose start-up goes to the log file, not over the screen.
+
+    mmengine logs the environment, the whole configuration, the hooks and the
+    learning rate of every parameter: hundreds of lines before the first loss.
+    They are of use in the file. The console gets what is one line long.
+    """
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """The usual logger, with a filter on its console."""
+        logger = super().build_logger(*args, **kwargs)
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.FileHandler):
+                handler.addFilter(_is_for_the_console)
+        return logger
+
+
+def _is_for_the_console(record: logging.LogRecord) -> bool:
+    """Whether a record is short, or says that something is wrong."""
+    message = record.getMessage()
+    return record.levelno >= logging.WARNING or not (
+        '\n' in message.strip() or message.startswith('paramwise_options'))

@@ -1,0 +1,59 @@
+"""Evaluate a checkpoint with the metrics of its configuration.
+
+    python tools/test.py configs/sohes_phase2.py CKPT
+    tools/dist_test.sh configs/sohes_phase2.py CKPT 8
+
+Exit codes: 0 done, 2 the command, its configuration or its data is wrong.
+"""
+import argparse
+import os
+import sys
+
+from mmengine.config import DictAction
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='such as configs/sohes_phase2.py')
+    parser.add_argument('checkpoint', help='a file that training wrote')
+    parser.add_argument(
+        '--work-dir', help='logs; default work_dirs/CONFIG')
+    parser.add_argument(
+        '--out', metavar='JSON',
+        help='write the predictions as a list of COCO results')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='override configuration keys, such as '
+        'test_evaluator.ann_file=val.json')
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none')
+    parser.add_argument(
+        '--local_rank', '--local-rank', type=int, default=0,
+        help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def main() -> int:
+    args = parse_args()
+    from sohes.apis.command import run_command
+    from sohes.apis.run_config import read_config
+    from sohes.apis.training import test_model
+
+    def run() -> None:
+        config = read_config(args.config, args.cfg_options, args.work_dir,
+                             args.launcher)
+        test_model(config, args.checkpoint, args.out)
+
+    return run_command(run, 'nothing was written')
+
+
+if __name__ == '__main__':
+    sys.exit(main())
