@@ -1,0 +1,113 @@
+"""Which ViT a ViT-Adapter stands on: from weights or from a config."""
+import re
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from sohes.models.backbones.vit_weights import LAYER_NORM_EPS, load_vit_weights
+from sohes.models.backbones.vit_zoo import ZOO, locate_weights
+from sohes.registry import MODELS
+
+# embed_dims, num_layers, num_heads; the feed-forward layers have 4 x width.
+_ARCHS = {
+    'small': (384, 12, 6),
+    'base': (768, 12, 12),
+    'large': (1024, 24, 16)
+}
+_NAME = re.compile(r'(dino|dinov2)_vit(?P<arch>[sbl])(?P<patch>\d+)')
+
+
+def build_vit(vit: dict[str, Any] | None, weights: str | Path | None,
+              drop_path_rate: float) -> nn.Module:
+    """mmpretrain's VisionTransformer without its final norm.
+
+    That norm lies behind all that an adapter looks at: it would be a
+    parameter without a gradient.
+
+    Args:
+        vit: arguments of the VisionTransformer; ``arch`` may be 'small',
+            'base', 'large' or mmpretrain's dict. None: what ``weights``
+            say.
+        weights: name of the zoo (needs no file) or a file of weights.
+        drop_path_rate: of the last block; it grows linearly up to there.
+
+    Raises:
+        ValueError: neither is given, or weights that cannot be used.
+    """
+    if vit is not None:
+        cfg = _from_config(vit)
+    elif weights is None:
+        raise ValueError(
+            'ViTAdapter: expected weights (a name of the zoo or a file) or '
+            "vit (such as dict(arch='small', patch_size=16)), found neither")
+    elif isinstance(weights, str) and weights in ZOO:
+        cfg = named_vit(weights)
+    else:
+        located = locate_weights(weights)
+        cfg = load_vit_weights(located.path).backbone_cfg()
+    cfg.update(
+        final_norm=False, out_type='raw', drop_path_rate=drop_path_rate)
+    return MODELS.build(cfg)
+
+
+def named_vit(name: str) -> dict[str, Any]:
+    """Config of one of the zoo's ViTs, without looking at its weights.
+
+    So a model whose checkpoint has everything in it builds on a machine
+    that never saw the zoo's file.
+    """
+    match = _NAME.fullmatch(name)
+    arch = next(key for key in _ARCHS if key[0] == match['arch'])
+    newer = name.startswith('dinov2')
+    patch = int(match['patch'])
+    return _from_config(
+        dict(
+            arch=arch,
+            patch_size=patch,
+            # trained at 224, DINOv2 at last at 518
+            img_size=37 * patch if newer else 224,
+            layer_scale_init_value=1.0 if newer else 0.0))
+
+
+def _from_config(vit: dict[str, Any]) -> dict[str, Any]:
+    """The user's arguments over the ones that DINO's ViTs have."""
+    cfg: dict[str, Any] = dict(
+        type='mmpretrain.VisionTransformer',
+        arch='base',
+        norm_cfg=dict(type='LN', eps=LAYER_NORM_EPS))
+    cfg.update(vit)
+    if isinstance(cfg['arch'], str):
+        if cfg['arch'] not in _ARCHS:
+            raise ValueError(
+                f'ViTAdapter: vit: arch: expected one of {list(_ARCHS)} or a '
+                f'dict, found {cfg["arch"]!r}')
+        # mmpretrain's own 'small' is another one: 8 blocks of 768
+        width, depth, heads = _ARCHS[cfg['arch']]
+        cfg['arch'] = dict(
+            embed_dims=width,
+            num_layers=depth,
+            num_heads=heads,
+            feedforward_channels=4 * width)
+    return cfg
+
+
+def load_into(vit: nn.Module, weights: str | Path) -> None:
+    """Load weights, the position embedding resized where it has to be.
+
+    Raises:
+        WeightsError: they cannot be had, or are another ViT's.
+    """
+    located = locate_weights(weights)
+    loaded = load_vit_weights(located.path, located.family, located.sha256)
+    unused = ('ln1.weight', 'ln1.bias')  # the final norm
+    state = {
+        key: value
+        for key, value in loaded.state_dict.items() if key not in unused
+    }
+    try:
+        vit.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(
+            f'{located.path}: expected the weights of the ViT in the config, '
+            f'found others: {error}') from error
