@@ -1,0 +1,289 @@
+"""A COCO json as files that many processes share without reading them."""
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+
+from sohes.datasets.index_draft import DraftWriter, read_images
+from sohes.datasets.index_forest import forest_from_coverage, resolve_parents
+from sohes.datasets.index_records import ANNOTATION, DRAFT, FORMAT, UNKNOWN
+from sohes.datasets.json_stream import EntityIndexError
+
+#: Annotations put in order at a time.
+_BLOCK = 1 << 16
+
+
+@dataclass(frozen=True, eq=False)
+class ImageEntities:
+    """The annotations of one image, as they are in the index.
+
+    Attributes:
+        records: (N,) records of ANNOTATION.
+        blob: (K,) uint8, the text of their RLEs.
+        size: (H, W) of the image in pixels.
+    """
+    records: np.ndarray
+    blob: np.ndarray
+    size: tuple[int, int]
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @property
+    def spans(self) -> np.ndarray:
+        """(N, 2) int64, where in the blob each RLE starts and ends."""
+        stops = np.cumsum(self.records['length'], dtype=np.int64)
+        return np.stack([stops - self.records['length'], stops], 1)
+
+    def rles(self) -> list[dict[str, Any]]:
+        """The masks as pycocotools takes them."""
+        return [
+            dict(size=list(self.size),
+                 counts=self.blob[start:stop].tobytes())
+            for start, stop in self.spans
+        ]
+
+
+class EntityIndex:
+    """Images and masks of a COCO json, mapped into memory.
+
+    The index is a folder beside the json, ``<json>.index``, built when it
+    is first asked for and again when the json's size or time changes. Its
+    pages are shared by all processes of a machine: a process's own memory
+    does not grow with the number of masks.
+
+    Args:
+        folder: where a whole index is.
+
+    Attributes:
+        images: (M,) records of IMAGE by rising id.
+        annotations: (N,) records of ANNOTATION, grouped by image.
+        meta: what ``meta.json`` says: ``categories`` is a list of dicts of
+            ``id`` and ``name``.
+    """
+
+    def __init__(self, folder: str | os.PathLike) -> None:
+        self.folder = Path(folder)
+        self.meta = json.loads((self.folder / 'meta.json').read_text('utf-8'))
+        self.images = _map(self.folder / 'images.npy')
+        self.annotations = _map(self.folder / 'annotations.npy')
+        self._names = _map(self.folder / 'names.npy')
+        self._rle = _map(self.folder / 'rle.npy')
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __reduce__(self) -> tuple:
+        # A mapped array would travel to a worker as a copy.
+        return EntityIndex, (self.folder, )
+
+    @classmethod
+    def open(cls, json_path: str | os.PathLike,
+             index_dir: str | os.PathLike | None = None,
+             coverage: float = 0.9) -> 'EntityIndex':
+        """Open the index of a json, and build it if need be.
+
+        Processes that want the same index wait for the one that builds it.
+        It appears whole or not at all.
+
+        Args:
+            json_path: a COCO json.
+            index_dir: the folder to keep it in. None: beside the json, and
+                if nothing can be written there, ``sohes/index`` in
+                ``XDG_CACHE_HOME``, by default ``~/.cache``.
+            coverage: for images without ``parent_id``, see
+                :meth:`EntityForest.from_masks`.
+
+        Returns:
+            The index.
+
+        Raises:
+            EntityIndexError: one sentence on what is wrong with the json.
+            OSError: there is no room or no right to write the index.
+        """
+        path = Path(json_path)
+        if not path.is_file():
+            reason = 'is a folder' if path.is_dir() else 'does not exist'
+            raise EntityIndexError(f'annotation file {path} {reason}')
+        key = _key(path, coverage)
+        for folder in _places(path, index_dir):
+            if _is_current(folder, key):
+                return cls(folder)
+        folder = next(iter(_places(path, index_dir, writable=True)))
+        with FileLock(f'{folder}.lock'):
+            if not _is_current(folder, key):
+                _build(path, folder, key)
+            return cls(folder)
+
+    def file_name(self, position: int) -> str:
+        """The image's name as it is in the json."""
+        start = self.images['name'][position - 1] if position else 0
+        name = self._names[start:self.images['name'][position]].tobytes()
+        return name.decode('utf-8', 'surrogatepass')
+
+    def entities(self, position: int) -> ImageEntities:
+        """The annotations of one image.
+
+        Args:
+            position: of the image, 0 to M - 1.
+
+        Returns:
+            Views of the mapped files, not copies.
+        """
+        image = self.images[position]
+        first, count = int(image['first']), int(image['count'])
+        records = self.annotations[first:first + count]
+        start = int(records['rle'][0]) if count else 0
+        stop = start + int(records['length'].sum(dtype=np.int64))
+        return ImageEntities(records, self._rle[start:stop],
+                             (int(image['height']), int(image['width'])))
+
+
+def _map(path: Path) -> np.ndarray:
+    """A file as an array; what is empty cannot be mapped."""
+    return np.asarray(np.load(path, mmap_mode='r'))
+
+
+def _key(path: Path, coverage: float) -> dict[str, Any]:
+    status = path.stat()
+    return dict(
+        format=FORMAT,
+        size=status.st_size,
+        mtime_ns=status.st_mtime_ns,
+        coverage=coverage)
+
+
+def _is_current(folder: Path, key: dict[str, Any]) -> bool:
+    try:
+        meta = json.loads((folder / 'meta.json').read_text('utf-8'))
+    except (OSError, ValueError):
+        return False
+    return meta.get('key') == key
+
+
+def _places(path: Path, index_dir: str | os.PathLike | None,
+            writable: bool = False) -> list[Path]:
+    """Where the index may be, the best place first."""
+    if index_dir is not None:
+        if writable:
+            Path(index_dir).mkdir(parents=True, exist_ok=True)
+        return [Path(index_dir) / f'{path.name}.index']
+    beside = path.with_name(f'{path.name}.index')
+    cache = Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser()
+    digest = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
+    cached = cache / 'sohes' / 'index' / f'{path.name}-{digest}.index'
+    if not writable:
+        return [beside, cached]
+    if os.access(path.parent, os.W_OK):
+        return [beside]
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    return [cached]
+
+
+def _build(path: Path, folder: Path, key: dict[str, Any]) -> None:
+    """Write a whole index, then give it its name."""
+    _remove_leftovers(folder)
+    draft = Path(tempfile.mkdtemp(prefix=f'{folder.name}.tmp-',
+                                  dir=folder.parent))
+    try:
+        _write(path, draft, key)
+        if folder.exists():
+            old = draft.with_name(f'{draft.name}-old')
+            os.replace(folder, old)
+            os.replace(draft, folder)
+            shutil.rmtree(old)
+        else:
+            os.replace(draft, folder)
+        os.chmod(folder, 0o755)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """What a killed build left; whoever holds the lock is alone."""
+    for left in folder.parent.glob(f'{folder.name}.tmp-*'):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _write(path: Path, folder: Path, key: dict[str, Any]) -> None:
+    """Write the files of an index into an empty folder."""
+    images, names = read_images(path)
+    writer = DraftWriter(path, images, folder)
+    writer.write()
+    draft = _raw(folder / 'draft.bin', DRAFT)
+    blob = _raw(folder / 'rle.bin', np.uint8)
+    order = np.argsort(draft['image'], kind='stable')
+    if (np.diff(order) != 1).any():
+        draft, blob = _reorder(folder, draft, blob, order)
+    images['count'] = np.bincount(draft['image'], minlength=len(images))
+    images['masks'] = np.bincount(
+        draft['image'][~draft['crowd']], minlength=len(images))
+    images['first'] = np.cumsum(images['count']) - images['count']
+    order = np.argsort(draft['id'], kind='stable')
+    ids = draft['id'][order]
+    twice = np.flatnonzero(ids[1:] == ids[:-1])
+    if len(twice):
+        raise EntityIndexError(
+            f'{path}: the annotation id {ids[twice[0]]} comes twice')
+    parents = resolve_parents(path, draft, images['first'], ids, order)
+    for image in np.unique(draft['image'][draft['parent_id'] == UNKNOWN]):
+        row = images[image]
+        here = slice(row['first'], row['first'] + row['count'])
+        parents[here] = forest_from_coverage(
+            draft[here], blob, (row['height'], row['width']),
+            key['coverage'])
+    _save(folder, draft, parents)
+    np.save(folder / 'rle.npy', blob)
+    np.save(folder / 'images.npy', images)
+    np.save(folder / 'names.npy', np.frombuffer(names, np.uint8))
+    del draft, blob
+    for scratch in folder.glob('*.bin'):
+        scratch.unlink()
+    meta = dict(key=key, source=path.name, categories=writer.categories)
+    with open(folder / 'meta.json', 'w', encoding='utf-8') as file:
+        json.dump(meta, file)
+
+
+def _raw(path: Path, dtype: Any) -> np.ndarray:
+    if path.stat().st_size == 0:
+        return np.zeros(0, dtype)
+    return np.memmap(path, dtype, mode='r')
+
+
+def _reorder(folder: Path, draft: np.ndarray, blob: np.ndarray,
+             order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Bring annotations together that are on the same image."""
+    at = 0
+    with open(folder / 'sorted.bin', 'wb') as records, open(
+            folder / 'sorted_rle.bin', 'wb') as texts:
+        for start in range(0, len(order), _BLOCK):
+            block = draft[order[start:start + _BLOCK]]
+            for row, length in zip(block['rle'].tolist(),
+                                   block['length'].tolist()):
+                texts.write(blob[row:row + length])
+            block['rle'] = at + np.cumsum(
+                block['length'], dtype=np.int64) - block['length']
+            at += int(block['length'].sum(dtype=np.int64))
+            block.tofile(records)
+    return (_raw(folder / 'sorted.bin', DRAFT),
+            _raw(folder / 'sorted_rle.bin', np.uint8))
+
+
+def _save(folder: Path, draft: np.ndarray, parents: np.ndarray) -> None:
+    """Write the annotations without what only the building needed."""
+    target = np.lib.format.open_memmap(
+        folder / 'annotations.npy', 'w+', ANNOTATION, (len(draft), ))
+    for start in range(0, len(draft), _BLOCK):
+        here = slice(start, start + _BLOCK)
+        for name in ANNOTATION.names:
+            target[name][here] = draft[name][here]
+        target['parent'][here] = parents[here]
+    target.flush()

@@ -1,0 +1,208 @@
+"""From a COCO json to checked records, in the json's own order."""
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sohes.datasets.index_records import DRAFT, IMAGE, ROOT, UNKNOWN
+from sohes.datasets.json_stream import (
+    EntityIndexError,
+    stream_annotations,
+    stream_images,
+)
+from sohes.datasets.rle_kernels import rle_stats
+
+
+def read_images(path: Path) -> tuple[np.ndarray, bytes]:
+    """Read and check the images of a json.
+
+    Args:
+        path: the json.
+
+    Returns:
+        (N,) records of IMAGE by rising id, without annotations yet, and
+        the names of their files, one after the other, in UTF-8.
+
+    Raises:
+        EntityIndexError: an image without a whole id, a name or a size,
+            or whose id comes twice.
+    """
+    rows, names = [], []
+    for number, image in enumerate(stream_images(path)):
+        name = image.get('file_name')
+        for key in ('id', 'height', 'width'):
+            value = image.get(key)
+            if type(value) is not int or (key != 'id' and value < 1):
+                raise EntityIndexError(
+                    f'{path}: image {name or number!r} needs a whole number '
+                    f'"{key}", found {value!r}')
+        if not isinstance(name, str) or not name:
+            raise EntityIndexError(
+                f'{path}: image {image["id"]} needs a "file_name", found '
+                f'{name!r}')
+        rows.append((image['id'], image['height'], image['width']))
+        names.append(name.encode('utf-8', 'surrogatepass'))
+    if not rows:
+        raise EntityIndexError(f'{path} has no images')
+    table = np.array(rows, np.int64)
+    order = np.argsort(table[:, 0], kind='stable')
+    images = np.zeros(len(rows), IMAGE)
+    images['id'], images['height'], images['width'] = table[order].T
+    twice = np.flatnonzero(np.diff(images['id']) == 0)
+    if len(twice):
+        raise EntityIndexError(
+            f'{path}: the image id {images["id"][twice[0]]} comes twice')
+    names = [names[k] for k in order]
+    images['name'] = np.cumsum([len(name) for name in names])
+    return images, b''.join(names)
+
+
+class DraftWriter:
+    """Turns annotations into records, a block of them at a time.
+
+    Args:
+        path: the json, for messages.
+        images: records of IMAGE by rising id.
+        folder: where ``draft.bin``, records of DRAFT, and ``rle.bin``, the
+            text of all RLEs, are written.
+    """
+
+    def __init__(self, path: Path, images: np.ndarray, folder: Path) -> None:
+        self.path = path
+        self.images = images
+        self.folder = folder
+        self.categories: list[dict[str, Any]] = []
+        self._bytes = 0
+
+    def write(self) -> None:
+        """Read all annotations and write both files.
+
+        Raises:
+            EntityIndexError: json or an annotation is broken.
+        """
+        with open(self.folder / 'draft.bin', 'wb') as draft, open(
+                self.folder / 'rle.bin', 'wb') as rle:
+            for annotations, categories in stream_annotations(self.path):
+                self.categories += self._check_categories(categories)
+                if annotations:
+                    records, blob = self._block(annotations)
+                    records.tofile(draft)
+                    rle.write(blob)
+
+    def _check_categories(self, categories: list[Any]) -> list[dict]:
+        for row in categories:
+            if not isinstance(row, dict) or type(row.get('id')) is not int:
+                raise EntityIndexError(
+                    f'{self.path}: a category needs a whole number "id", '
+                    f'found {row!r:.80}')
+        return [dict(id=row['id'], name=str(row.get('name', row['id'])))
+                for row in categories]
+
+    def _block(self, rows: list[Any]) -> tuple[np.ndarray, bytes]:
+        """(N,) records of DRAFT, and the text of their RLEs."""
+        for row in rows:
+            if not isinstance(row, dict):
+                raise EntityIndexError(
+                    f'{self.path}: an annotation must be an object, found '
+                    f'{row!r:.80}')
+        block = np.zeros(len(rows), DRAFT)
+        block['id'] = self._integers(rows, 'id')
+        block['image'] = self._positions(rows)
+        block['category'] = self._integers(rows, 'category_id', 0)
+        block['crowd'] = [bool(row.get('iscrowd')) for row in rows]
+        block['score'] = self._scores(rows)
+        block['parent_id'] = self._parents(rows)
+        of = self.images[block['image']]
+        sizes = np.stack([of['height'], of['width']], 1).astype(np.int64)
+        texts = self._texts(rows, sizes)
+        block['length'] = [len(text) for text in texts]
+        offsets = np.zeros(len(rows) + 1, np.int64)
+        np.cumsum(block['length'], out=offsets[1:])
+        blob = b''.join(texts)
+        areas, boxes = rle_stats(
+            np.frombuffer(blob, np.uint8), offsets, sizes)
+        wrong = np.flatnonzero(areas < 0)
+        if len(wrong):
+            height, width = sizes[wrong[0]]
+            raise self._error(
+                rows[wrong[0]], 'its RLE does not add up to the '
+                f'{height} x {width} pixels (height x width) of its image')
+        block['area'], block['box'] = areas, boxes
+        block['rle'] = self._bytes + offsets[:-1]
+        self._bytes += len(blob)
+        return block, blob
+
+    def _integers(self, rows: list[dict], key: str,
+                  default: int | None = None) -> list[int]:
+        values = [row.get(key, default) for row in rows]
+        for row, value in zip(rows, values):
+            if type(value) is not int:
+                raise self._error(
+                    row, f'"{key}" must be a whole number, found {value!r}')
+        return values
+
+    def _positions(self, rows: list[dict]) -> np.ndarray:
+        """Which image each annotation is on."""
+        wanted = np.array(self._integers(rows, 'image_id'), np.int64)
+        ids = self.images['id']
+        found = np.searchsorted(ids, wanted).clip(max=len(ids) - 1)
+        unknown = np.flatnonzero(ids[found] != wanted)
+        if len(unknown):
+            raise self._error(
+                rows[unknown[0]], f'is on image {wanted[unknown[0]]}, which '
+                'the file does not list')
+        return found
+
+    def _scores(self, rows: list[dict]) -> list[float]:
+        scores = [row.get('score', 1.0) for row in rows]
+        for row, score in zip(rows, scores):
+            if type(score) not in (int, float) or not math.isfinite(score):
+                raise self._error(
+                    row, f'"score" must be a finite number, found {score!r}')
+        return scores
+
+    def _parents(self, rows: list[dict]) -> list[int]:
+        parents = [row.get('parent_id', UNKNOWN) for row in rows]
+        for row, parent in zip(rows, parents):
+            if parent is not None and type(parent) is not int:
+                raise self._error(
+                    row, '"parent_id" must be the id of an annotation or '
+                    f'null, found {parent!r}')
+        return [ROOT if parent is None else parent for parent in parents]
+
+    def _texts(self, rows: list[dict], sizes: np.ndarray) -> list[bytes]:
+        """The compressed RLE of each annotation."""
+        texts = []
+        for row, size in zip(rows, sizes.tolist()):
+            found = row.get('segmentation')
+            if isinstance(found, dict) and found.get('size') != size:
+                raise self._error(
+                    row, f'its mask has the size {found.get("size")}, its '
+                    f'image {size} (height, width)')
+            if isinstance(found, dict) and isinstance(
+                    found.get('counts'), str):
+                texts.append(found['counts'].encode('ascii', 'replace'))
+            else:
+                texts.append(self._compress(row, found, *size))
+        return texts
+
+    def _compress(self, row: dict, found: Any, height: int,
+                  width: int) -> bytes:
+        """Polygons and plain counts as compressed RLE."""
+        from pycocotools import mask as coco_mask
+        if not found:
+            raise self._error(row, 'has no segmentation')
+        try:
+            if isinstance(found, list):
+                parts = coco_mask.frPyObjects(found, height, width)
+                return coco_mask.merge(parts)['counts']
+            return coco_mask.frPyObjects(found, height, width)['counts']
+        except Exception as error:  # pycocotools raises whatever happens
+            raise self._error(
+                row, 'its segmentation is neither polygons nor RLE '
+                f'({type(error).__name__}: {error})') from error
+
+    def _error(self, row: dict, reason: str) -> EntityIndexError:
+        return EntityIndexError(
+            f'{self.path}: annotation {row.get("id")!r}: {reason}')

@@ -1,0 +1,125 @@
+"""A COCO json read piece by piece, whatever its size."""
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ijson
+
+#: Bytes read at a time.
+_BLOCK = 1 << 18
+
+
+class EntityIndexError(ValueError):
+    """A json that cannot be trained on: the file, the place, the reason."""
+
+
+def stream_images(path: Path) -> Iterator[dict[str, Any]]:
+    """Read the images of a COCO json.
+
+    Where they come first, as they do in most, the rest is not read.
+
+    Args:
+        path: the json.
+
+    Yields:
+        For each image those of ``id``, ``file_name``, ``height`` and
+        ``width`` that it has.
+
+    Raises:
+        EntityIndexError: not json, cut short, or no list of images.
+    """
+    keys = ('id', 'file_name', 'height', 'width')
+    wanted = {f'images.item.{key}': key for key in keys}
+    image: dict[str, Any] | None = None
+    with open(path, 'rb') as file:
+        events = ijson.parse(file, use_float=True, buf_size=_BLOCK)
+        for prefix, event, value in _guard(events, path):
+            if prefix in wanted and image is not None:
+                image[wanted[prefix]] = value
+            elif prefix == 'images.item' and event == 'start_map':
+                image = {}
+            elif prefix == 'images.item' and event == 'end_map':
+                yield image or {}
+                image = None
+            elif prefix == 'images.item' and event != 'map_key':
+                raise EntityIndexError(
+                    f'{path}: an image must be an object, found '
+                    f'{value if value is not None else event!r}')
+            elif prefix == 'images' and event == 'end_array':
+                return
+    raise _no_list(path, 'images')
+
+
+def stream_annotations(
+        path: Path) -> Iterator[tuple[list[Any], list[Any]]]:
+    """Read the annotations and, beside them, the categories.
+
+    Args:
+        path: the json.
+
+    Yields:
+        A block of annotations, and of categories, in the file's order;
+        either may be empty.
+
+    Raises:
+        EntityIndexError: not json, cut short, or no list of annotations.
+    """
+    found = ijson.sendable_list(), ijson.sendable_list()
+    parsers = [
+        ijson.items_coro(target, prefix, use_float=True)
+        for target, prefix in zip(found, ('annotations.item',
+                                          'categories.item'))
+    ]
+    count = 0
+    with open(path, 'rb') as file:
+        while True:
+            block = file.read(_BLOCK)
+            try:
+                for parser in parsers:
+                    if block:
+                        parser.send(block)
+                    else:
+                        parser.close()
+            except (ijson.JSONError, UnicodeDecodeError) as error:
+                raise _broken(path, error) from error
+            count += len(found[0])
+            if found[0] or found[1]:
+                yield list(found[0]), list(found[1])
+                for target in found:
+                    target.clear()
+            if not block:
+                break
+    if count == 0:
+        _require_list(path, 'annotations')
+
+
+def _require_list(path: Path, key: str) -> None:
+    """Tell an empty list from one that is not there."""
+    with open(path, 'rb') as file:
+        for prefix, event, _ in ijson.parse(file):
+            if (prefix, event) == (key, 'start_array'):
+                return
+    raise _no_list(path, key)
+
+
+def _no_list(path: Path, key: str) -> EntityIndexError:
+    return EntityIndexError(
+        f'{path} is no COCO dataset: it has no list "{key}"')
+
+
+def _guard(events: Iterator, path: Path) -> Iterator:
+    try:
+        yield from events
+    except (ijson.JSONError, UnicodeDecodeError) as error:
+        raise _broken(path, error) from error
+
+
+def _broken(path: Path, error: Exception) -> EntityIndexError:
+    if isinstance(error, ijson.IncompleteJSONError) and (
+            'parse error' not in str(error)
+            and 'lexical error' not in str(error)):
+        return EntityIndexError(
+            f'{path} is cut short: the json ends after '
+            f'{path.stat().st_size} bytes, before its last bracket')
+    reason = ' '.join(str(error).split())
+    return EntityIndexError(f'{path} is not json: {reason:.200}')
