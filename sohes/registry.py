@@ -52,7 +52,10 @@ METRICS = Registry(
     'metric',
     parent=MMENGINE_METRICS,
     scope='sohes',
-    locations=['sohes.evaluation'])
+    # Not the room: who counts masks without a model needs no mmengine.
+    locations=[
+        'sohes.evaluation.entity_metric', 'sohes.evaluation.forest_metric'
+    ])
 VISUALIZERS = Registry(
     'visualizer',
     parent=MMENGINE_VISUALIZERS,

@@ -64,23 +64,41 @@ def read_evaluation_input(gt_path: str | Path,
             another size than in the ground truth, a score is not a finite
             number.
     """
-    truth = _read_dataset(gt_path)
-    result = EvaluationInput([], [])
+    rows = read_ground_truth(gt_path)
+    result = EvaluationInput([row['masks'] for row in rows.values()],
+                             [image_name(row) for row in rows.values()])
+    _add_predictions(pred_path, rows, result)
+    return result
+
+
+def read_ground_truth(path: str | Path) -> dict[Any, dict]:
+    """Reads the ground truth alone.
+
+    Args:
+        path: As ``gt_path`` of :func:`read_evaluation_input`.
+
+    Returns:
+        By rising id the images as in the file, each with ``masks``, an
+        :class:`ImageMasks`, and ``annotations``, those of the file in the
+        same order.
+
+    Raises:
+        InputError: The file is missing or broken.
+    """
+    truth = _read_dataset(path)
     rows: dict[Any, dict] = {}
     for row in sorted(truth['images'], key=_sort_key):
-        rows[row['id']] = {**row, 'masks': ImageMasks()}
-        result.images.append(rows[row['id']]['masks'])
-        result.names.append(image_name(row))
+        rows[row['id']] = {**row, 'masks': ImageMasks(), 'annotations': []}
     for number, annotation in enumerate(truth['annotations']):
-        where = f'{gt_path}: annotation {annotation.get("id", number)}'
+        where = f'{path}: annotation {annotation.get("id", number)}'
         row = _image_of(rows, annotation, where)
         rle, area = _to_rle(annotation, row, where)
+        row['annotations'].append(annotation)
         row['masks'].gt_rles.append(rle)
         row['masks'].gt_crowd.append(bool(annotation.get('iscrowd', 0)))
         # COCO goes by the area in the file, which is the polygon's.
         row['masks'].gt_areas.append(annotation.get('area', area))
-    _add_predictions(pred_path, rows, result)
-    return result
+    return rows
 
 
 def _add_predictions(path: str | Path, rows: dict[Any, dict],

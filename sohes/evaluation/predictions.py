@@ -1,0 +1,82 @@
+"""What a segmenter predicted on one image, as the metrics take it."""
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from pycocotools import mask as coco_mask
+
+
+@dataclass(frozen=True)
+class ImagePrediction:
+    """The masks of one image.
+
+    Attributes:
+        image_id: The image's id in the ground truth's json.
+        rles: D compressed COCO RLEs of the original image's size.
+        scores: (D,) float, any finite scale; higher is better.
+        parents: (D,) int64, -1 for a root; None: no forest was predicted.
+    """
+    image_id: Any
+    rles: list[dict]
+    scores: np.ndarray
+    parents: np.ndarray | None
+
+    @classmethod
+    def from_sample(cls, sample: Mapping[str, Any]) -> 'ImagePrediction':
+        """Takes a data sample as mmengine's evaluator hands it on.
+
+        Args:
+            sample: ``img_id`` and ``pred_instances`` with ``scores`` and
+                ``masks``: (D, H, W) bool, a tensor or an array, or a list of
+                RLEs; and ``parents`` where there is a forest.
+
+        Returns:
+            The prediction, on the CPU.
+        """
+        found = sample['pred_instances']
+        masks, parents = found['masks'], found.get('parents')
+        if not isinstance(masks, (list, tuple)):
+            masks = [
+                coco_mask.encode(np.asfortranarray(mask, np.uint8))
+                for mask in _array(masks)
+            ]
+        return cls(sample['img_id'], list(masks),
+                   _array(found['scores']).astype(np.float64),
+                   None if parents is None else _array(parents))
+
+
+def row_of(rows: Mapping[Any, dict], prediction: ImagePrediction,
+           path: str) -> dict:
+    """The image of the ground truth that a prediction is for.
+
+    Args:
+        rows: From :func:`sohes.evaluation.coco_files.read_ground_truth`.
+        prediction: One image's.
+        path: The ground truth's file, for the message.
+
+    Raises:
+        ValueError: The id is unknown, or the masks have another size.
+    """
+    row = rows.get(prediction.image_id)
+    if row is None:
+        raise ValueError(f'{path} has no image with the id '
+                         f'{prediction.image_id!r}: the test dataset reads '
+                         'another file')
+    size = row['height'], row['width']
+    if prediction.rles and tuple(prediction.rles[0]['size']) != size:
+        height, width = prediction.rles[0]['size']
+        raise ValueError(
+            f'{path}: image {prediction.image_id!r} is {size[1]} x {size[0]} '
+            f'pixels, its predicted masks are {width} x {height}')
+    return row
+
+
+def _array(values: Any) -> np.ndarray:
+    if isinstance(values, torch.Tensor):
+        # numpy has no bfloat16.
+        values = values.detach().cpu()
+        values = values.float() if values.is_floating_point() else values
+        return values.numpy()
+    return np.asarray(values)
