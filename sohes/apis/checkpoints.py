@@ -14,7 +14,7 @@ from sohes.apis.generate import UsageError
 _SECTIONS = ('model', 'train_dataloader', 'optim_wrapper', 'randomness')
 _MAY_CHANGE = re.compile(
     r'.*(num_workers|persistent_workers|pin_memory|prefetch_factor|with_cp|'
-    r'data_root)$|.*init_cfg')
+    r'data_root|weights)$|.*init_cfg')
 
 
 
