@@ -13,8 +13,6 @@ from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, METRICS, MODELS
 from torch import nn
 
-from sohes.utils.random_state import seeded
-
 _RUNS = itertools.count()
 
 
@@ -28,15 +26,15 @@ class ToySample:
 
 @DATASETS.register_module(force=True)
 class ToyData(torch.utils.data.Dataset):
-    """Ten points, moved by noise from numpy's global generator."""
+    """Ten points, moved by noise that depends on the draw."""
     metainfo = dict(classes=('entity', ))
 
     def __len__(self) -> int:
         return 10
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        with seeded(getattr(index, 'entropy', None)):
-            noise = np.random.rand(4).astype(np.float32)
+        noise = np.random.default_rng(getattr(index, 'entropy', 0)).random(
+            4, np.float32)
         point = torch.arange(4) / 4 + index / 10 + torch.from_numpy(noise)
         return dict(inputs=point,
                     data_samples=ToySample(f'{int(index)}.jpg', point.sum()))

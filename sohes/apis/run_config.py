@@ -52,7 +52,10 @@ def read_config(path: str,
     for key in options or {}:
         _check_key(key, config)
     try:
+        data_root = config.get('data_root')
         config.merge_from_dict(dict(options or {}))
+        if data_root and 'data_root' in (options or {}):
+            _move_data(config._cfg_dict, data_root, config.data_root)
     except (KeyError, TypeError, IndexError, AssertionError) as error:
         raise UsageError(f'--cfg-options: {_first_line(error)}') from error
     config.launcher = launcher
@@ -77,6 +80,20 @@ def _check_key(key: str, config: Config) -> None:
         hint = f'; is it {" or ".join(close)}?' if close else ''
         raise UsageError(f'--cfg-options {key}: the configuration has no key '
                          f'{top!r}{hint}')
+
+
+def _move_data(node: Any, old: str, new: str) -> None:
+    """Let every path under the old ``data_root`` follow it, in place.
+
+    A configuration is evaluated before its overrides are known, so its
+    ``data_root + 'val.json'`` has the old one in it.
+    """
+    items = enumerate(node) if isinstance(node, list) else node.items()
+    for key, value in list(items):
+        if isinstance(value, str) and value.startswith(old):
+            node[key] = new + value[len(old):]
+        elif isinstance(value, (dict, list)):
+            _move_data(value, old, new)
 
 
 def use_amp(config: Config) -> None:
