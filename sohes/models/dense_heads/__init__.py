@@ -1,1 +1,11 @@
 """Heads that predict masks and who is part of whom."""
+from sohes.models.dense_heads.ancestor_head import AncestorHead, AncestorLoss
+from sohes.models.dense_heads.entity_fusion_head import EntityFusionHead
+from sohes.models.dense_heads.entity_mask2former_head import (
+    EntityMask2FormerHead,
+)
+
+__all__ = [
+    'AncestorHead', 'AncestorLoss', 'EntityFusionHead',
+    'EntityMask2FormerHead'
+]

@@ -1,0 +1,351 @@
+"""Mask2Former's head that also predicts who is part of whom."""
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from mmcv.ops import point_sample
+from mmdet.models.dense_heads import Mask2FormerHead
+from mmdet.models.utils import get_uncertain_point_coords_with_randomness
+from mmdet.structures import SampleList
+from mmdet.utils import ConfigType, InstanceList, reduce_mean
+from mmengine import ConfigDict
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from sohes.models.dense_heads.ancestor_head import (
+    AncestorHead,
+    ancestor_targets,
+)
+from sohes.models.dense_heads.entity_targets import entity_targets
+from sohes.models.task_modules.seeded_random import seeded_random
+from sohes.registry import MODELS
+
+#: Logits beyond this are as sure as any, and keep the matcher's sums finite.
+_SURE = 1e4
+
+
+@MODELS.register_module()
+class EntityMask2FormerHead(Mask2FormerHead):
+    """mmdet's head for one class, 'entity', with ancestor prediction.
+
+    Beside the class and the mask head there is an :class:`AncestorHead`, at
+    every decoder layer (SOHES, section 3.2). With 100 to 200 ground truths
+    an image, targets are points sampled from :class:`BitMasks`: full masks
+    of any other type never come into being.
+
+    The loss of a global batch does not depend on how many processes share
+    it: its normalisers are averages over all, and the points of an image
+    depend on the image, the layer and the step alone.
+
+    Args:
+        in_channels: Channels of the feature maps, largest map first.
+        feat_channels: C, of the queries.
+        out_channels: Channels of the mask features.
+        loss_cls: As mmdet's; ``class_weight`` for entity and no-object.
+        loss_ancestor: Config of :class:`AncestorLoss`.
+        seed_points: Draw the points of matching and losses by image, layer
+            and step, the latter counted in the state dict: a resumed run
+            draws as one that was never stopped. False: from torch's global
+            generator, as mmdet does.
+        point_seed: Another number, other points.
+        **kwargs: Of ``mmdet.Mask2FormerHead``.
+
+    Raises:
+        ValueError: More or other classes than one thing class are asked
+            for.
+    """
+
+    def __init__(self,
+                 in_channels: list[int],
+                 feat_channels: int,
+                 out_channels: int,
+                 *,
+                 num_things_classes: int = 1,
+                 num_stuff_classes: int = 0,
+                 loss_cls: ConfigType = dict(  # noqa: B006
+                     type='CrossEntropyLoss',
+                     use_sigmoid=False,
+                     loss_weight=2.0,
+                     reduction='mean',
+                     class_weight=[1.0, 0.1]),
+                 loss_ancestor: ConfigType = dict(  # noqa: B006
+                     type='sohes.AncestorLoss'),
+                 seed_points: bool = True,
+                 point_seed: int = 0,
+                 **kwargs: Any) -> None:
+        if (num_things_classes, num_stuff_classes) != (1, 0):
+            raise ValueError(
+                'EntityMask2FormerHead has one class, entity: '
+                'num_things_classes must be 1 and num_stuff_classes 0, got '
+                f'{num_things_classes} and {num_stuff_classes}')
+        super().__init__(
+            in_channels,
+            feat_channels,
+            out_channels,
+            num_things_classes=1,
+            num_stuff_classes=0,
+            loss_cls=ConfigDict(loss_cls),
+            **kwargs)
+        self.ancestor_head = AncestorHead(self.decoder_embed_dims)
+        self.loss_ancestor = MODELS.build(loss_ancestor)
+        self.seed_points = seed_points
+        self.point_seed = point_seed
+        self.register_buffer('point_step', torch.tensor(0))
+
+    def _forward_head(
+            self, decoder_out: Tensor, mask_feature: Tensor,
+            attn_mask_target_size: tuple[int, int]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Puts the ancestor logits behind the class logits.
+
+        mmdet's loop over the decoder layers hands these on untouched, so
+        that :meth:`forward` can part them again.
+        """
+        cls_pred, mask_pred, attn_mask = super()._forward_head(
+            decoder_out, mask_feature, attn_mask_target_size)
+        queries = self.transformer_decoder.post_norm(decoder_out)
+        return (torch.cat([cls_pred, self.ancestor_head(queries)],
+                          dim=-1), mask_pred, attn_mask)
+
+    def forward(
+        self,
+        x: list[Tensor],
+        batch_data_samples: SampleList | None = None
+    ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """Runs pixel decoder and transformer decoder.
+
+        Args:
+            x: Feature maps, largest first, each (B, C, h, w).
+            batch_data_samples: Not needed.
+
+        Returns:
+            Class logits (B, Q, 2), mask logits (B, Q, h, w) and ancestor
+            logits (B, Q, Q), of the learnt queries and of each decoder
+            layer.
+        """
+        joined, mask_preds = super().forward(x, batch_data_samples)
+        split = self.num_classes + 1
+        return ([each[..., :split] for each in joined], mask_preds,
+                [each[..., split:] for each in joined])
+
+    def loss(self, x: tuple[Tensor, ...],
+             batch_data_samples: SampleList) -> dict[str, Tensor]:
+        """Losses of every decoder layer.
+
+        Args:
+            x: Feature maps, largest first, each (B, C, h, w).
+            batch_data_samples: With ``gt_instances`` of ``labels`` (all 0),
+                ``masks`` (:class:`BitMasks`, or what mmdet has instead) and
+                ``ancestors`` ((N, N) bool; found by coverage where absent).
+
+        Returns:
+            ``loss_cls``, ``loss_mask``, ``loss_dice``, ``loss_ancestor``
+            of the last layer, ``d0.loss_cls`` and so on of those before.
+
+        Raises:
+            ValueError: Ground truths that do not fit, see
+                :func:`entity_targets`.
+        """
+        predictions = self(x, batch_data_samples)
+        instances = [
+            entity_targets(sample, x[0].device)
+            for sample in batch_data_samples
+        ]
+        metas = [sample.metainfo for sample in batch_data_samples]
+        losses = self.loss_by_feat(*predictions, instances, metas)
+        if self.training:
+            self.point_step += 1
+        return losses
+
+    def loss_by_feat(self, all_cls_scores: list[Tensor],
+                     all_mask_preds: list[Tensor],
+                     all_ancestor_preds: list[Tensor],
+                     batch_gt_instances: InstanceList,
+                     batch_img_metas: list[dict]) -> dict[str, Tensor]:
+        """Losses from what :meth:`forward` gave, in float32 under AMP too.
+
+        Args:
+            all_cls_scores: (B, Q, 2) of each layer.
+            all_mask_preds: (B, Q, h, w) of each layer.
+            all_ancestor_preds: (B, Q, Q) of each layer.
+            batch_gt_instances: As :func:`entity_targets` gives them.
+            batch_img_metas: With ``batch_input_shape`` and ``img_id``.
+
+        Returns:
+            See :meth:`loss`.
+        """
+        losses = {}
+        last = len(all_cls_scores) - 1
+        step = int(self.point_step)
+        predictions = zip(all_cls_scores, all_mask_preds, all_ancestor_preds)
+        with torch.autocast(all_cls_scores[0].device.type, enabled=False):
+            for layer, layer_predictions in enumerate(predictions):
+                metas = [
+                    dict(meta, points=(self.point_seed, step, layer))
+                    for meta in batch_img_metas
+                ]
+                prefix = '' if layer == last else f'd{layer}.'
+                layer_losses = self._loss_by_feat_single(
+                    *layer_predictions, batch_gt_instances, metas)
+                losses.update({
+                    prefix + name: loss
+                    for name, loss in layer_losses.items()
+                })
+        return losses
+
+    def _loss_by_feat_single(
+            self, cls_scores: Tensor, mask_preds: Tensor,
+            ancestor_preds: Tensor, batch_gt_instances: InstanceList,
+            batch_img_metas: list[dict]) -> dict[str, Tensor]:
+        """Losses of one decoder layer; see :meth:`loss_by_feat`."""
+        cls_scores = cls_scores.float()
+        labels, label_weights, masks, _, num_masks, matched = (
+            self.get_targets(list(cls_scores), list(mask_preds),
+                             batch_gt_instances, batch_img_metas))
+        labels, matched = torch.stack(labels), torch.stack(matched)
+        class_weight = cls_scores.new_tensor(self.class_weight)
+        # One exchange between the processes for both normalisers.
+        weight_sum, num_masks = reduce_mean(
+            torch.stack([
+                class_weight[labels].sum(),
+                cls_scores.new_tensor(float(num_masks))
+            ]))
+        loss_mask, loss_dice = self._mask_losses(mask_preds, masks,
+                                                 matched >= 0, num_masks,
+                                                 batch_img_metas)
+        targets = torch.stack([
+            ancestor_targets(each, truths.ancestors)
+            for each, truths in zip(matched, batch_gt_instances)
+        ])
+        return dict(
+            loss_cls=self.loss_cls(
+                cls_scores.flatten(0, 1),
+                labels.flatten(),
+                torch.cat(label_weights),
+                avg_factor=weight_sum),
+            loss_mask=loss_mask,
+            loss_dice=loss_dice,
+            loss_ancestor=self.loss_ancestor(ancestor_preds, targets,
+                                             matched >= 0))
+
+    @torch.no_grad()
+    def _get_targets_single(self, cls_score: Tensor, mask_pred: Tensor,
+                            gt_instances: InstanceData,
+                            img_meta: dict) -> tuple:
+        """Matches the queries of one image with its ground truths.
+
+        Args:
+            cls_score: (Q, 2) logits.
+            mask_pred: (Q, h, w) logits.
+            gt_instances: M labels, masks, ancestors.
+            img_meta: With ``batch_input_shape`` and ``points``.
+
+        Returns:
+            What mmdet's ``get_targets`` collects (labels and their weights
+            (Q,), masks in the order of the matched queries, mask weights
+            (Q,), matched and other queries, the sampler's result), and at
+            the end (Q,) the ground truth of each query, -1 for none.
+        """
+        with self._points_of(img_meta, cls_score.device, 'matching'):
+            points = torch.rand((1, self.num_points, 2),
+                                device=cls_score.device)
+        # All queries share the points, so they can be channels of one map:
+        # (1, Q, h, w) at (1, P, 2) -> (Q, P)
+        sampled = point_sample(mask_pred[None].float(), points)[0]
+        # The matcher stops at NaN; the losses carry it on to who reports it.
+        predictions = InstanceData(
+            scores=torch.nan_to_num(cls_score, 0., _SURE, -_SURE),
+            masks=torch.nan_to_num(sampled, 0., _SURE, -_SURE))
+        truths = InstanceData(
+            labels=gt_instances.labels,
+            masks=gt_instances.masks.sample(points[0],
+                                            img_meta['batch_input_shape']))
+        assigned = self.assigner.assign(
+            pred_instances=predictions, gt_instances=truths, img_meta=img_meta)
+        result = self.sampler.sample(
+            assign_result=assigned,
+            pred_instances=predictions,
+            gt_instances=truths)
+        positive = result.pos_inds
+        labels = torch.full_like(assigned.gt_inds, self.num_classes)
+        labels[positive] = gt_instances.labels[result.pos_assigned_gt_inds]
+        weights = torch.zeros_like(cls_score[:, 0])
+        weights[positive] = 1.0
+        return (labels, torch.ones_like(weights),
+                gt_instances.masks[result.pos_assigned_gt_inds], weights,
+                positive, result.neg_inds, result, assigned.gt_inds - 1)
+
+    def _points_of(self, img_meta: dict, device: torch.device,
+                   purpose: str) -> AbstractContextManager:
+        """Inside, ``torch.rand`` draws the points of one image and layer."""
+        if not self.seed_points:
+            return nullcontext()
+        if 'img_id' not in img_meta:
+            raise ValueError(
+                f'no img_id among {sorted(img_meta)} to seed the points of '
+                'an image with: pack it as metainfo, or set '
+                'seed_points=False')
+        return seeded_random(device, *img_meta['points'],
+                             str(img_meta['img_id']), purpose)
+
+    def _mask_losses(self, mask_preds: Tensor, masks: list, matched: Tensor,
+                     num_masks: Tensor,
+                     batch_img_metas: list[dict]) -> tuple[Tensor, Tensor]:
+        """Point-wise cross-entropy and dice of the matched queries.
+
+        Args:
+            mask_preds: (B, Q, h, w) logits.
+            masks: For each image the targets of its matched queries.
+            matched: (B, Q) bool.
+            num_masks: Matched queries, averaged over the processes.
+            batch_img_metas: With ``batch_input_shape`` and ``points``.
+
+        Returns:
+            The two losses; 0, but with a gradient, where nothing matches.
+        """
+        predicted, wanted = [], []
+        for preds, targets, rows, meta in zip(mask_preds, masks, matched,
+                                              batch_img_metas):
+            # (n, 1, h, w)
+            preds = preds[rows].float().unsqueeze(1)
+            if not len(preds):
+                continue
+            with torch.no_grad():
+                with self._points_of(meta, preds.device, 'loss'):
+                    points = get_uncertain_point_coords_with_randomness(
+                        preds, None, self.num_points, self.oversample_ratio,
+                        self.importance_sample_ratio)
+                wanted.append(
+                    targets.sample(points, meta['batch_input_shape']))
+            predicted.append(point_sample(preds, points).squeeze(1))
+        if not predicted:
+            nothing = mask_preds[matched].float().sum()
+            return nothing, nothing
+        # (matched queries of all images, points)
+        point_preds, point_targets = torch.cat(predicted), torch.cat(wanted)
+        loss_dice = self.loss_dice(
+            point_preds, point_targets, avg_factor=num_masks)
+        loss_mask = self.loss_mask(
+            point_preds.flatten(),
+            point_targets.flatten(),
+            avg_factor=num_masks * self.num_points)
+        return loss_mask, loss_dice
+
+    def predict(
+            self, x: tuple[Tensor, ...], batch_data_samples: SampleList
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What the last decoder layer says.
+
+        The masks stay as small as they are: the fusion head enlarges those
+        that it keeps, a few at a time.
+
+        Args:
+            x: Feature maps, largest first, each (B, C, h, w).
+            batch_data_samples: Not needed.
+
+        Returns:
+            Class logits (B, Q, 2), mask logits (B, Q, h, w) and ancestor
+            logits (B, Q, Q).
+        """
+        classes, masks, ancestors = self(x, batch_data_samples)
+        return classes[-1], masks[-1], ancestors[-1]

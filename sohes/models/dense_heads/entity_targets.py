@@ -1,0 +1,53 @@
+"""The ground truth of one image, as the entity head wants it."""
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+
+from sohes.structures import EntityForest
+from sohes.structures.bit_masks import BitMasks
+
+
+def entity_targets(sample: DetDataSample,
+                   device: torch.device) -> InstanceData:
+    """Checks and completes the ground truth of one image.
+
+    Args:
+        sample: ``gt_instances`` has N ``labels`` (all 0), N ``masks``
+            (:class:`BitMasks`, or mmdet's ``BitmapMasks``, ``PolygonMasks``
+            or a tensor, which are packed) and N x N ``ancestors``; where
+            these are absent, the forest is computed from the masks'
+            coverage (section 3.1).
+        device: Where the head runs.
+
+    Returns:
+        ``labels`` (N,) int64, ``masks`` :class:`BitMasks` and ``ancestors``
+        (N, N) bool, on ``device``.
+
+    Raises:
+        ValueError: A label is not 0, or ``ancestors`` is not N x N; the
+            image is named.
+    """
+    truths = sample.gt_instances
+    name = sample.metainfo.get('img_path', sample.metainfo.get('img_id'))
+    labels = torch.as_tensor(truths.labels, device=device).long()
+    if (labels != 0).any():
+        raise ValueError(
+            f'labels of {name} must all be 0, for the one class entity; got '
+            f'{sorted(set(labels.tolist()))}: use EntityDataset, or give '
+            "your dataset metainfo=dict(classes=('entity', )) and its "
+            'annotations one category')
+    masks = BitMasks.from_any(truths.masks).to(device)
+    if 'ancestors' in truths:
+        ancestors = truths.ancestors
+        if tuple(ancestors.shape) != (len(masks), len(masks)):
+            raise ValueError(
+                f'ancestors of {name} must be {len(masks)} x {len(masks)}, '
+                f'got {tuple(ancestors.shape)}: who drops ground truths '
+                'must drop rows and columns')
+    else:
+        forest = EntityForest.from_masks(masks.cpu().dense().numpy())
+        ancestors = torch.tensor(forest.ancestors)
+    # InstanceData would index rows alone: a plain field is safe only here,
+    # where nobody filters any more.
+    return InstanceData(
+        labels=labels, masks=masks, ancestors=ancestors.to(device).bool())

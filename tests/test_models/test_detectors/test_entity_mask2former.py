@@ -1,0 +1,92 @@
+"""The segmenter as mmengine's loops call it."""
+import numpy as np
+import pytest
+import torch
+from mmdet.structures import DetDataSample
+from mmengine import ConfigDict
+from mmengine.optim import OptimWrapper
+from pycocotools import mask as coco_mask
+
+from sohes.registry import MODELS
+from tests.test_models.test_dense_heads.tiny_head import (
+    boxes_of,
+    head_config,
+    sample_of,
+    train_config,
+)
+
+BOXES = [(8, 8, 60, 60), (16, 16, 50, 50), (70, 4, 90, 40)]
+
+
+def build(**test_cfg):
+    torch.manual_seed(0)
+    head = head_config(in_channels=[64, 128, 256, 512])
+    train_cfg = head.pop('train_cfg', train_config())
+    return MODELS.build(
+        ConfigDict(
+            type='sohes.EntityMask2Former',
+            data_preprocessor=dict(
+                type='mmdet.DetDataPreprocessor',
+                mean=[123.675, 116.28, 103.53],
+                std=[58.395, 57.12, 57.375],
+                pad_size_divisor=32,
+                pad_mask=True,
+                mask_pad_value=0),
+            backbone=dict(type='mmdet.ResNet', depth=18, norm_eval=True),
+            panoptic_head=head,
+            panoptic_fusion_head=dict(type='sohes.EntityFusionHead'),
+            train_cfg=train_cfg,
+            test_cfg=test_cfg))
+
+
+def batch(*sizes, boxes=BOXES):
+    rng = np.random.default_rng(0)
+    data = dict(inputs=[], data_samples=[])
+    for index, size in enumerate(sizes):
+        image = rng.integers(0, 256, (3, *size), dtype=np.uint8)
+        data['inputs'].append(torch.from_numpy(image))
+        sample = sample_of(boxes_of(*boxes, size=size), index)
+        sample.set_metainfo(dict(ori_shape=(2 * size[0] - 1, 2 * size[1])))
+        data['data_samples'].append(sample)
+    return data
+
+
+@pytest.mark.parametrize('boxes', [BOXES, []])
+def test_train_step_on_odd_sizes(boxes):
+    model = build().train()
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+    optimizer = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
+    logs = model.train_step(batch((97, 131), (64, 96), boxes=boxes),
+                            optimizer)
+    assert np.isfinite([float(value) for value in logs.values()]).all()
+    assert {'loss', 'loss_ancestor', 'd0.loss_ancestor'} <= set(logs)
+    name = 'panoptic_head.ancestor_head.ancestor.weight'
+    assert not torch.equal(before[name], model.get_parameter(name))
+
+
+@pytest.mark.parametrize('mask_format', ['tensor', 'rle'])
+@pytest.mark.parametrize('step', ['val_step', 'test_step'])
+def test_prediction_on_odd_sizes(step, mask_format):
+    model = build(mask_format=mask_format).eval()
+    data = batch((97, 131), (64, 96))
+    sizes = [sample.ori_shape for sample in data['data_samples']]
+    for sample, size in zip(getattr(model, step)(data), sizes):
+        assert isinstance(sample, DetDataSample)
+        result = sample.pred_instances
+        assert 0 < len(result) <= 6
+        assert ((result.scores > 0) & (result.scores <= 1)).all()
+        masks = (
+            torch.tensor(coco_mask.decode(result.masks)).permute(2, 0, 1)
+            if mask_format == 'rle' else result.masks)
+        assert masks.shape == (len(result), *size)
+        assert (result.parents < len(result)).all()
+
+
+def test_forward_gives_logits_of_every_layer():
+    data = batch((64, 96))
+    model = build()
+    data = model.data_preprocessor(data)
+    classes, masks, ancestors = model(**data, mode='tensor')
+    assert classes[-1].shape == (1, 6, 2)
+    assert masks[-1].shape == (1, 6, 16, 24)
+    assert ancestors[-1].shape == (1, 6, 6)
