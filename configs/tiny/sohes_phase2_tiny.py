@@ -1,0 +1,118 @@
+"""Phase 2 at the smallest size that still learns: ViT-S/14, two CPU cores.
+
+    python tools/train.py configs/tiny/sohes_phase2_tiny.py --cfg-options \
+        data_root=DIR/ model.backbone.weights=WEIGHTS
+
+or data-parallel, each process on a core:
+
+    tools/dist_train.sh configs/tiny/sohes_phase2_tiny.py 2
+
+The same types as configs/sohes_phase2.py, for trying things out, tests, and
+those without a GPU. Images of 320 pixels, 50 queries, 3 decoder layers, no
+mixed precision, LN in place of SyncBN, which trains on GPUs alone.
+
+Hardware: 2 CPU cores. Memory and time: not measured.
+"""
+_base_ = '../sohes_phase2.py'
+
+# ----- frequently changed ---------------------------------------------------
+batch_size = 2  # a process
+num_workers = 1
+max_iters = 1000
+base_lr = 0.0003  # ours
+image_size = (320, 320)
+num_queries = 50
+
+model = dict(
+    data_preprocessor=dict(batch_augments=[
+        dict(
+            type='BatchFixedSizePad',
+            size=image_size,
+            img_pad_value=0,
+            pad_mask=True,
+            mask_pad_value=0,
+            pad_seg=False)
+    ]),
+    backbone=dict(
+        weights='dinov2_vits14',
+        drop_path_rate=0.0,
+        norm_cfg=dict(type='LN2d'),
+        with_cp=False),
+    panoptic_head=dict(
+        in_channels=[384, 384, 384, 384],
+        num_queries=num_queries,
+        feat_channels=128,
+        out_channels=128,
+        pixel_decoder=dict(
+            encoder=dict(
+                num_layers=2,
+                layer_cfg=dict(
+                    self_attn_cfg=dict(embed_dims=128, num_heads=4),
+                    ffn_cfg=dict(
+                        embed_dims=128, feedforward_channels=256))),
+            positional_encoding=dict(num_feats=64)),
+        positional_encoding=dict(num_feats=64),
+        transformer_decoder=dict(
+            num_layers=3,
+            layer_cfg=dict(
+                self_attn_cfg=dict(embed_dims=128, num_heads=4),
+                cross_attn_cfg=dict(embed_dims=128, num_heads=4),
+                ffn_cfg=dict(embed_dims=128, feedforward_channels=512)))),
+    train_cfg=dict(num_points=1024))
+
+train_pipeline = [
+    dict(type='sohes.LoadEntityImage'),
+    dict(type='sohes.LoadEntities'),
+    dict(type='RandomFlip', prob=0.5),
+    dict(
+        type='RandomResize',
+        scale=image_size,
+        ratio_range=(0.1, 2.0),
+        resize_type='Resize',
+        keep_ratio=True),
+    dict(
+        type='RandomCrop',
+        crop_size=image_size,
+        crop_type='absolute',
+        recompute_bbox=True,
+        allow_negative_crop=True),
+    dict(type='sohes.EntityCopyPaste'),
+    dict(type='sohes.PackEntityInputs')
+]
+test_pipeline = [
+    dict(type='sohes.LoadEntityImage'),
+    dict(type='Resize', scale=image_size, keep_ratio=True),
+    dict(
+        type='sohes.PackEntityInputs',
+        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape',
+                   'scale_factor'))
+]
+train_dataloader = dict(
+    batch_size=batch_size,
+    num_workers=num_workers,
+    dataset=dict(pipeline=train_pipeline))
+test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+auto_scale_lr = dict(base_batch_size=2)
+
+# ----- possibly changed -----------------------------------------------------
+train_cfg = dict(max_iters=max_iters)
+optim_wrapper = dict(
+    _delete_=True,
+    type='OptimWrapper',
+    optimizer=dict(
+        type='sohes.Adan',
+        lr=base_lr,
+        betas=(0.98, 0.92, 0.99),
+        weight_decay=0.02),
+    paramwise_cfg=dict(
+        custom_keys={
+            'backbone.vit': dict(lr_mult=0.1),
+            'query_embed': dict(decay_mult=0.0),
+            'query_feat': dict(decay_mult=0.0),
+            'level_embed': dict(decay_mult=0.0),
+        },
+        norm_decay_mult=0.0),
+    clip_grad=dict(max_norm=1.0, norm_type=2))
+param_scheduler = dict(end=max_iters, milestones=[900])
+default_hooks = dict(
+    logger=dict(interval=10), checkpoint=dict(interval=250))
