@@ -1,4 +1,10 @@
 """Transforms for the pipelines of OpenMMLab."""
 from sohes.datasets.transforms.clustering import ClusterPseudoLabels
+from sohes.datasets.transforms.copy_paste import EntityCopyPaste
+from sohes.datasets.transforms.formatting import PackEntityInputs
+from sohes.datasets.transforms.loading import LoadEntities, LoadEntityImage
 
-__all__ = ['ClusterPseudoLabels']
+__all__ = [
+    'ClusterPseudoLabels', 'EntityCopyPaste', 'LoadEntities',
+    'LoadEntityImage', 'PackEntityInputs'
+]

@@ -1,0 +1,129 @@
+"""Entities of one image pasted onto another, with their parts."""
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from sohes.datasets.entity_masks import EntityMasks
+from sohes.datasets.rle_kernels import subtract
+from sohes.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class EntityCopyPaste(BaseTransform):
+    """Copy-paste (Ghiasi et al. 2021) that keeps the forest right.
+
+    Some entities of a second image are pasted at the place where they are
+    there. Each brings its descendants, and what hung from an entity that
+    stays behind becomes a root. Pasted masks cover those of the first
+    image; of these the ones that are covered nearly whole disappear, and
+    leave their children to their parent.
+
+    In a pipeline of `sohes.EntityDataset` it needs no wrapper: the dataset
+    takes the second image through the transforms that come before this one.
+    Inside mmdet's ``MultiImageMixDataset`` it works like ``CopyPaste``. The
+    second image is cropped, or padded, to the size of the first, at the
+    upper left.
+
+    Required and modified keys: img, gt_masks (EntityMasks), gt_bboxes,
+    gt_bboxes_labels, gt_ignore_flags; of ``mix_results``, which goes, img
+    and gt_masks.
+
+    Args:
+        prob (float): of pasting at all, in [0, 1].
+        max_pasted (int): most entities chosen, descendants not counted. As
+            in mmdet, how many is uniform from 0 to all or this.
+        choose (str): 'node' chooses among all entities, 'root' among whole
+            ones only.
+        min_visible (float): a mask disappears when a smaller share of its
+            pixels is left, in [0, 1]. One without pixels always does.
+
+    Raises:
+        ValueError: for a value out of range.
+    """
+
+    def __init__(self,
+                 prob: float = 1.0,
+                 max_pasted: int = 100,
+                 choose: str = 'node',
+                 min_visible: float = 0.1) -> None:
+        for name, value in (('prob', prob), ('min_visible', min_visible)):
+            if not 0 <= value <= 1:
+                raise ValueError(f'{name} must be in [0, 1], got {value}')
+        if choose not in ('node', 'root'):
+            raise ValueError(
+                f"choose must be 'node' or 'root', got {choose!r}")
+        if max_pasted < 1:
+            raise ValueError(f'max_pasted must be 1 or more, got {max_pasted}')
+        self.prob = prob
+        self.max_pasted = max_pasted
+        self.choose = choose
+        self.min_visible = min_visible
+
+    def get_indexes(self, dataset: object) -> list[int]:
+        """Which other image to paste from; none if nothing is pasted.
+
+        Args:
+            dataset: with a length.
+        """
+        if np.random.rand() >= self.prob:
+            return []
+        return [int(np.random.randint(len(dataset)))]
+
+    def transform(self, results: dict) -> dict:
+        for source in results.pop('mix_results', []):
+            masks = source['gt_masks']
+            chosen = self._choose(masks)
+            if len(chosen):
+                self._paste(results, source['img'], masks[chosen])
+        return results
+
+    def _choose(self, masks: EntityMasks) -> np.ndarray:
+        """(K,) which masks are pasted: some, and all of their parts."""
+        forest = masks.forest
+        candidates = np.arange(len(masks))
+        if self.choose == 'root':
+            candidates = np.array(forest.roots, np.int64)
+        most = min(len(candidates), self.max_pasted)
+        count = np.random.randint(most + 1)
+        seeds = np.random.choice(candidates, count, replace=False)
+        pasted = forest.ancestors[seeds].any(axis=0)
+        pasted[seeds] = True
+        return np.flatnonzero(pasted)
+
+    def _paste(self, results: dict, image: np.ndarray,
+               pasted: EntityMasks) -> None:
+        masks = results['gt_masks']
+        if (pasted.height, pasted.width) != (masks.height, masks.width):
+            pasted = pasted.pad((masks.height, masks.width))
+        pasted = pasted[pasted.areas > 0]
+        if not len(pasted):
+            return
+        cover = np.bitwise_or.reduce(pasted.draw()[0], axis=0)
+        results['img'] = _blend(results['img'], image, cover)
+        bits, areas, boxes = masks.draw()
+        rest = subtract(bits, boxes, cover)
+        keep = (rest[1] > 0) & (rest[1] >= self.min_visible * areas)
+        rest = tuple(part[keep] for part in rest)
+        visible = EntityMasks.from_bits(rest, masks.width, masks.ids[keep],
+                                        masks.nodes)
+        masks = EntityMasks.cat([visible, pasted])
+        results['gt_masks'] = masks
+        results['gt_bboxes'] = masks.get_bboxes(type(results['gt_bboxes']))
+        results['gt_bboxes_labels'] = np.zeros(len(masks), np.int64)
+        results['gt_ignore_flags'] = np.zeros(len(masks), bool)
+
+    def __repr__(self) -> str:
+        return (f'{type(self).__name__}(prob={self.prob}, '
+                f'max_pasted={self.max_pasted}, choose={self.choose!r}, '
+                f'min_visible={self.min_visible})')
+
+
+def _blend(image: np.ndarray, source: np.ndarray,
+           cover: np.ndarray) -> np.ndarray:
+    """(H, W, 3): where the packed cover is set, the source's pixels."""
+    height = min(len(image), len(source))
+    width = min(image.shape[1], source.shape[1])
+    inside = np.unpackbits(cover[:height], axis=1, count=width).view(bool)
+    image = image.copy()
+    np.copyto(image[:height, :width], source[:height, :width],
+              where=inside[..., None])
+    return image
