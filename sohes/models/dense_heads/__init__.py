@@ -4,8 +4,9 @@ from sohes.models.dense_heads.entity_fusion_head import EntityFusionHead
 from sohes.models.dense_heads.entity_mask2former_head import (
     EntityMask2FormerHead,
 )
+from sohes.models.dense_heads.float32_pixel_decoder import Float32PixelDecoder
 
 __all__ = [
     'AncestorHead', 'AncestorLoss', 'EntityFusionHead',
-    'EntityMask2FormerHead'
+    'EntityMask2FormerHead', 'Float32PixelDecoder'
 ]

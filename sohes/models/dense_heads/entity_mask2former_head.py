@@ -17,6 +17,7 @@ from sohes.models.dense_heads.ancestor_head import (
     ancestor_targets,
 )
 from sohes.models.dense_heads.entity_targets import entity_targets
+from sohes.models.dense_heads.float32_pixel_decoder import in_float32
 from sohes.models.task_modules.seeded_random import seeded_random
 from sohes.registry import MODELS
 
@@ -41,6 +42,8 @@ class EntityMask2FormerHead(Mask2FormerHead):
         in_channels: Channels of the feature maps, largest map first.
         feat_channels: C, of the queries.
         out_channels: Channels of the mask features.
+        pixel_decoder: As mmdet's; its deformable attention runs in float32
+            under AMP too.
         loss_cls: As mmdet's; ``class_weight`` for entity and no-object.
         loss_ancestor: Config of :class:`AncestorLoss`.
         seed_points: Draw the points of matching and losses by image, layer
@@ -60,6 +63,7 @@ class EntityMask2FormerHead(Mask2FormerHead):
                  feat_channels: int,
                  out_channels: int,
                  *,
+                 pixel_decoder: ConfigType,
                  num_things_classes: int = 1,
                  num_stuff_classes: int = 0,
                  loss_cls: ConfigType = dict(  # noqa: B006
@@ -84,6 +88,7 @@ class EntityMask2FormerHead(Mask2FormerHead):
             out_channels,
             num_things_classes=1,
             num_stuff_classes=0,
+            pixel_decoder=in_float32(pixel_decoder),
             loss_cls=ConfigDict(loss_cls),
             **kwargs)
         self.ancestor_head = AncestorHead(self.decoder_embed_dims)

@@ -48,7 +48,22 @@ def test_golden_losses():
     # Weights, features and masks are numpy's; only the points are torch's,
     # whose CPU generator is the same in every release.
     losses = values(build_head().loss(features(), two_samples()))
-    assert losses == pytest.approx({}, rel=1e-4)
+    assert losses == pytest.approx(
+        {
+            'd0.loss_cls': 1.641143,
+            'd0.loss_mask': 3.280157,
+            'd0.loss_dice': 3.568809,
+            'd0.loss_ancestor': 0.763781,
+            'd1.loss_cls': 2.006554,
+            'd1.loss_mask': 4.154027,
+            'd1.loss_dice': 3.419410,
+            'd1.loss_ancestor': 1.805942,
+            'loss_cls': 0.820516,
+            'loss_mask': 3.410558,
+            'loss_dice': 3.543824,
+            'loss_ancestor': 1.410104,
+        },
+        rel=1e-4)
 
 
 def test_losses_are_named_as_mmdets():
@@ -258,6 +273,31 @@ def test_no_full_masks_come_into_being(monkeypatch):
     samples = two_samples()
     monkeypatch.setattr(BitMasks, 'dense', refuse)
     build_head().loss(features(), samples)
+
+
+def test_bfloat16_leaves_attention_over_points_and_losses_in_float32():
+    head = build_head().eval()
+    expected = values(head.loss(features(), two_samples()))
+    seen = {}
+
+    def note(name):
+        def hook(module, _, output):
+            seen[name] = output.dtype
+
+        return hook
+
+    head.pixel_decoder.encoder.layers[0].self_attn.register_forward_hook(
+        note('points'))
+    head.cls_embed.register_forward_hook(note('logits'))
+    with torch.autocast('cpu', torch.bfloat16):
+        losses = head.loss(features(), two_samples())
+    assert seen['points'] == torch.float32
+    assert seen['logits'] == torch.bfloat16
+    assert {loss.dtype for loss in losses.values()} == {torch.float32}
+    # Queries before the first layer: no mask has turned attention yet.
+    for name in ('d0.loss_cls', 'd0.loss_ancestor'):
+        assert losses[name].item() == pytest.approx(expected[name], rel=0.02)
+    assert all(torch.isfinite(loss) for loss in losses.values())
 
 
 def test_nan_reaches_the_loss():
