@@ -1,0 +1,253 @@
+import json
+import multiprocessing
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+
+from sohes.datasets.entity_index import EntityIndex
+from sohes.datasets.json_stream import EntityIndexError
+from tests.test_datasets.coco_files import (
+    annotation,
+    box_mask,
+    dataset,
+    rle,
+    write,
+)
+
+WHOLE = box_mask(9, 13, 1, 1, 11, 8)
+PART = box_mask(9, 13, 2, 2, 6, 6)
+CORNER = box_mask(9, 13, 9, 0, 13, 2)
+
+
+def two_images(**more) -> dict:
+    """Image 5 has a whole with a part and a corner, image 3 has none."""
+    return dataset([(5, 'b/ö.png', 9, 13), (3, 'a.png', 4, 6)], [
+        annotation(11, 5, WHOLE, score=0.5),
+        annotation(10, 5, PART, parent_id=11, **more),
+        annotation(12, 5, CORNER),
+    ])
+
+
+def build(tmp_path, data) -> EntityIndex:
+    return EntityIndex.open(write(tmp_path / 'x.json', data))
+
+
+def test_index_says_what_the_json_says(tmp_path):
+    index = build(tmp_path, two_images())
+    assert index.images['id'].tolist() == [3, 5]
+    assert [index.file_name(k) for k in (0, 1)] == ['a.png', 'b/ö.png']
+    assert len(index.entities(0)) == 0
+    entities = index.entities(1)
+    assert entities.size == (9, 13)
+    records = entities.records
+    assert records['id'].tolist() == [11, 10, 12]
+    assert records['parent'].tolist() == [-1, 0, -1]
+    assert records['score'].tolist() == [0.5, 1.0, 1.0]
+    assert records['area'].tolist() == [70, 16, 8]
+    assert records['box'].tolist() == [[1, 1, 10, 7], [2, 2, 4, 4],
+                                       [9, 0, 4, 2]]
+    for found, mask in zip(entities.rles(), (WHOLE, PART, CORNER)):
+        assert (coco_mask.decode(found) == mask).all()
+
+
+def test_round_trip_of_random_masks_in_any_order(tmp_path, rng):
+    sizes = {k: tuple(rng.integers(1, 40, 2).tolist()) for k in range(7)}
+    masks = {k: rng.random(sizes[k % 7]) < rng.random() for k in range(40)}
+    images = [(k, f'{k}.png', *sizes[k]) for k in sizes]
+    order = rng.permutation(40).tolist()
+    data = dataset(images, [annotation(k, k % 7, masks[k]) for k in order])
+    # The images after the annotations, as some tools write it.
+    data = dict(annotations=data['annotations'], images=data['images'])
+    index = build(tmp_path, data)
+    seen = []
+    for k in range(7):
+        entities = index.entities(k)
+        for record, found in zip(entities.records, entities.rles()):
+            mask = masks[record['id']]
+            assert (coco_mask.decode(found) == mask).all()
+            assert record['area'] == mask.sum()
+            assert record['box'].tolist() == coco_mask.toBbox(found).tolist()
+            seen.append(record['id'])
+    assert sorted(seen) == list(range(40))
+
+
+def test_polygons_plain_counts_and_crowds(tmp_path):
+    data = two_images()
+    data['annotations'][0].update(
+        segmentation=[[1, 1, 11, 1, 11, 8, 1, 8]])
+    counts = dict(size=[9, 13], counts=[0, 117])
+    data['annotations'][2].update(segmentation=counts, iscrowd=1)
+    index = build(tmp_path, data)
+    rles = index.entities(1).rles()
+    assert (coco_mask.decode(rles[0]) == WHOLE).all()
+    assert coco_mask.decode(rles[2]).all()
+    assert index.entities(1).records['crowd'].tolist() == [False, False, True]
+    assert index.images['masks'].tolist() == [0, 2]
+
+
+def test_forest_from_coverage_where_the_json_has_none(tmp_path):
+    data = two_images()
+    data['annotations'].append(annotation(13, 5, np.ones((9, 13)), iscrowd=1))
+    data['annotations'].append(annotation(20, 3, np.ones((4, 6))))
+    for row in data['annotations'][:4]:
+        del row['parent_id']
+    index = build(tmp_path, data)
+    # The corner lies in the crowd region alone, which is nobody's parent.
+    assert index.entities(1).records['parent'].tolist() == [-1, 0, -1, -1]
+    assert index.entities(0).records['parent'].tolist() == [-1]
+
+
+def broken(change) -> dict:
+    data = two_images()
+    data['annotations'].append(annotation(20, 3, np.ones((4, 6))))
+    change(data, data['annotations'])
+    return data
+
+
+@pytest.mark.parametrize(('change', 'words'), [
+    (lambda d, a: d.pop('images'), 'no list "images"'),
+    (lambda d, a: d.pop('annotations'), 'no list "annotations"'),
+    (lambda d, a: d.update(images=[]), 'has no images'),
+    (lambda d, a: d.update(images=[3]), 'image must be an object'),
+    (lambda d, a: d.update(annotations=[[]]), 'must be an object'),
+    (lambda d, a: d['images'][0].pop('height'), "ö.png' needs.*height"),
+    (lambda d, a: d['images'][0].pop('file_name'), '5 needs a "file_name"'),
+    (lambda d, a: d['images'][0].update(id=3), 'image id 3 comes twice'),
+    (lambda d, a: a[1].update(image_id=4), '10: is on image 4'),
+    (lambda d, a: a[1].update(id=11), 'annotation id 11 comes twice'),
+    (lambda d, a: a[1].pop('id'), '"id" must be a whole number'),
+    (lambda d, a: a[1].update(parent_id=99), '10: its parent_id 99 does not'),
+    (lambda d, a: a[1].update(parent_id=20), '10: its parent 20 is in ano'),
+    (lambda d, a: a[1].update(parent_id='x'), "10: .*found 'x'"),
+    (lambda d, a: a[0].update(parent_id=10), 'is its own ancestor'),
+    (lambda d, a: a[0].update(parent_id=11), '11 is its own ancestor'),
+    (lambda d, a: a[1].pop('parent_id'), '10 has no parent_id, but others'),
+    (lambda d, a: a[1].update(segmentation=rle(PART.T)), '10: its mask has'),
+    (lambda d, a: a[1]['segmentation'].update(counts='0'), 'not add up'),
+    (lambda d, a: a[1]['segmentation'].update(counts='\t~'), 'not add up'),
+    (lambda d, a: a[1].update(segmentation=[]), '10: has no segmentation'),
+    (lambda d, a: a[1].update(segmentation=[[1, 2]]), '10: its segmentation'),
+    (lambda d, a: a[1].update(score='high'), "10: \"score\".*'high'"),
+    (lambda d, a: d.update(categories=[{}]), 'category needs'),
+])
+def test_one_sentence_for_each_fault(tmp_path, change, words):
+    with pytest.raises(EntityIndexError, match=words) as caught:
+        build(tmp_path, broken(change))
+    assert str(tmp_path / 'x.json') in str(caught.value)
+    assert '\n' not in str(caught.value)
+    assert sorted(os.listdir(tmp_path)) == ['x.json', 'x.json.index.lock']
+
+
+@pytest.mark.parametrize('text', ['', 'hello', '[1, 2]', '{"images" [}'])
+def test_not_json(tmp_path, text):
+    path = tmp_path / 'x.json'
+    path.write_text(text)
+    with pytest.raises(EntityIndexError, match='not json|cut short|no list'):
+        EntityIndex.open(path)
+
+
+@pytest.mark.parametrize('share', [0.2, 0.5, 0.9, 0.999])
+def test_cut_short(tmp_path, share):
+    path = write(tmp_path / 'x.json', two_images())
+    text = path.read_bytes()
+    path.write_bytes(text[:int(len(text) * share)])
+    with pytest.raises(EntityIndexError, match='x.json is cut short'):
+        EntityIndex.open(path)
+
+
+def test_no_such_file(tmp_path):
+    with pytest.raises(EntityIndexError, match='y.json does not exist'):
+        EntityIndex.open(tmp_path / 'y.json')
+
+
+def test_built_once_and_again_when_the_json_changes(tmp_path):
+    path = write(tmp_path / 'x.json', two_images())
+    EntityIndex.open(path)
+    meta = tmp_path / 'x.json.index' / 'meta.json'
+    built = meta.stat().st_ino
+    EntityIndex.open(path)
+    assert meta.stat().st_ino == built
+    data = two_images()
+    data['annotations'].pop()
+    write(path, data)
+    assert len(EntityIndex.open(path).annotations) == 2
+    assert sorted(os.listdir(tmp_path)) == [
+        'x.json', 'x.json.index', 'x.json.index.lock']
+
+
+def test_beside_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
+    path = write(tmp_path / 'x.json', two_images())
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    monkeypatch.setattr(os, 'access', lambda *_: False)
+    index = EntityIndex.open(path)
+    assert index.folder.is_relative_to(tmp_path / 'cache' / 'sohes')
+    assert not (tmp_path / 'x.json.index').exists()
+
+
+def test_pickled_as_its_folder(tmp_path):
+    index = build(tmp_path, two_images())
+    text = pickle.dumps(index)
+    assert len(text) < 1000
+    assert (pickle.loads(text).annotations == index.annotations).all()
+
+
+def _open(path, barrier, queue):
+    barrier.wait()
+    index = EntityIndex.open(path)
+    queue.put(index.annotations['id'].tolist())
+
+
+def test_two_processes_at_once(tmp_path):
+    path = write(tmp_path / 'x.json', two_images())
+    fork = multiprocessing.get_context('fork')
+    barrier, queue = fork.Barrier(2), fork.Queue()
+    workers = [fork.Process(target=_open, args=(path, barrier, queue))
+               for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    assert [queue.get(timeout=120) for _ in workers] == [[11, 10, 12]] * 2
+    for worker in workers:
+        worker.join()
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+KILLED = """
+import os, sys, time
+from sohes.datasets import index_draft
+from sohes.datasets.entity_index import EntityIndex
+def stop(*_):
+    print('writing', flush=True)
+    time.sleep(600)
+index_draft.rle_stats = stop
+EntityIndex.open(sys.argv[1])
+"""
+
+
+def test_killed_while_building(tmp_path):
+    path = write(tmp_path / 'x.json', two_images())
+    process = subprocess.Popen([sys.executable, '-c', KILLED, str(path)],
+                               stdout=subprocess.PIPE, text=True)
+    assert 'writing\n' in iter(process.stdout.readline, '')
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert list(tmp_path.glob('x.json.index.tmp-*'))
+    assert not (tmp_path / 'x.json.index').exists()
+    assert len(EntityIndex.open(path).annotations) == 3
+    assert not list(tmp_path.glob('x.json.index.tmp-*'))
+
+
+def test_same_bytes_other_time_is_another_file(tmp_path):
+    path = write(tmp_path / 'x.json', two_images())
+    before = json.loads(
+        (EntityIndex.open(path).folder / 'meta.json').read_text())
+    os.utime(path, (time.time(), path.stat().st_mtime + 10))
+    after = json.loads(
+        (EntityIndex.open(path).folder / 'meta.json').read_text())
+    assert before['key'] != after['key']
