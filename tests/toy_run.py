@@ -132,6 +132,7 @@ def toy_config(work_dir: Path, iters: int = 8, interval: int = 4,
             dict(type='sohes.NonFiniteLossHook')
         ],
         auto_scale_lr=dict(enable=False, base_batch_size=2),
+        log_processor=dict(type='LogProcessor', by_epoch=False),
         randomness=dict(seed=0))
 
 

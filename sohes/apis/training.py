@@ -59,6 +59,7 @@ def train_model(config: Config, resume: str | None = None) -> Runner:
     runner = _build(config, _build_training)
     if checkpoint is not None:
         check_weights(path, checkpoint, runner.model, str(config.filename))
+        del checkpoint  # mmengine reads it again: two would stay in memory
     elif config.get('load_from'):
         _check_any_weight(config.load_from, runner)
     runner.train()
@@ -82,7 +83,7 @@ def test_model(config: Config,
     Raises:
         UsageError: for whatever the person can mend; what, where, and how.
     """
-    if not config.get('test_cfg', config.get('test_dataloader')):
+    if not config.get('test_dataloader'):
         raise UsageError(f'{config.filename} has no test_dataloader: it is '
                          'no configuration to test with')
     if out is not None:

@@ -67,7 +67,7 @@ class RandomStateHook(Hook):
         """Take the states out of the checkpoint."""
         self._saved = checkpoint.get('random_state')
 
-    def before_train_epoch(self, runner: Runner) -> None:
+    def before_train(self, runner: Runner) -> None:
         """Continue where the checkpoint was saved, if this is a resume."""
         saved, self._saved = self._saved, None
         if runner.iter == 0:

@@ -1,0 +1,137 @@
+"""Every configuration of Phase 2 says what the paper says, and runs."""
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from mmengine.config import Config
+
+from sohes.apis.run_config import read_config
+from sohes.apis.training import test_model as evaluate_model
+from sohes.apis.training import train_model
+from tests.tiny_entities import make_entities, shrunk
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = [
+    'sohes_phase2', 'phase2/sohes_phase2_8gpu', 'phase2/sohes_phase2_1x24gb',
+    'phase2/sohes_phase2_few_images', 'tiny/sohes_phase2_tiny'
+]
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory) -> Path:
+    return make_entities(tmp_path_factory.mktemp('data') / 'entities')
+
+
+def test_the_papers_values():
+    config = Config.fromfile(ROOT / 'configs/sohes_phase2.py')
+    assert config.train_dataloader.batch_size * 64 == 128
+    assert config.auto_scale_lr == dict(enable=False, base_batch_size=128)
+    assert config.train_cfg.max_iters == 40000
+    optimizer = config.optim_wrapper.optimizer
+    assert (optimizer.type, optimizer.lr) == ('sohes.Adan', 0.0008)
+    assert config.param_scheduler.milestones == [36000]
+    assert config.default_hooks.checkpoint.interval == 5000
+    assert config.model.backbone.weights == 'dino_vitb8'
+    head = config.model.panoptic_head
+    assert head.num_queries == 300
+    assert (head.loss_cls.loss_weight, head.loss_mask.loss_weight,
+            head.loss_dice.loss_weight) == (2, 5, 5)
+    assert head.loss_cls.class_weight == [1, 0.1]
+    assert config.model.train_cfg.num_points == 12544
+    assert config.model.test_cfg.max_per_image == 1000
+    resize = config.train_dataloader.dataset.pipeline[3]
+    assert resize.scale == (1024, 1024)
+    assert resize.ratio_range == (0.1, 2.0)
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_trains_a_step_and_predicts(name, data, tmp_path):
+    config = read_config(
+        str(ROOT / f'configs/{name}.py'), {
+            'data_root': f'{data}/',
+            'train_cfg.max_iters': 2,
+            'optim_wrapper.accumulative_counts': 1
+        }, str(tmp_path))
+    assert config.test_evaluator[0].ann_file == f'{data}/val.json'
+    runner = train_model(shrunk(config))
+    assert runner.iter == 2
+    found = evaluate_model(config, str(tmp_path / 'iter_2.pth'))
+    assert 0 <= found['entity/AR@1000'] <= 100
+    assert found['forest/pairs'] == 6 * 3
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_learning_rates(name, tmp_path):
+    from mmengine.optim import build_optim_wrapper
+    from mmengine.registry import MODELS, init_default_scope
+    config = read_config(str(ROOT / f'configs/{name}.py'))
+    rate = config.optim_wrapper.optimizer.lr
+    init_default_scope('mmdet')
+    config = shrunk(config)
+    model = MODELS.build(config.model)
+    wrapper = build_optim_wrapper(model, config.optim_wrapper)
+    names = {id(p): n for n, p in model.named_parameters()}
+    seen = set()
+    for group in wrapper.optimizer.param_groups:
+        parameter = names[id(group['params'][0])]
+        in_vit = parameter.startswith('backbone.vit.')
+        seen.add(in_vit)
+        assert group['lr'] == pytest.approx(rate / 10 if in_vit else rate)
+        if 'query' in parameter or 'level_embed' in parameter:
+            assert group['weight_decay'] == 0
+    assert seen == {True, False}
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_the_steps_fit_together(name):
+    config = Config.fromfile(ROOT / f'configs/{name}.py')
+    iters = config.train_cfg.max_iters
+    assert config.param_scheduler.end == iters
+    assert config.param_scheduler.milestones == [iters * 9 // 10]
+    counts = config.optim_wrapper.get('accumulative_counts', 1)
+    assert config.default_hooks.checkpoint.interval % counts == 0
+    assert iters % config.default_hooks.checkpoint.interval == 0
+    head = config.model.panoptic_head
+    weights = config.model.backbone.weights
+    assert head.in_channels == [384 if 'vits' in weights else 768] * 4
+
+
+def test_the_metafile_lists_them():
+    text = (ROOT / 'configs/metafile.yml').read_text()
+    listed = {model['Config'] for model in yaml.safe_load(text)['Models']}
+    assert listed >= {f'configs/{name}.py' for name in CONFIGS}
+    assert all((ROOT / config).is_file() for config in listed)
+
+
+def test_bad_data_is_said_before_training(data, tmp_path):
+    from sohes.apis.generate import UsageError
+
+    def refuse(message: str, **options) -> None:
+        config = read_config(
+            str(ROOT / 'configs/tiny/sohes_phase2_tiny.py'),
+            {'data_root': f'{data}/', **options}, str(tmp_path / 'run'))
+        with pytest.raises(UsageError, match=message):
+            train_model(shrunk(config))
+
+    key = 'train_dataloader.dataset.'
+    refuse('no.json does not exist', **{f'{key}ann_file': 'no.json'})
+    (data / 'cut.json').write_text((data / 'labels.json').read_text()[:-99])
+    refuse('cut.json', **{f'{key}ann_file': 'cut.json'})
+    refuse('none/0.png of .* does not exist',
+           **{f'{key}data_prefix': dict(img='none/')})
+    refuse("no category 'cat'", **{f'{key}categories': ['cat']})
+    refuse('num_querys', **{'model.panoptic_head.num_querys': 3})
+
+
+def test_a_seeded_run_repeats(data, tmp_path):
+    states = []
+    for number in range(2):
+        config = read_config(
+            str(ROOT / 'configs/tiny/sohes_phase2_tiny.py'), {
+                'data_root': f'{data}/',
+                'train_cfg.max_iters': 2
+            }, str(tmp_path / str(number)))
+        runner = train_model(shrunk(config))
+        states.append(runner.model.state_dict())
+    assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])

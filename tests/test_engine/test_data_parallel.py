@@ -1,0 +1,56 @@
+"""Two processes on CPUs train the real model as one does."""
+from pathlib import Path
+
+import pytest
+import torch
+
+from sohes.apis.run_config import read_config
+from sohes.apis.training import train_model
+from tests.test_tools.test_train import free_port, run_tool
+from tests.tiny_entities import make_entities, shrunk
+
+TINY = Path(__file__).resolve().parents[2] / (
+    'configs/tiny/sohes_phase2_tiny.py')
+
+
+def _config(root: Path, name: str, batch_size: int, workers: int = 0):
+    out = str(root / name)
+    config = shrunk(
+        read_config(
+            str(TINY), {
+                'data_root': f'{root / "entities"}/',
+                'train_cfg.max_iters': 1
+            }, out))
+    config.custom_imports = dict(
+        imports=['tests.first_step'], allow_failed_imports=False)
+    config.custom_hooks.append(dict(type='LossSaver', out=f'{out}.loss.pth'))
+    config.optim_wrapper.optimizer = dict(
+        type='GradientSaver', lr=1., out=f'{out}.grad.pth')
+    config.optim_wrapper.pop('clip_grad')
+    config.train_dataloader.batch_size = batch_size
+    config.train_dataloader.num_workers = workers
+    return config
+
+
+@pytest.mark.skipif(torch.cuda.is_available(),
+                    reason='with a GPU each process wants one')
+def test_first_step_of_two_processes_equals_that_of_one(tmp_path):
+    from mmengine.utils import import_modules_from_strings
+    import_modules_from_strings(['tests.first_step'])
+    make_entities(tmp_path / 'entities')
+    train_model(_config(tmp_path, 'one', batch_size=4))
+    path = tmp_path / 'two.py'
+    _config(tmp_path, 'two', batch_size=2, workers=1).dump(path)
+    done = run_tool('dist_train.sh', path, '2', PORT=free_port())
+    assert done.returncode == 0, done.stderr
+    one, two = (torch.load(tmp_path / f'{name}.loss.pth')
+                for name in ('one', 'two'))
+    assert one.keys() == two.keys()
+    for name in one:
+        assert float(two[name]) == pytest.approx(float(one[name]), rel=1e-4)
+    one, two = (torch.load(tmp_path / f'{name}.grad.pth')
+                for name in ('one', 'two'))
+    assert len(one) == len(two) > 100
+    for ours, theirs in zip(two, one):
+        error = (ours - theirs).norm()
+        assert error <= 1e-4 * theirs.norm() + 1e-8

@@ -1,0 +1,112 @@
+"""Photos of rectangles within rectangles, their labels, and a small model."""
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+
+def make_entities(folder: Path, images: int = 6) -> Path:
+    """Write images/ and labels.json, and the same as val/ and val.json.
+
+    Each image has four masks: 0 holds 1, 1 holds 2, and 3 is apart.
+
+    Returns:
+        Path: the folder, for ``data_root``.
+    """
+    (folder / 'images').mkdir(parents=True)
+    rows, annotations = [], []
+    for number in range(images):
+        rng = np.random.default_rng(number)
+        height, width = 60 + 4 * number, 80
+        pixels = np.full((height, width, 3), rng.integers(0, 99, 3),
+                         np.uint8)
+        half, third = height // 2, height // 3
+        boxes = [(2, 2, 60, half), (4, 4, 40, third + 4), (6, 6, 20, third),
+                 (5, half + 4, 70, height - 2)]
+        for i, (left, top, right, bottom) in enumerate(boxes):
+            pixels[top:bottom, left:right] = rng.integers(99, 255, 3)
+            mask = np.zeros((height, width), np.uint8, order='F')
+            mask[top:bottom, left:right] = 1
+            rle = coco_mask.encode(mask)
+            parent = None if i in (0, 3) else 4 * number + i
+            annotations.append(
+                dict(id=4 * number + i + 1, image_id=number + 1,
+                     category_id=1, iscrowd=0, area=int(mask.sum()),
+                     bbox=[left, top, right - left, bottom - top],
+                     parent_id=parent, score=1 - i / 10,
+                     segmentation=dict(size=[height, width],
+                                       counts=rle['counts'].decode())))
+        Image.fromarray(pixels).save(folder / 'images' / f'{number}.png')
+        rows.append(dict(id=number + 1, file_name=f'{number}.png',
+                         height=height, width=width))
+    text = json.dumps(
+        dict(images=rows, annotations=annotations,
+             categories=[dict(id=1, name='entity')]))
+    (folder / 'labels.json').write_text(text)
+    (folder / 'val.json').write_text(text)
+    (folder / 'val').symlink_to('images')
+    return folder
+
+
+def shrunk(config: Config, image_size: int = 64, width: int = 16) -> Config:
+    """The same types as a configuration's, at sizes for a test.
+
+    Args:
+        config: of Phase 2; changed in place.
+        image_size: pixels, square.
+        width: channels of ViT, adapter and head.
+    """
+    patch = 8 if '8' in str(config.model.backbone.weights) else 16
+    options: dict[str, Any] = {
+        'model.backbone.weights': None,
+        'model.backbone.vit': dict(
+            arch=dict(embed_dims=width, num_layers=4, num_heads=2,
+                      feedforward_channels=2 * width),
+            patch_size=patch, img_size=4 * patch),
+        'model.backbone.prior_width': 8,
+        'model.backbone.norm_cfg': dict(type='LN2d'),
+        'model.backbone.drop_path_rate': 0.0,
+        'model.panoptic_head.in_channels': [width] * 4,
+        'model.panoptic_head.num_queries': 8,
+        'model.panoptic_head.feat_channels': width,
+        'model.panoptic_head.out_channels': width,
+        'model.panoptic_head.positional_encoding.num_feats': width // 2,
+        'model.panoptic_head.transformer_decoder.num_layers': 2,
+        'model.train_cfg.num_points': 64,
+        'train_dataloader.batch_size': 2,
+        'train_dataloader.num_workers': 0,
+        'train_dataloader.persistent_workers': False,
+        'test_dataloader.num_workers': 0,
+        'test_dataloader.persistent_workers': False,
+    }
+    pixel = 'model.panoptic_head.pixel_decoder.'
+    options |= {
+        f'{pixel}norm_cfg.num_groups': 4,
+        f'{pixel}positional_encoding.num_feats': width // 2,
+        f'{pixel}encoder.num_layers': 1,
+    }
+    encoder = f'{pixel}encoder.layer_cfg.'
+    decoder = 'model.panoptic_head.transformer_decoder.layer_cfg.'
+    for part in (f'{encoder}self_attn_cfg', f'{decoder}self_attn_cfg',
+                 f'{decoder}cross_attn_cfg'):
+        options |= {f'{part}.embed_dims': width, f'{part}.num_heads': 2}
+    for part in (f'{encoder}ffn_cfg', f'{decoder}ffn_cfg'):
+        options |= {f'{part}.embed_dims': width,
+                    f'{part}.feedforward_channels': 2 * width}
+    config.merge_from_dict(options)
+    size = (image_size, image_size)
+    config.model.data_preprocessor.batch_augments[0].size = size
+    for loader in (config.train_dataloader, config.test_dataloader):
+        for transform in loader.dataset.pipeline:
+            for key in ('scale', 'crop_size'):
+                if key in transform:
+                    transform[key] = size
+    # Mixed precision and SyncBN are for GPUs.
+    config.optim_wrapper.type = 'OptimWrapper'
+    for key in ('dtype', 'loss_scale'):
+        config.optim_wrapper.pop(key, None)
+    return config
