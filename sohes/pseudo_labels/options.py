@@ -115,6 +115,9 @@ class ExploreOptions:
         local (LocalOptions, optional): step 2; None leaves it out.
         refiner (dict, optional): step 3, see `build_refiner`; None or type
             'none' leaves it out.
+        sharpness (float, optional): of the patches' membership that step 3
+            starts from, see `patch_membership`; None starts from whole
+            patches, as `cascadepsp` does.
         refine_min_iou (float): a mask whose IoU before and after refinement
             is under this goes.
         coverage (float): theta_cover of step 4.
@@ -127,6 +130,7 @@ class ExploreOptions:
     max_candidates: int = 1000
     local: LocalOptions | None = LocalOptions()
     refiner: Mapping[str, Any] | None = None
+    sharpness: float | None = 10.0
     refine_min_iou: float = 0.5
     coverage: float = 0.9
 
@@ -136,6 +140,8 @@ class ExploreOptions:
             _check_count(key, getattr(self, key))
         for key in ('nms_iou', 'refine_min_iou', 'coverage'):
             _check(key, getattr(self, key), 0, 1)
+        if self.sharpness is not None:
+            _check('sharpness', self.sharpness, 1e-3, 1e3)
         if self.refiner is None:
             object.__setattr__(self, 'refiner', dict(type='none'))
         if not isinstance(self.refiner, Mapping):
@@ -144,6 +150,12 @@ class ExploreOptions:
         object.__setattr__(
             self, 'thresholds',
             _checked_thresholds('thresholds', self.thresholds))
+
+    @property
+    def membership(self) -> float | None:
+        """The sharpness, or None where step 3 would not look at it."""
+        soft = self.refiner.get('type') == 'densecrf'
+        return self.sharpness if soft else None
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> 'ExploreOptions':

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sohes.pseudo_labels.local import cluster_crop, cut_crops, plan_crops
+from sohes.pseudo_labels.membership import add_membership
 from sohes.pseudo_labels.merge_tree import MergeTree
 from sohes.pseudo_labels.options import ExploreOptions, LocalOptions
 from sohes.pseudo_labels.proposals import (
@@ -88,15 +89,18 @@ def _local_proposals(image: np.ndarray, tree: MergeTree, nodes: np.ndarray,
     counts['small_regions_without_crop'] = left_out
     counts['crops'] = len(crops)
     proposals = []
+    largest = local.max_growth * local.bound(size)
     for k in range(0, len(crops), local.batch_size):
         batch = crops[k:k + local.batch_size]
         features = extractor(cut_crops(image, batch), local.image_size)
         for crop, crop_features in zip(batch, features):
-            proposals += cluster_crop(crop_features, crop, size,
-                                      local.thresholds or thresholds,
-                                      options.nms_iou, local.min_patches)
-    largest = local.max_growth * local.bound(size)
-    return [item for item in proposals if item.area <= largest]
+            found = cluster_crop(crop_features, crop, size,
+                                 local.thresholds or thresholds,
+                                 options.nms_iou, local.min_patches)
+            proposals += add_membership(
+                (item for item in found if item.area <= largest),
+                crop_features, options.membership)
+    return proposals
 
 
 def propose(image: np.ndarray, extractor: FeatureExtractor,
@@ -114,7 +118,8 @@ def propose(image: np.ndarray, extractor: FeatureExtractor,
         Proposals: without duplicates, at most ``options.max_candidates``.
     """
     size = image.shape[:2]
-    tree = MergeTree.from_features(extractor([image], options.image_size)[0])
+    features = extractor([image], options.image_size)[0]
+    tree = MergeTree.from_features(features)
     nodes = suppress_nodes(tree, pool_nodes(tree, thresholds),
                            options.nms_iou)
     counts = {}
@@ -124,7 +129,8 @@ def propose(image: np.ndarray, extractor: FeatureExtractor,
         small = tree.area[nodes] < share * tree.n_leaves
     large = nodes[~small & (tree.area[nodes] >= options.min_patches)]
     whole = (0, 0, size[1], size[0])
-    items = propose_nodes(tree, large, whole, size, step=1)
+    items = add_membership(propose_nodes(tree, large, whole, size, step=1),
+                           features, options.membership)
     counts['global'] = len(items)
     if small.any():
         found = _local_proposals(image, tree, nodes[small], extractor,

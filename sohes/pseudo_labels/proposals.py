@@ -19,11 +19,14 @@ class Proposal:
             image, integers, what the grid covers.
         score (float): in [0, 1], see `region_score`.
         step (int): 1 global clustering, 2 local re-clustering.
+        membership (np.ndarray, optional): (h, w) uint8 in 255ths, how surely
+            a patch is inside; see `patch_membership`.
     """
     grid: np.ndarray
     box: tuple[int, int, int, int]
     score: float
     step: int
+    membership: np.ndarray | None = None
 
     @property
     def area(self) -> float:
@@ -64,13 +67,25 @@ class Proposal:
         Returns:
             np.ndarray: (h, w) float32 in [0, 1]; 0 outside the box.
         """
+        return self._resample(self.grid.astype(np.float32), window, shape)
+
+    def likely(self, window: tuple[int, int, int, int],
+               shape: tuple[int, int]) -> np.ndarray:
+        """As `soft`, of the membership where there is one."""
+        if self.membership is None:
+            return self.soft(window, shape)
+        return self._resample(
+            self.membership.astype(np.float32) / 255, window, shape)
+
+    def _resample(self, values: np.ndarray, window: tuple[int, int, int, int],
+                  shape: tuple[int, int]) -> np.ndarray:
+        """(h, w) float32 values of patches over a window, see `soft`."""
         left, top, right, bottom = window
         columns = _samples(left, right, shape[1], self.box[0], self.box[2],
                            self.grid.shape[1])
         rows = _samples(top, bottom, shape[0], self.box[1], self.box[3],
                         self.grid.shape[0])
-        grid = self.grid.astype(np.float32)
-        return _lerp(_lerp(grid, *rows).T, *columns).T
+        return _lerp(_lerp(values, *rows).T, *columns).T
 
     def render(self, size: tuple[int, int]) -> np.ndarray:
         """Draw the mask at the size of the image.

@@ -42,8 +42,9 @@ class DenseCRFRefiner:
 
     Two labels, the mask and the rest, inside the mask's box and a margin
     around it, never on the whole frame: outside there is nothing to decide.
-    The unary term is the bilinearly resized patch mask, so that confidence
-    falls off within half a patch of the boundary.
+    The unary term is the bilinearly resized membership of patches
+    (`patch_membership`), or the patch mask where there is none, so that
+    confidence falls off near the boundary.
 
     Args:
         iterations (int): mean-field iterations.
@@ -98,7 +99,7 @@ class DenseCRFRefiner:
                                self.min_margin, self.max_side)
         soft = window.soft(item)
         shrink = soft.shape[0] / (window.box[3] - window.box[1])
-        after = self._infer(window.cut(image), soft,
+        after = self._infer(window.cut(image), window.likely(item),
                             item.patch_size * shrink)
         return window.paste(after), mask_iou(soft > 0.5, after)
 

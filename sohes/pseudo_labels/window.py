@@ -60,6 +60,10 @@ class Window:
         """(h, w) float32 in [0, 1], the proposal bilinearly resized."""
         return item.soft(self.box, self.shape)
 
+    def likely(self, item: Proposal) -> np.ndarray:
+        """(h, w) float32 in [0, 1], the proposal's membership resized."""
+        return item.likely(self.box, self.shape)
+
     def paste(self, mask: np.ndarray) -> np.ndarray:
         """(h, w) bool -> (H, W) bool, nothing outside the window."""
         left, top, right, bottom = self.box

@@ -67,7 +67,8 @@ def calibrate(trees: Sequence[MergeTree], lowest: float, step: float,
         dict: ``thresholds`` rising, ``alone`` and ``mixed`` masks an image
         at each (with all lower ones), ``chosen`` falling.
     """
-    rising = np.round(np.arange(lowest, 1.0, step), 6).tolist()
+    # + 0.0: no threshold is written -0.0
+    rising = (np.round(np.arange(lowest, 1.0, step), 6) + 0.0).tolist()
     alone = [count_masks(trees, [t], options) for t in rising]
     mixed = [
         count_masks(trees, rising[k::-1], options)
