@@ -26,13 +26,14 @@ class EntityDataset(BaseDataset):
     :class:`EntityIndex`. The masks stay in that index, mapped into memory:
     a worker's own memory does not grow with them.
 
-    Augmentation: a sampler that yields :class:`sohes.datasets.Draw`, as
+    Augmentation: a sampler that yields ``Draw``, as
     ``sohes.ResumableSampler`` does, says which draw of the run a sample is.
     Python's, numpy's and torch's generators are then seeded from (seed of
     the run, number of the draw, index) while the sample is made, and put
     back after. A sample depends on nothing else: neither on the number of
     workers or processes, nor on samples made before, so a resumed run sees
-    the same augmentations. With any other sampler they come from the
+    the same augmentations. With any other sampler, and inside mmengine's
+    ``ConcatDataset``, which passes plain numbers on, they come from the
     generators as these are, as everywhere in mmengine.
 
     A transform with ``get_indexes(dataset)``, such as

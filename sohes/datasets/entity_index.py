@@ -1,4 +1,5 @@
 """A COCO json as files that many processes share without reading them."""
+import glob
 import hashlib
 import json
 import os
@@ -194,6 +195,7 @@ def _build(path: Path, folder: Path, key: dict[str, Any]) -> None:
                                   dir=folder.parent))
     try:
         _write(path, draft, key)
+        os.chmod(draft, 0o755)
         if folder.exists():
             old = draft.with_name(f'{draft.name}-old')
             os.replace(folder, old)
@@ -201,7 +203,6 @@ def _build(path: Path, folder: Path, key: dict[str, Any]) -> None:
             shutil.rmtree(old)
         else:
             os.replace(draft, folder)
-        os.chmod(folder, 0o755)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
@@ -209,7 +210,7 @@ def _build(path: Path, folder: Path, key: dict[str, Any]) -> None:
 
 def _remove_leftovers(folder: Path) -> None:
     """What a killed build left; whoever holds the lock is alone."""
-    for left in folder.parent.glob(f'{folder.name}.tmp-*'):
+    for left in folder.parent.glob(f'{glob.escape(folder.name)}.tmp-*'):
         shutil.rmtree(left, ignore_errors=True)
 
 

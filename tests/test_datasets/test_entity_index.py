@@ -2,7 +2,6 @@ import json
 import multiprocessing
 import os
 import pickle
-import signal
 import subprocess
 import sys
 import time
@@ -234,9 +233,11 @@ def test_killed_while_building(tmp_path):
     path = write(tmp_path / 'x.json', two_images())
     process = subprocess.Popen([sys.executable, '-c', KILLED, str(path)],
                                stdout=subprocess.PIPE, text=True)
-    assert 'writing\n' in iter(process.stdout.readline, '')
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    try:
+        assert 'writing\n' in iter(process.stdout.readline, '')
+    finally:
+        process.kill()
+        process.wait()
     assert list(tmp_path.glob('x.json.index.tmp-*'))
     assert not (tmp_path / 'x.json.index').exists()
     assert len(EntityIndex.open(path).annotations) == 3
