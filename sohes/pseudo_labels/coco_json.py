@@ -43,14 +43,15 @@ def merge_shards(shards: ShardFolder) -> dict[str, Any]:
         info['failed'] = failed
         file.write('\n],\n"categories": [{"id": 1, "name": "entity", '
                    '"supercategory": "entity"}],\n"licenses": [],\n"info": ')
-        json.dump(info, file, indent=1)
+        # Python would write Infinity, which is not json.
+        json.dump(info, file, indent=1, allow_nan=False)
         file.write('}\n')
     return info
 
 
 def _item(file: TextIO, number: int, value: dict) -> None:
     file.write(',\n' if number else '\n')
-    json.dump(value, file, separators=(', ', ': '))
+    json.dump(value, file, separators=(', ', ': '), allow_nan=False)
 
 
 def _images(shards: ShardFolder, counts: Counter,

@@ -61,8 +61,6 @@ class LocalOptions:
         max_crops (int, optional): at most this many an image, those with
             most regions first; None for all.
         min_patches (int): smaller subregions are not kept.
-        max_growth (float): subregions over this times `max_area` are not
-            kept: what is that large, step 1 has seen. inf keeps all.
         thresholds (tuple, optional): merging thresholds of the crops; None
             takes those of the whole image.
         batch_size (int): crops in one forward of the ViT.
@@ -74,7 +72,6 @@ class LocalOptions:
     max_zoom_out: float = 1.5
     max_crops: int | None = None
     min_patches: int = 4
-    max_growth: float = float('inf')
     thresholds: tuple[float, ...] | None = None
     batch_size: int = 8
 
@@ -83,10 +80,9 @@ class LocalOptions:
             _check_count(f'local.{key}', getattr(self, key))
         if self.max_crops is not None:
             _check_count('local.max_crops', self.max_crops)
-        _check('local.max_area', self.max_area, 0, float('inf'))
+        _check('local.max_area', self.max_area, 0, 1e12)
         _check('local.crop_scale', self.crop_scale, 1, 100)
-        _check('local.max_zoom_out', self.max_zoom_out, 0, float('inf'))
-        _check('local.max_growth', self.max_growth, 0, float('inf'))
+        _check('local.max_zoom_out', self.max_zoom_out, 0, 1e6)
         object.__setattr__(
             self, 'thresholds',
             _checked_thresholds('local.thresholds', self.thresholds))

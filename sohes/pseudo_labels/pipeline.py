@@ -89,7 +89,6 @@ def _local_proposals(image: np.ndarray, tree: MergeTree, nodes: np.ndarray,
     counts['small_regions_without_crop'] = left_out
     counts['crops'] = len(crops)
     proposals = []
-    largest = local.max_growth * local.bound(size)
     for k in range(0, len(crops), local.batch_size):
         batch = crops[k:k + local.batch_size]
         features = extractor(cut_crops(image, batch), local.image_size)
@@ -97,9 +96,8 @@ def _local_proposals(image: np.ndarray, tree: MergeTree, nodes: np.ndarray,
             found = cluster_crop(crop_features, crop, size,
                                  local.thresholds or thresholds,
                                  options.nms_iou, local.min_patches)
-            proposals += add_membership(
-                (item for item in found if item.area <= largest),
-                crop_features, options.membership)
+            proposals += add_membership(found, crop_features,
+                                        options.membership)
     return proposals
 
 

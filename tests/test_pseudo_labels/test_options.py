@@ -104,8 +104,8 @@ def test_shares_are_in_0_to_1(key, value):
 
 @pytest.mark.parametrize('key, value', [
     ('max_area', -1), ('max_area', math.nan), ('crop_scale', 0.9),
-    ('crop_scale', 101), ('max_zoom_out', -1), ('max_growth', -1),
-    ('max_growth', 'inf')])
+    ('crop_scale', 101), ('max_zoom_out', -1),
+    ('max_zoom_out', 'inf'), ('max_area', float('inf'))])
 def test_numbers_of_step_2(key, value):
     with pytest.raises(ValueError, match=f'^local.{key} must be a number'):
         ExploreOptions.from_dict(dict(local={key: value}))

@@ -189,14 +189,6 @@ def test_step_2_has_thresholds_of_its_own():
     assert labels.counts['local'] == 1
 
 
-def test_what_grew_too_large_in_a_crop_is_left_to_step_1():
-    # 16 x 16 pixels are a quarter of 1024, the halves an eighth
-    for growth, found in ((0.26, 3), (0.24, 2), (0.12, 0)):
-        labels = _explore(_tiny_thing(), local=dict(LOCAL,
-                                                    max_growth=growth))
-        assert labels.counts['local'] == found
-
-
 @pytest.mark.parametrize('batch_size, batches', [(1, [1, 1, 1]), (2, [2, 1]),
                                                  (8, [3])])
 def test_crops_go_through_the_extractor_in_batches(batch_size, batches):

@@ -1,0 +1,106 @@
+"""Keep some of the images and masks of a COCO json, and their forest.
+
+    python tools/analysis_tools/filter_labels.py labels.json few.json \
+        --images 8 --largest 40
+
+keeps the first 8 images by id and of each the 40 largest masks (or with
+--best those with the highest scores). A mask whose parent goes hangs from its
+nearest ancestor that stays. Exit code 2 and one sentence for bad input.
+"""
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from sohes.datasets.entity_index import EntityIndex, ImageEntities
+from sohes.datasets.json_stream import EntityIndexError
+from sohes.pseudo_labels.shards import whole_file
+from sohes.structures import EntityForest
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('labels', help='any COCO json')
+    parser.add_argument('out', help='the json to write')
+    parser.add_argument('--images', type=int, metavar='N',
+                        help='the first N images by id; default: all')
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument('--largest', type=int, metavar='N',
+                       help='of each image the N largest masks')
+    which.add_argument('--best', type=int, metavar='N',
+                       help='of each image the N masks of highest score')
+    args = parser.parse_args()
+    for name in ('images', 'largest', 'best'):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            parser.error(f'--{name} must be at least 1, got {value}')
+    return args
+
+
+def chosen(entities: ImageEntities, args: argparse.Namespace) -> np.ndarray:
+    """Rising positions of the masks that stay; crowd regions never do."""
+    positions = np.flatnonzero(~entities.records['crowd'])
+    if args.largest or args.best:
+        key = 'area' if args.largest else 'score'
+        order = np.argsort(-entities.records[key][positions], kind='stable')
+        positions = np.sort(positions[order[:args.largest or args.best]])
+    return positions
+
+
+def annotations(index: EntityIndex, count: int,
+                args: argparse.Namespace) -> Iterator[dict]:
+    """What stays of the first images, numbered from 1."""
+    number = 1
+    for position in range(count):
+        entities = index.entities(position)
+        kept = chosen(entities, args)
+        forest = EntityForest(entities.records['parent'].astype(np.int64))
+        rles = entities.rles()
+        for k, parent in zip(kept, forest.subset(kept).parents.tolist()):
+            record = entities.records[k]
+            yield dict(
+                id=number + int(np.searchsorted(kept, k)),
+                image_id=int(index.images[position]['id']),
+                category_id=1,
+                iscrowd=0,
+                area=int(record['area']),
+                bbox=record['box'].tolist(),
+                score=float(record['score']),
+                parent_id=None if parent < 0 else number + parent,
+                segmentation=dict(rles[k],
+                                  counts=rles[k]['counts'].decode('ascii')))
+        number += len(kept)
+
+
+def main() -> int:
+    args = parse_args()
+    try:
+        index = EntityIndex.open(args.labels)
+    except (EntityIndexError, OSError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    count = min(len(index), args.images or len(index))
+    images = [
+        dict(id=int(index.images[k]['id']), file_name=index.file_name(k),
+             height=int(index.images[k]['height']),
+             width=int(index.images[k]['width'])) for k in range(count)
+    ]
+    number = 0
+    with whole_file(Path(args.out)) as file:
+        file.write('{"images": ' + json.dumps(images) + ',\n"annotations": [')
+        for number, row in enumerate(annotations(index, count, args), 1):
+            file.write((',\n' if number > 1 else '\n') + json.dumps(row))
+        file.write('],\n"categories": [{"id": 1, "name": "entity"}]}\n')
+    print(f'{number} masks on {count} images: {args.out}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
