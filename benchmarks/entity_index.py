@@ -125,8 +125,7 @@ def report(path: Path, count: int) -> None:
           f'{cpu * scale / 60:.0f} min of one core')
     start = time.perf_counter()
     index = EntityIndex.open(path)
-    print(f'load: {1000 * (time.perf_counter() - start):.1f} ms, '
-          'whatever the size')
+    print(f'load: {1000 * (time.perf_counter() - start):.1f} ms at this size')
     fork = multiprocessing.get_context('fork')
     queue = fork.Queue()
     workers = [fork.Process(target=read_all, args=(index, k, queue))
