@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import RUNNERS
+from mmengine.registry import OPTIMIZERS, RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from sohes.apis.checkpoints import (
@@ -100,7 +100,17 @@ def _build_training(runner: Runner) -> None:
     _ = runner.train_loop
     if runner._val_loop is not None:
         _ = runner.val_loop
+    _check_optimizer(runner.optim_wrapper)
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+
+
+def _check_optimizer(wrapper: Any) -> None:
+    """Name an unknown optimizer; mmengine looks for its signature first."""
+    optimizer = wrapper.get('optimizer') if isinstance(wrapper, dict) else {}
+    kind = (optimizer or {}).get('type')
+    if isinstance(kind, str) and OPTIMIZERS.get(kind) is None:
+        raise ValueError(f'optim_wrapper.optimizer: {kind} is not in the '
+                         'registry of optimizers')
 
 
 def _build(config: Config, complete: Callable[[Runner], Any]) -> Runner:

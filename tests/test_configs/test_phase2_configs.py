@@ -110,7 +110,8 @@ def test_bad_data_is_said_before_training(data, tmp_path):
     def refuse(message: str, **options) -> None:
         config = read_config(
             str(ROOT / 'configs/tiny/sohes_phase2_tiny.py'),
-            {'data_root': f'{data}/', **options}, str(tmp_path / 'run'))
+            {'data_root': f'{data}/', 'train_cfg.max_iters': 1, **options},
+            str(tmp_path / 'run'))
         with pytest.raises(UsageError, match=message):
             train_model(shrunk(config))
 

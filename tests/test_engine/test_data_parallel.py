@@ -27,6 +27,7 @@ def _config(root: Path, name: str, batch_size: int, workers: int = 0):
     config.optim_wrapper.optimizer = dict(
         type='GradientSaver', lr=1., out=f'{out}.grad.pth')
     config.optim_wrapper.pop('clip_grad')
+    config.optim_wrapper.pop('paramwise_cfg')
     config.train_dataloader.batch_size = batch_size
     config.train_dataloader.num_workers = workers
     return config

@@ -1,5 +1,6 @@
 """Fewer masks, the same family."""
 import json
+import runpy
 import subprocess
 import sys
 
@@ -16,10 +17,16 @@ def _rle(height: int, width: int, box: tuple) -> dict:
     return dict(size=rle['size'], counts=rle['counts'].decode())
 
 
-def _run(repo_root, *args) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, 'tools/analysis_tools/filter_labels.py', *map(
-            str, args)], cwd=repo_root, capture_output=True, text=True)
+@pytest.fixture
+def tool(repo_root, monkeypatch):
+    """The tool's main, in this process."""
+    path = repo_root / 'tools/analysis_tools/filter_labels.py'
+
+    def run(*args) -> int:
+        monkeypatch.setattr(sys, 'argv', [str(path), *map(str, args)])
+        return runpy.run_path(str(path))['main']()
+
+    return run
 
 
 @pytest.fixture
@@ -47,10 +54,9 @@ def labels(tmp_path):
     (('--best', 1), [(7, 25, None), (9, 9, None)]),
     (('--images', 1, '--best', 2), [(7, 50, None), (7, 25, 1)]),
 ])
-def test_what_stays(repo_root, labels, tmp_path, options, expected):
+def test_what_stays(tool, labels, tmp_path, options, expected):
     out = tmp_path / 'out.json'
-    done = _run(repo_root, labels, out, *options)
-    assert done.returncode == 0, done.stderr
+    assert tool(labels, out, *options) == 0
     content = json.loads(out.read_text())
     rows = content['annotations']
     assert [(r['image_id'], r['area'], r['parent_id'])
@@ -60,13 +66,13 @@ def test_what_stays(repo_root, labels, tmp_path, options, expected):
     assert len(content['images']) == len({r['image_id'] for r in rows})
 
 
-def test_a_parent_left_out_is_passed_on(repo_root, labels, tmp_path):
+def test_a_parent_left_out_is_passed_on(tool, labels, tmp_path):
     content = json.loads(labels.read_text())
     for row, score in zip(content['annotations'], (.9, .1, .8, .5)):
         row['score'] = score
     labels.write_text(json.dumps(content))
     out = tmp_path / 'out.json'
-    _run(repo_root, labels, out, '--best', 2, '--images', 1)
+    tool(labels, out, '--best', 2, '--images', 1)
     assert [(r['area'], r['parent_id'])
             for r in json.loads(out.read_text())['annotations']
             ] == [(100, None), (25, 1)]
@@ -74,7 +80,10 @@ def test_a_parent_left_out_is_passed_on(repo_root, labels, tmp_path):
 
 def test_bad_input_is_one_sentence(repo_root, tmp_path):
     (tmp_path / 'x.json').write_text('{"images": [')
-    done = _run(repo_root, tmp_path / 'x.json', tmp_path / 'y.json')
+    done = subprocess.run(
+        [sys.executable, 'tools/analysis_tools/filter_labels.py',
+         tmp_path / 'x.json', tmp_path / 'y.json'],
+        cwd=repo_root, capture_output=True, text=True)
     assert done.returncode == 2 and 'x.json' in done.stderr
     assert 'Traceback' not in done.stderr
     assert not (tmp_path / 'y.json').exists()

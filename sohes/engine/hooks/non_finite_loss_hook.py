@@ -86,5 +86,6 @@ def image_names(data_batch: Any) -> list[str]:
 
 def _not_finite(value: Any) -> bool:
     """Whether a logged value, a number or a 0-dim tensor, is nan or inf."""
+    value = value.detach() if isinstance(value, torch.Tensor) else value
     return not math.isfinite(float(value))
 

@@ -1,4 +1,5 @@
 """Mask2Former's head that also predicts who is part of whom."""
+import inspect
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -54,6 +55,7 @@ class EntityMask2FormerHead(Mask2FormerHead):
         **kwargs: Of ``mmdet.Mask2FormerHead``.
 
     Raises:
+        TypeError: An unknown keyword.
         ValueError: More or other classes than one thing class are asked
             for.
     """
@@ -82,6 +84,13 @@ class EntityMask2FormerHead(Mask2FormerHead):
                 'EntityMask2FormerHead has one class, entity: '
                 'num_things_classes must be 1 and num_stuff_classes 0, got '
                 f'{num_things_classes} and {num_stuff_classes}')
+        # mmdet's head takes any keyword, and would train on with a misspelt
+        # one.
+        known = inspect.signature(Mask2FormerHead.__init__).parameters
+        # strides stands in mmdet's own configs, and nothing reads it.
+        if unknown := sorted(kwargs.keys() - known.keys() - {'strides'}):
+            raise TypeError('EntityMask2FormerHead got unexpected keyword '
+                            f'arguments: {", ".join(unknown)}')
         super().__init__(
             in_channels,
             feat_channels,
