@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from mmdet.registry import TRANSFORMS
 from mmdet.structures.bbox import HorizontalBoxes
+from mmengine.registry import DefaultScope
 
 from sohes.datasets.entity_masks import EntityMasks
 from sohes.datasets.transforms import EntityCopyPaste, PackEntityInputs
@@ -9,6 +10,13 @@ from tests.test_datasets.coco_files import box_mask
 from tests.test_datasets.test_entity_masks import entity_masks
 
 SIZE = 20, 30
+
+
+@pytest.fixture(autouse=True)
+def scope_of_configs():
+    """Whatever scope another test has left behind."""
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        yield
 
 
 def sample(boxes: list, parents: list, color: int = 0,

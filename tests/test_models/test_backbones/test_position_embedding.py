@@ -94,7 +94,8 @@ def test_other_rules_differ_little_on_real_weights(
     file, state, image = real
     size = 14 * side
     images = np.asarray(image.resize((size, size), Image.BICUBIC))[None]
-    found = ViTFeatureExtractor(file, center=False)(images, size)
+    found = ViTFeatureExtractor(
+        file, feature='key', center=False)(images, size)
     for rule in RULES:
         vit = timm.create_model(
             'vit_small_patch14_dinov2',
