@@ -21,14 +21,24 @@ the end that changed last; an owner's key is the best of its edges, or an
 upper bound of it; a tournament tree over the owners' keys gives the next.
 """
 import math
-from collections import namedtuple
 
 import numpy as np
 from numba import njit
 
+from sohes.pseudo_labels._merge_graph import (
+    NO_EDGE,
+    MergeGraph,
+    beats,
+    first_of,
+    make_room,
+    other_end,
+    replay,
+    second_key,
+    set_key,
+)
 from sohes.pseudo_labels._similarity import (
     MARGIN,
-    add_row,
+    add_rows,
     cosine,
     dot_rows,
     turn_above,
@@ -39,120 +49,26 @@ from sohes.pseudo_labels._similarity import (
 # cancelled: |sum| of at least 1 % of the summed lengths of its patches keeps
 # the error of a similarity under 1e-11.
 _COHERENT = 1e-2
-_NO_EDGE = -2.0  # the key of a region without edges: below any similarity
-
-# The region adjacency graph. N regions, E edges, C channels.
-_Graph = namedtuple(
-    '_Graph',
-    [
-        # regions
-        'sums',  # (N, C) float64, sum of the features of the patches
-        'square',  # (N,) float64, squared length of the sum
-        'mass',  # (N,) float64, summed lengths of the patches' features
-        # lists of edges, one a region, in a common pool
-        'pool',  # (12 N + 64,) int32, edge ids
-        'free',  # (1,) int64, first unused place of the pool
-        'begin',  # (N,) int64, start of the region's list
-        'length',  # (N,) int64, its length; -1 once the region is absorbed
-        'room',  # (N,) int64, how long it may grow in place
-        # edges
-        'ends',  # (E, 2) int32, the two regions
-        'alive',  # (E,) bool
-        'owner',  # (E,) int32, the end that changed last
-        'fresh',  # (E,) bool, whether dot and similarity are up to date
-        'dot',  # (E,) float64
-        'similarity',  # (E,) float64, an upper bound while not fresh
-        # keys of the owners
-        'key',  # (N,) float64, best similarity, or an upper bound
-        'exact',  # (N,) bool, whether the key is a measured similarity
-        'best',  # (N,) int32, the edge behind the key
-        'pair',  # (N, 2) int32, its ids; (-1, -1) behind a bound
-        'tree',  # (2 P,) int32, the tournament, P >= N a power of two
-        'mark',  # (N,) int32, scratch: -1, or an edge to this region
-    ])
 
 
 @njit(forceinline=True)
-def _other(g, edge, region):
-    """The region at the other end of an edge."""
-    if g.ends[edge, 0] == region:
-        return g.ends[edge, 1]
-    return g.ends[edge, 0]
-
-
-@njit(forceinline=True)
-def _beats(g, edge, rival):
-    """Whether a measured edge comes before another: ties go to small ids."""
-    if rival < 0:
-        return True
-    if g.similarity[edge] != g.similarity[rival]:
-        return g.similarity[edge] > g.similarity[rival]
-    a, b = g.ends[edge, 0], g.ends[edge, 1]
-    c, d = g.ends[rival, 0], g.ends[rival, 1]
-    a, b, c, d = min(a, b), max(a, b), min(c, d), max(c, d)
-    return a < c or (a == c and b < d)
-
-
-@njit(forceinline=True)
-def _winner(g, a, b):
-    """The region whose key comes first. A bound wins a tie, to be measured."""
-    if g.key[a] != g.key[b]:
-        return a if g.key[a] > g.key[b] else b
-    if g.pair[a, 0] != g.pair[b, 0]:
-        return a if g.pair[a, 0] < g.pair[b, 0] else b
-    return a if g.pair[a, 1] <= g.pair[b, 1] else b
-
-
-@njit(forceinline=True)
-def _replay(g, region):
-    """Replay the tournament from a region's leaf as far as it matters."""
-    node = (g.tree.size // 2 + region) // 2
-    while node >= 1:
-        winner = _winner(g, g.tree[2 * node], g.tree[2 * node + 1])
-        if winner == g.tree[node] and winner != region:
-            break
-        g.tree[node] = winner
-        node //= 2
-
-
-@njit(forceinline=True)
-def _second_key(g):
-    """The best key of all regions but the tournament's winner."""
-    node = g.tree.size // 2 + g.tree[1]
-    second = _NO_EDGE
-    while node > 1:
-        second = max(second, g.key[g.tree[node ^ 1]])
-        node //= 2
-    return second
-
-
-@njit(forceinline=True)
-def _set_key(g, region, top, loose):
-    """Set a region's key from its best measured edge and its best bound.
-
-    Args:
-        top (int): the best measured edge, or -1.
-        loose (int): the unmeasured edge with the highest bound, or -1.
-    """
-    above = g.similarity[loose] if loose >= 0 else _NO_EDGE
-    if top >= 0 and g.similarity[top] > above:
-        g.key[region] = g.similarity[top]
-        g.exact[region] = True
-        g.best[region] = top
-        g.pair[region, 0] = min(g.ends[top, 0], g.ends[top, 1])
-        g.pair[region, 1] = max(g.ends[top, 0], g.ends[top, 1])
-    else:
-        g.key[region] = above
-        g.exact[region] = False
-        g.best[region] = loose
-        g.pair[region, 0] = g.pair[region, 1] = -1
+def _dot(g, a, b):
+    """Dot product of the feature sums of two regions."""
+    row_a, row_b = g.row[a], g.row[b]
+    if row_a < 0 and row_b < 0:
+        return dot_rows(g.patches[a], g.patches[b])
+    if row_a < 0:
+        return dot_rows(g.patches[a], g.sums[row_b])
+    if row_b < 0:
+        return dot_rows(g.patches[b], g.sums[row_a])
+    return dot_rows(g.sums[row_a], g.sums[row_b])
 
 
 @njit(forceinline=True)
 def _measure(g, edge):
     """Compute the similarity of an edge from the sums."""
     a, b = g.ends[edge, 0], g.ends[edge, 1]
-    g.dot[edge] = dot_rows(g.sums, a, b)
+    g.dot[edge] = _dot(g, a, b)
     g.similarity[edge] = cosine(g.dot[edge], g.square[a], g.square[b])
     g.fresh[edge] = True
 
@@ -187,46 +103,11 @@ def _resolve(g, region, rival_key):
                     loose = edge
                 continue
             _measure(g, edge)
-        if _beats(g, edge, top):
+        if beats(g, edge, top):
             top = edge
             limit = max(limit, g.similarity[edge])
     g.length[region] = write - g.begin[region]
-    _set_key(g, region, top, loose)
-
-
-@njit(forceinline=True)
-def _compact(g):
-    """Move all lists to the front of the pool, dropping dead edges."""
-    free = 0
-    for region in np.argsort(g.begin):
-        if g.length[region] < 0:
-            continue
-        start = free
-        for n in range(g.begin[region],
-                       g.begin[region] + g.length[region]):
-            if g.alive[g.pool[n]]:
-                g.pool[free] = g.pool[n]
-                free += 1
-        g.begin[region] = start
-        g.length[region] = g.room[region] = free - start
-    g.free[0] = free
-
-
-@njit(forceinline=True)
-def _make_room(g, big, small):
-    """Let the list of `big` grow by that of `small`, moving it if needed."""
-    need = g.length[big] + g.length[small]
-    if need <= g.room[big]:
-        return
-    if g.free[0] + need + need // 2 > g.pool.size:
-        _compact(g)
-        need = g.length[big] + g.length[small]
-    start = g.free[0]
-    for n in range(g.length[big]):
-        g.pool[start + n] = g.pool[g.begin[big] + n]
-    g.begin[big] = start
-    g.room[big] = need + need // 2
-    g.free[0] = start + g.room[big]
+    set_key(g, region, top, loose)
 
 
 @njit(forceinline=True)
@@ -264,7 +145,20 @@ def _fold(g, edge, twin, region, turn, twin_turn):
 def _add(g, i, j, similarity):
     """Add region j's features to i's; how far at most each has turned."""
     norm_i, norm_j = math.sqrt(g.square[i]), math.sqrt(g.square[j])
-    g.square[i] = add_row(g.sums, i, j)
+    row_i, row_j = g.row[i], g.row[j]
+    if row_i < 0 and row_j < 0:
+        g.n_spare[0] -= 1
+        g.row[i] = g.spare[g.n_spare[0]]
+        g.square[i] = add_rows(g.patches[i], g.patches[j], g.sums[g.row[i]])
+    elif row_j < 0:
+        g.square[i] = add_rows(g.patches[j], g.sums[row_i], g.sums[row_i])
+    elif row_i < 0:
+        g.row[i] = row_j
+        g.square[i] = add_rows(g.patches[i], g.sums[row_j], g.sums[row_j])
+    else:
+        g.square[i] = add_rows(g.sums[row_j], g.sums[row_i], g.sums[row_i])
+        g.spare[g.n_spare[0]] = row_j
+        g.n_spare[0] += 1
     g.mass[i] += g.mass[j]
     total = math.sqrt(g.square[i])
     return (turn_above(norm_i, norm_j, total, similarity),
@@ -279,11 +173,11 @@ def _merge(g, i, j, link):
     if g.length[j] > g.length[i]:
         big, small, turn, small_turn = j, i, small_turn, turn
     g.alive[link] = False
-    _make_room(g, big, small)
+    make_room(g, big, small)
     first, second = g.begin[big], g.begin[small]
     for n in range(second, second + g.length[small]):
         if g.alive[g.pool[n]]:
-            g.mark[_other(g, g.pool[n], small)] = g.pool[n]
+            g.mark[other_end(g, g.pool[n], small)] = g.pool[n]
     write, split = first, g.length[big]
     top = loose = -1
     for n in range(split + g.length[small]):
@@ -291,7 +185,7 @@ def _merge(g, i, j, link):
         edge = g.pool[first + n] if in_big else g.pool[second + n - split]
         if not g.alive[edge]:
             continue
-        x = _other(g, edge, big if in_big else small)
+        x = other_end(g, edge, big if in_big else small)
         g.ends[edge, 0], g.ends[edge, 1] = i, x
         g.owner[edge] = i
         twin, g.mark[x] = g.mark[x], -1
@@ -302,14 +196,14 @@ def _merge(g, i, j, link):
         g.pool[write] = edge
         write += 1
         if g.fresh[edge]:
-            if _beats(g, edge, top):
+            if beats(g, edge, top):
                 top = edge
         elif loose < 0 or g.similarity[edge] > g.similarity[loose]:
             loose = edge
     g.begin[i], g.room[i] = first, g.room[big]
     g.length[i], g.length[j] = write - first, -1
-    g.key[j] = _NO_EDGE
-    _set_key(g, i, top, loose)
+    g.key[j] = NO_EDGE
+    set_key(g, i, top, loose)
 
 
 @njit(cache=True)
@@ -317,7 +211,7 @@ def _start(g, height, width):
     """Fill in the 4-neighbour edges of a grid of patches, all measured."""
     n_edges = 0
     for region in range(height * width):
-        g.square[region] = dot_rows(g.sums, region, region)
+        g.square[region] = _dot(g, region, region)
         g.mass[region] = math.sqrt(g.square[region])
         g.begin[region] = 4 * region
     for region in range(height * width):
@@ -339,7 +233,7 @@ def _start(g, height, width):
     for node in range(leaves):
         g.tree[leaves + node] = min(node, height * width - 1)
     for node in range(leaves - 1, 0, -1):
-        g.tree[node] = _winner(g, g.tree[2 * node], g.tree[2 * node + 1])
+        g.tree[node] = first_of(g, g.tree[2 * node], g.tree[2 * node + 1])
 
 
 @njit(cache=True)
@@ -357,11 +251,11 @@ def _run(g, pairs, similarities):
             similarities[done] = g.similarity[edge]
             done += 1
             _merge(g, i, j, edge)
-            _replay(g, j)
-            _replay(g, i)
+            replay(g, j)
+            replay(g, i)
         else:
-            _resolve(g, region, _second_key(g))
-            _replay(g, region)
+            _resolve(g, region, second_key(g))
+            replay(g, region)
 
 
 def merge_regions(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -379,8 +273,12 @@ def merge_regions(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     n = height * width
     m = max(height * (width - 1) + (height - 1) * width, 1)
     leaves = 1 << max(n - 1, 0).bit_length()
-    graph = _Graph(
-        sums=features.reshape(n, channels).astype(np.float64),
+    graph = MergeGraph(
+        patches=np.ascontiguousarray(features.reshape(n, channels)),
+        row=np.full(n, -1, np.int32),
+        sums=np.empty((n // 2, channels)),
+        spare=np.arange(n // 2, dtype=np.int32),
+        n_spare=np.full(1, n // 2, np.int64),
         square=np.zeros(n),
         mass=np.zeros(n),
         pool=np.empty(12 * n + 64, np.int32),
@@ -394,7 +292,7 @@ def merge_regions(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         fresh=np.zeros(m, np.bool_),
         dot=np.zeros(m),
         similarity=np.zeros(m),
-        key=np.full(n, _NO_EDGE),
+        key=np.full(n, NO_EDGE),
         exact=np.zeros(n, np.bool_),
         best=np.full(n, -1, np.int32),
         pair=np.zeros((n, 2), np.int32),

@@ -105,20 +105,21 @@ def turned_above(above: float, cosine_turn: float, sine_turn: float) -> float:
 
 
 @njit(fastmath={'reassoc', 'contract', 'nsz'})
-def dot_rows(sums: np.ndarray, i: int, j: int) -> float:
-    """Dot product of two rows of ``sums`` (N, C) float64."""
+def dot_rows(a: np.ndarray, b: np.ndarray) -> float:
+    """Dot product of two (C,) float32 or float64 vectors, in float64."""
     total = 0.0
-    for c in range(sums.shape[1]):
-        total += sums[i, c] * sums[j, c]
+    for c in range(a.size):
+        total += np.float64(a[c]) * np.float64(b[c])
     return total
 
 
 @njit(fastmath={'reassoc', 'contract', 'nsz'})
-def add_row(sums: np.ndarray, i: int, j: int) -> float:
-    """Add row j of ``sums`` (N, C) to row i; return i's squared length."""
+def add_rows(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> float:
+    """Write a + b, (C,) vectors, to float64 out; return its squared length.
+    """
     total = 0.0
-    for c in range(sums.shape[1]):
-        value = sums[i, c] + sums[j, c]
-        sums[i, c] = value
+    for c in range(a.size):
+        value = np.float64(a[c]) + np.float64(b[c])
+        out[c] = value
         total += value * value
     return total
