@@ -60,7 +60,8 @@ VISUALIZERS = Registry(
     'visualizer',
     parent=MMENGINE_VISUALIZERS,
     scope='sohes',
-    locations=['sohes.visualization'])
+    # Not the room: Phase 1 draws without mmengine's visualizer.
+    locations=['sohes.visualization.forest_visualizer'])
 HOOKS = Registry(
     'hook',
     parent=MMENGINE_HOOKS,

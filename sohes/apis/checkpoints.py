@@ -14,8 +14,10 @@ from sohes.apis.generate import UsageError
 _SECTIONS = ('model', 'train_dataloader', 'optim_wrapper', 'randomness')
 _MAY_CHANGE = re.compile(
     r'.*(num_workers|persistent_workers|pin_memory|prefetch_factor|with_cp|'
-    r'data_root|weights)$|.*init_cfg')
-
+    r'data_root|weights)$|.*init_cfg|'
+    # Its shape may be spelt out or read from its weights; the weights of
+    # the checkpoint are compared with the model anyway.
+    r'model\.backbone\.vit(\.|$)')
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@ import logging
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 
 from mmengine.logging import MMLogger
@@ -23,6 +24,8 @@ def run_command(run: Callable[[], None], interrupted: str) -> int:
         int: 0 done, 1 training diverged, 2 a mistake in the command, its
         configuration or its data, 130 interrupted.
     """
+    # mmdet's; who runs a command can do nothing about it.
+    warnings.filterwarnings('ignore', message='torch.meshgrid')
     try:
         run()
     except UsageError as error:

@@ -34,7 +34,8 @@ def read_config(path: str,
         launcher (str): 'none', 'pytorch', 'slurm' or 'mpi'.
 
     Returns:
-        Config: for :func:`sohes.apis.train` and :func:`sohes.apis.test`.
+        Config: for :func:`~sohes.apis.training.train_model` and
+        :func:`~sohes.apis.training.test_model`.
 
     Raises:
         UsageError: if it cannot be read, or a key is not known.

@@ -62,6 +62,7 @@ def train_model(config: Config, resume: str | None = None) -> Runner:
         del checkpoint  # mmengine reads it again: two would stay in memory
     elif config.get('load_from'):
         _check_any_weight(config.load_from, runner)
+    _spell_out_vit(runner)
     runner.train()
     return runner
 
@@ -173,6 +174,18 @@ def _resumed_checkpoint(resume: str, config: Config) -> str | None:
         # The folder may have moved since the file was written.
         checkpoint = os.path.join(config.work_dir, Path(checkpoint).name)
     return checkpoint
+
+
+def _spell_out_vit(runner: Runner) -> None:
+    """Keep the ViT's shape in the configuration that checkpoints carry.
+
+    So a checkpoint can be used where the file of weights, which showed that
+    shape, is not.
+    """
+    model = getattr(runner.model, 'module', runner.model)
+    vit = getattr(getattr(model, 'backbone', None), 'vit_cfg', None)
+    if vit is not None:
+        runner.cfg.model.backbone.vit = vit
 
 
 def _check_any_weight(path: str, runner: Runner) -> None:

@@ -12,6 +12,7 @@ from sohes.evaluation.coco_files import read_ground_truth
 from sohes.evaluation.mask_metrics import ImageMasks, evaluate_masks
 from sohes.evaluation.predictions import ImagePrediction, row_of
 from sohes.registry import METRICS
+from sohes.utils.files import whole_file
 
 
 @METRICS.register_module()
@@ -108,15 +109,11 @@ class EntityMetric(BaseMetric):
             dict(
                 image_id=result.image_id,
                 category_id=1,
-                segmentation=dict(
-                    size=list(rle['size']), counts=_text(rle['counts'])),
+                segmentation=rle,
                 score=float(score)) for result in results
-            for rle, score in zip(result.rles, result.scores)
+            for rle, score in zip(result.json_rles(), result.scores)
         ]
-        Path(self.outfile).parent.mkdir(parents=True, exist_ok=True)
-        with open(self.outfile, 'w', encoding='utf-8') as file:
+        path = Path(self.outfile)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as file:
             json.dump(rows, file)
-
-
-def _text(counts: bytes | str) -> str:
-    return counts.decode() if isinstance(counts, bytes) else counts

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from pycocotools import mask as coco_mask
 
+from sohes.structures import EntityForest
+
 
 @dataclass(frozen=True)
 class ImagePrediction:
@@ -35,16 +37,45 @@ class ImagePrediction:
         Returns:
             The prediction, on the CPU.
         """
-        found = sample['pred_instances']
+        return cls.of_instances(sample['img_id'], sample['pred_instances'])
+
+    @classmethod
+    def of_instances(cls, image_id: Any,
+                     found: Mapping[str, Any]) -> 'ImagePrediction':
+        """Takes the ``pred_instances`` of :meth:`from_sample` alone."""
         masks, parents = found['masks'], found.get('parents')
         if not isinstance(masks, (list, tuple)):
             masks = [
                 coco_mask.encode(np.asfortranarray(mask, np.uint8))
                 for mask in _array(masks)
             ]
-        return cls(sample['img_id'], list(masks),
+        return cls(image_id, list(masks),
                    _array(found['scores']).astype(np.float64),
                    None if parents is None else _array(parents))
+
+    @property
+    def forest(self) -> EntityForest:
+        """Of the D masks; roots alone where no forest was predicted."""
+        if self.parents is None:
+            return EntityForest(np.full(len(self.rles), -1))
+        return EntityForest(self.parents)
+
+    def above(self, threshold: float) -> 'ImagePrediction':
+        """The masks of at least this score, and their forest."""
+        kept = np.flatnonzero(self.scores >= threshold)
+        return ImagePrediction(self.image_id, [self.rles[i] for i in kept],
+                               self.scores[kept],
+                               self.forest.subset(kept).parents)
+
+    def json_rles(self) -> list[dict]:
+        """The RLEs with text for ``counts``, as a json holds them."""
+        return [
+            dict(
+                size=list(rle['size']),
+                counts=rle['counts'].decode()
+                if isinstance(rle['counts'], bytes) else rle['counts'])
+            for rle in self.rles
+        ]
 
 
 def row_of(rows: Mapping[Any, dict], prediction: ImagePrediction,

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from sohes.pseudo_labels.shards import ShardFolder, whole_file
+from sohes.pseudo_labels.shards import ShardFolder
+from sohes.utils.files import whole_file
 
 
 def merge_shards(shards: ShardFolder) -> dict[str, Any]:

@@ -35,7 +35,8 @@ def _finish_job(job: Job, image: np.ndarray,
     labels = finish(image, proposals, job.options)
     if job.show_dir is not None:
         from sohes.visualization import save_forest_picture
-        save_forest_picture(job.show_dir, job.name, image, labels)
+        save_forest_picture(job.show_dir, job.name, image, labels.rles,
+                            labels.forest)
     return to_record(job.name, labels)
 
 

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sohes.pseudo_labels.pipeline import PseudoLabels
+from sohes.structures import EntityForest
+from sohes.structures.mask_ops import MaskLike
 from sohes.visualization.forest_picture import draw_forest
 
 
@@ -16,24 +17,32 @@ def picture_path(folder: str | Path, name: str) -> Path:
     return Path(folder) / f'{name}.forest.jpg'
 
 
-def save_forest_picture(folder: str | Path, name: str, image: np.ndarray,
-                        labels: PseudoLabels) -> Path:
+def save_forest_picture(folder: str | Path,
+                        name: str,
+                        image: np.ndarray,
+                        masks: MaskLike,
+                        forest: EntityForest,
+                        scores: np.ndarray | None = None) -> Path:
     """Draw an image with its forest and save it, whole or not at all.
 
     Args:
         folder (str | Path): made if missing, with the image's subfolders.
         name (str): the image's path relative to the photos' folder.
-        image (np.ndarray): (H, W, 3) uint8 RGB.
-        labels (PseudoLabels): of that image.
+        image, masks, forest, scores: see
+            :func:`~sohes.visualization.draw_forest`.
 
     Returns:
         Path: of the picture.
     """
-    from PIL import Image
     path = picture_path(folder, name)
+    save_picture(path, draw_forest(image, masks, forest, scores))
+    return path
+
+
+def save_picture(path: Path, picture: np.ndarray) -> None:
+    """Save a picture, (H, W, 3) uint8 RGB, as JPEG, whole or not at all."""
+    from PIL import Image
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture = draw_forest(image, labels.rles, labels.forest)
     draft = path.with_name(f'.{path.name}.part')
     Image.fromarray(picture).save(draft, 'JPEG', quality=92)
     draft.replace(path)
-    return path

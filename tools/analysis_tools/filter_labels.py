@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from sohes.datasets.entity_index import EntityIndex, ImageEntities
 from sohes.datasets.json_stream import EntityIndexError
-from sohes.pseudo_labels.shards import whole_file
 from sohes.structures import EntityForest
+from sohes.utils.files import whole_file
 
 
 def parse_args() -> argparse.Namespace:

@@ -21,7 +21,11 @@ from sohes.models.backbones.vit_adapter_layers import (
     to_maps,
     to_tokens,
 )
-from sohes.models.backbones.vit_adapter_vit import build_vit, load_into
+from sohes.models.backbones.vit_adapter_vit import (
+    build_vit,
+    load_into,
+    vit_config,
+)
 from sohes.registry import MODELS
 
 _STRIDES = (8, 16, 32)
@@ -70,6 +74,7 @@ class ViTAdapter(BaseModule):
     Attributes:
         embed_dims: C, channels of each map.
         stride: pixels that a cell of the ViT's grid spans.
+        vit_cfg: as ``vit``, complete, whatever ``weights`` were.
 
     Raises:
         ValueError: for arguments out of range and weights that cannot be
@@ -96,7 +101,8 @@ class ViTAdapter(BaseModule):
         self.with_cp = with_cp
         self.frozen_vit = frozen_vit
         norm_cfg = norm_cfg or dict(type='SyncBN')
-        self.vit = build_vit(vit, weights, drop_path_rate)
+        self.vit_cfg = vit_config(vit, weights)
+        self.vit = build_vit(self.vit_cfg, drop_path_rate)
         self.embed_dims = width = self.vit.embed_dims
         self.patch_size = self.vit.patch_embed.projection.kernel_size[0]
         self.stride = min(

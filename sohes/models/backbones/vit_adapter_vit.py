@@ -18,37 +18,43 @@ _ARCHS = {
 _NAME = re.compile(r'(dino|dinov2)_vit(?P<arch>[sbl])(?P<patch>\d+)')
 
 
-def build_vit(vit: dict[str, Any] | None, weights: str | Path | None,
-              drop_path_rate: float) -> nn.Module:
+def vit_config(vit: dict[str, Any] | None,
+               weights: str | Path | None) -> dict[str, Any]:
+    """Arguments of the ViT, complete: they build it without its weights.
+
+    Args:
+        vit: arguments of mmpretrain's VisionTransformer; ``arch`` may be
+            'small', 'base', 'large' or mmpretrain's dict. None: what
+            ``weights`` say.
+        weights: name of the zoo (needs no file) or a file of weights.
+
+    Raises:
+        ValueError: neither is given, or weights that cannot be used.
+    """
+    if vit is not None:
+        return _from_config(vit)
+    if weights is None:
+        raise ValueError(
+            'ViTAdapter: expected weights (a name of the zoo or a file) or '
+            "vit (such as dict(arch='small', patch_size=16)), found neither")
+    if isinstance(weights, str) and weights in ZOO:
+        return named_vit(weights)
+    return load_vit_weights(locate_weights(weights).path).backbone_cfg()
+
+
+def build_vit(cfg: dict[str, Any], drop_path_rate: float) -> nn.Module:
     """mmpretrain's VisionTransformer without its final norm.
 
     That norm lies behind all that an adapter looks at: it would be a
     parameter without a gradient.
 
     Args:
-        vit: arguments of the VisionTransformer; ``arch`` may be 'small',
-            'base', 'large' or mmpretrain's dict. None: what ``weights``
-            say.
-        weights: name of the zoo (needs no file) or a file of weights.
+        cfg: from :func:`vit_config`.
         drop_path_rate: of the last block; it grows linearly up to there.
-
-    Raises:
-        ValueError: neither is given, or weights that cannot be used.
     """
-    if vit is not None:
-        cfg = _from_config(vit)
-    elif weights is None:
-        raise ValueError(
-            'ViTAdapter: expected weights (a name of the zoo or a file) or '
-            "vit (such as dict(arch='small', patch_size=16)), found neither")
-    elif isinstance(weights, str) and weights in ZOO:
-        cfg = named_vit(weights)
-    else:
-        located = locate_weights(weights)
-        cfg = load_vit_weights(located.path).backbone_cfg()
-    cfg.update(
-        final_norm=False, out_type='raw', drop_path_rate=drop_path_rate)
-    return MODELS.build(cfg)
+    return MODELS.build(
+        dict(cfg, final_norm=False, out_type='raw',
+             drop_path_rate=drop_path_rate))
 
 
 def named_vit(name: str) -> dict[str, Any]:

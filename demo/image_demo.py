@@ -1,0 +1,65 @@
+"""Entities of a photo, a folder or a video, with a trained checkpoint.
+
+    python demo/image_demo.py PHOTO CONFIG CKPT --out-dir outputs
+    python demo/image_demo.py PHOTO CKPT
+
+PHOTO may be a folder or a video. Without CONFIG the one inside the checkpoint
+is taken. Pictures go to OUT_DIR/vis, predictions to OUT_DIR/preds. Exit codes:
+0 done, 2 an input, the configuration or the checkpoint is wrong.
+"""
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('inputs', help='a photo, a folder or a video')
+    parser.add_argument('model', nargs='?',
+                        help='a configuration; default: that of the weights')
+    parser.add_argument('weights', help='a checkpoint that training wrote')
+    parser.add_argument('--out-dir', default='outputs')
+    parser.add_argument('--device', help='default: a GPU if there is one')
+    parser.add_argument('--pred-score-thr', type=float, default=0.3,
+                        help='pictures leave out what is less sure')
+    parser.add_argument('--batch-size', type=int, default=1)
+    parser.add_argument('--show', action='store_true', help='open a window')
+    parser.add_argument('--no-save-vis', action='store_true')
+    parser.add_argument('--no-save-pred', action='store_true')
+    parser.add_argument('--print-result', action='store_true')
+    args = parser.parse_args()
+    if args.batch_size < 1:
+        parser.error(f'--batch-size must be at least 1, got '
+                     f'{args.batch_size}')
+    return args
+
+
+def main() -> int:
+    args = parse_args()
+    from sohes.apis import EntityInferencer
+    from sohes.apis.command import run_command
+
+    def run() -> None:
+        inferencer = EntityInferencer(args.model, args.weights, args.device)
+        result = inferencer(
+            args.inputs,
+            batch_size=args.batch_size,
+            out_dir=args.out_dir,
+            pred_score_thr=args.pred_score_thr,
+            no_save_vis=args.no_save_vis,
+            no_save_pred=args.no_save_pred,
+            show=args.show,
+            print_result=args.print_result)
+        found = result['predictions']
+        masks = sum(len(image['masks']) for image in found)
+        print(f'{len(found)} images, {masks} masks: {args.out_dir}')
+
+    return run_command(run, 'what was finished stays in --out-dir')
+
+
+if __name__ == '__main__':
+    sys.exit(main())

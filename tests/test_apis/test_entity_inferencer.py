@@ -1,0 +1,220 @@
+"""EntityInferencer and demo/image_demo.py, as a person calls them."""
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from sohes.apis import EntityInferencer, UsageError
+from sohes.pseudo_labels.images import ImageError
+from sohes.structures import EntityForest
+from tests.tiny_entities import make_entities, shrunk
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory) -> tuple[Path, Path]:
+    """A configuration and a checkpoint of a model that was never trained,
+    made so sure of itself that it predicts something."""
+    folder = tmp_path_factory.mktemp('trained')
+    config = shrunk(
+        Config.fromfile(ROOT / 'configs/tiny/sohes_phase2_tiny.py'))
+    config.dump(folder / 'tiny.py')
+    init_default_scope('mmdet')
+    torch.manual_seed(0)
+    model = MODELS.build(config.model)
+    model.panoptic_head.cls_embed.bias.data[:] = torch.tensor([3., 0.])
+    torch.save(
+        dict(state_dict=model.state_dict(),
+             meta=dict(cfg=config.pretty_text)), folder / 'tiny.pth')
+    return folder / 'tiny.py', folder / 'tiny.pth'
+
+
+@pytest.fixture(scope='module')
+def inferencer(trained) -> EntityInferencer:
+    return EntityInferencer(*trained, device='cpu', show_progress=False)
+
+
+@pytest.fixture
+def photos(tmp_path) -> Path:
+    """Six photos of 80 x 60 to 80 pixels, 0.png to 5.png."""
+    return make_entities(tmp_path / 'entities') / 'images'
+
+
+def test_one_photo_with_picture_and_json(inferencer, photos, tmp_path):
+    result = inferencer(str(photos / '3.png'), out_dir=tmp_path / 'out',
+                        no_save_pred=False, return_vis=True,
+                        pred_score_thr=0)
+    found, = result['predictions']
+    assert found['img_path'] == str(photos / '3.png')
+    assert len(found['masks']) > 1
+    assert found['scores'] == sorted(found['scores'], reverse=True)
+    decoded = coco_mask.decode(found['masks'])
+    assert decoded.shape == (72, 80, len(found['scores']))
+    for mask, (left, top, right, bottom) in zip(
+            np.moveaxis(decoded, 2, 0), found['bboxes']):
+        rows, columns = np.nonzero(mask)
+        assert (columns.min(), rows.min(), columns.max() + 1,
+                rows.max() + 1) == (left, top, right, bottom)
+    assert len(EntityForest(found['parents'])) == len(found['masks'])
+    written = json.loads((tmp_path / 'out/preds/3.png.json').read_text())
+    assert written == found
+    picture = np.asarray(Image.open(tmp_path / 'out/vis/3.png.forest.jpg'))
+    assert picture.shape == result['visualization'][0].shape
+    assert picture.shape[1] == 1880
+
+
+def test_an_array_is_bgr_and_gives_what_its_file_gives(inferencer, photos):
+    path = str(photos / '0.png')
+    by_path, = inferencer(path)['predictions']
+    by_array, = inferencer(cv2.imread(path))['predictions']
+    assert by_array.pop('img_path') is None
+    by_path.pop('img_path')
+    assert by_array == by_path
+
+
+def test_a_batch_gives_what_single_photos_give(inferencer, photos):
+    paths = [str(photos / f'{number}.png') for number in range(3)]
+    batch = inferencer(paths, batch_size=2)['predictions']
+    for path, found in zip(paths, batch):
+        single, = inferencer(path)['predictions']
+        assert found['img_path'] == path
+        assert found['parents'] == single['parents']
+        assert np.allclose(found['scores'], single['scores'], atol=1e-4)
+
+
+def test_a_folder_with_folders_and_a_broken_file(inferencer, photos,
+                                                 tmp_path, caplog):
+    (photos / 'deep').mkdir()
+    shutil.copy(photos / '0.png', photos / 'deep' / '0.png')
+    (photos / 'broken.jpg').write_bytes(b'no image')
+    result = inferencer(str(photos), out_dir=tmp_path / 'out',
+                        no_save_pred=False)
+    assert len(result['predictions']) == 7
+    assert 'broken.jpg' in caplog.text
+    for name in ('0.png', 'deep/0.png'):
+        assert (tmp_path / f'out/vis/{name}.forest.jpg').exists()
+        assert (tmp_path / f'out/preds/{name}.json').exists()
+
+
+def test_two_files_of_one_name_do_not_share_their_output(
+        inferencer, photos, tmp_path):
+    (photos / 'deep').mkdir()
+    shutil.copy(photos / '1.png', photos / 'deep' / '0.png')
+    inferencer([str(photos / '0.png'), str(photos / 'deep' / '0.png')],
+               out_dir=tmp_path / 'out')
+    assert len(list((tmp_path / 'out/vis').iterdir())) == 2
+
+
+def test_a_score_threshold_is_of_pictures_only(inferencer, photos):
+    path = str(photos / '0.png')
+    every = inferencer(path, return_vis=True, pred_score_thr=0)
+    none = inferencer(path, return_vis=True, pred_score_thr=1.1)
+    assert every['predictions'] == none['predictions']
+    # Without masks there is no tree under the photo.
+    assert (none['visualization'][0].shape[0]
+            < every['visualization'][0].shape[0])
+
+
+def test_samples_on_request(inferencer, photos):
+    sample, = inferencer(
+        str(photos / '0.png'), return_datasamples=True)['predictions']
+    assert len(sample.pred_instances.parents) == len(
+        sample.pred_instances.scores)
+
+
+def test_a_video(inferencer, photos, tmp_path):
+    path = tmp_path / 'film.avi'
+    writer = cv2.VideoWriter(
+        str(path), cv2.VideoWriter_fourcc(*'MJPG'), 5, (80, 60))
+    for number in range(5):
+        frame = cv2.imread(str(photos / f'{number}.png'))
+        writer.write(cv2.resize(frame, (80, 60)))
+    writer.release()
+    result = inferencer(str(path), batch_size=2, out_dir=tmp_path / 'out',
+                        no_save_pred=False, pred_score_thr=0)
+    assert len(result['predictions']) == 5
+    assert json.loads(
+        (tmp_path / 'out/preds/film.json').read_text()) == result[
+            'predictions']
+    painted = cv2.VideoCapture(str(tmp_path / 'out/vis/film.mp4'))
+    assert painted.get(cv2.CAP_PROP_FRAME_COUNT) == 5
+    assert painted.get(cv2.CAP_PROP_FPS) == 5
+    read, frame = painted.read()
+    assert read and frame.shape == (60, 80, 3)
+    assert [p.name for p in (tmp_path / 'out/vis').iterdir()] == ['film.mp4']
+
+
+def test_the_configuration_inside_the_checkpoint(trained, inferencer,
+                                                 photos):
+    alone = EntityInferencer(weights=trained[1], device='cpu',
+                             show_progress=False)
+    path = str(photos / '0.png')
+    assert alone(path) == inferencer(path)
+
+
+@pytest.mark.parametrize(('change', 'words'), [
+    (dict(weights=None), 'needs weights'),
+    (dict(weights='none.pth'), 'none.pth: no such checkpoint'),
+    (dict(model='none.py'), 'none.py: no such configuration'),
+])
+def test_a_wrong_file_is_named(trained, change, words):
+    arguments = dict(model=trained[0], weights=trained[1]) | change
+    with pytest.raises(UsageError, match=words):
+        EntityInferencer(**arguments)
+
+
+def test_a_checkpoint_of_another_model_is_named(trained, tmp_path):
+    config = Config.fromfile(trained[0])
+    config.model.panoptic_head.num_queries = 9
+    with pytest.raises(UsageError, match='query_.*8x16, expected 9x16'):
+        EntityInferencer(config, trained[1])
+    torch.save(dict(state_dict=dict(x=torch.ones(1))), tmp_path / 'x.pth')
+    with pytest.raises(UsageError, match='no configuration in it'):
+        EntityInferencer(weights=tmp_path / 'x.pth')
+
+
+def test_a_wrong_input_is_named(inferencer, tmp_path):
+    with pytest.raises(ImageError, match='none.jpg: does not exist'):
+        inferencer('none.jpg')
+    with pytest.raises(UsageError, match='none.mp4: no such video'):
+        inferencer('none.mp4')
+    (tmp_path / 'text.mp4').write_text('no video')
+    with pytest.raises(UsageError, match='text.mp4: no video'):
+        inferencer(tmp_path / 'text.mp4')
+    with pytest.raises(UsageError, match=r'found float64 of shape \(4, 4\)'):
+        inferencer(np.zeros((4, 4)))
+    with pytest.raises(UsageError, match='found int'):
+        inferencer([3])
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(UsageError, match='holds no image'):
+        inferencer(str(tmp_path / 'empty'))
+
+
+def test_the_demo(trained, photos, tmp_path):
+    def run(*args: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [sys.executable, str(ROOT / 'demo/image_demo.py'),
+             *map(str, args), '--out-dir', str(tmp_path / 'out')],
+            capture_output=True, text=True, stdin=subprocess.DEVNULL,
+            env=dict(os.environ, OMP_NUM_THREADS='1'), timeout=300)
+
+    done = run(photos / '2.png', *trained)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].startswith('1 images, ')
+    assert (tmp_path / 'out/vis/2.png.forest.jpg').exists()
+    assert (tmp_path / 'out/preds/2.png.json').exists()
+    wrong = run('none.jpg', trained[1])
+    assert wrong.returncode == 2
+    assert wrong.stderr.splitlines()[-1] == 'error: none.jpg: does not exist'
