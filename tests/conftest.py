@@ -8,6 +8,18 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests marked ``cuda`` need a GPU; elsewhere they are listed as not run.
+    """
+    marked = [item for item in items if item.get_closest_marker('cuda')]
+    if not marked:
+        return
+    import torch
+    if not torch.cuda.is_available():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason='needs a CUDA GPU'))
+
+
 @pytest.fixture(scope='session')
 def repo_root() -> Path:
     """The root of the checkout, where tools/ and configs/ live."""

@@ -5,8 +5,7 @@ import torch
 from .test_vit_adapter import outputs_and_gradients
 from .tiny_adapter import pixels, tiny_adapter
 
-pytestmark = pytest.mark.skipif(
-    not torch.cuda.is_available(), reason='needs a CUDA GPU')
+pytestmark = pytest.mark.cuda
 
 
 def agree(found: torch.Tensor, wanted: torch.Tensor, most: float) -> bool:

@@ -205,7 +205,7 @@ def test_fp16_is_close_to_fp32_or_refused(vit_file: tuple,
     assert 0 < relative_error(found, exact) < 0.005
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs CUDA')
+@pytest.mark.cuda
 @pytest.mark.parametrize(('dtype', 'most'), [('fp32', 1e-3), ('fp16', 0.005),
                                              ('bf16', 0.03)])
 def test_cuda_gives_what_the_cpu_gives(vit_file: tuple, dtype: str,
