@@ -15,7 +15,6 @@ from mmengine.registry import (
     OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
 )
 from mmengine.registry import OPTIMIZERS as MMENGINE_OPTIMIZERS
-from mmengine.registry import TASK_UTILS as MMENGINE_TASK_UTILS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
 from mmengine.registry import Registry
@@ -25,7 +24,7 @@ from sohes.utils.versions import check_versions
 check_versions()
 
 # The backbones serve mmseg and mmpretrain users, who may have no mmdet.
-_NEED_MMDET = ('dense_heads', 'detectors', 'task_modules')
+_NEED_MMDET = ('dense_heads', 'detectors')
 _MODEL_ROOMS = ('backbones', *(_NEED_MMDET if find_spec('mmdet') else ()))
 
 MODELS = Registry(
@@ -77,13 +76,8 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     parent=MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
     scope='sohes',
     locations=['sohes.engine.optimizers'])
-TASK_UTILS = Registry(
-    'task util',
-    parent=MMENGINE_TASK_UTILS,
-    scope='sohes',
-    locations=['sohes.models.task_modules'])
 
 __all__ = [
     'DATASETS', 'DATA_SAMPLERS', 'HOOKS', 'METRICS', 'MODELS', 'OPTIMIZERS',
-    'OPTIM_WRAPPER_CONSTRUCTORS', 'TASK_UTILS', 'TRANSFORMS', 'VISUALIZERS'
+    'OPTIM_WRAPPER_CONSTRUCTORS', 'TRANSFORMS', 'VISUALIZERS'
 ]

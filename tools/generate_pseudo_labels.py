@@ -10,16 +10,19 @@ json's info.failed), 2 the command or its configuration is wrong.
 import argparse
 import logging
 import sys
+from pathlib import Path
 
-from mmengine.config import Config, DictAction
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from mmengine.config import Config
 
 from sohes.apis.generate import UsageError, generate
+from sohes.utils.arguments import parse_run_args, run_parser
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = run_parser(
+        __doc__, 'pseudo_labels.local=None pseudo_labels.refiner.type=none')
     parser.add_argument('config', help='such as configs/sohes_phase1.py')
     parser.add_argument(
         '--img-dir', required=True, help='folder of images, subfolders too')
@@ -30,12 +33,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--show-dir', help='write a picture of every image into this folder')
     parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='override configuration keys, such as pseudo_labels.local=None '
-        'pseudo_labels.refiner.type=none')
-    parser.add_argument(
         '--strict',
         action='store_true',
         help='stop at the first image that cannot be read')
@@ -45,15 +42,7 @@ def parse_args() -> argparse.Namespace:
         help='start anew where the output or an unfinished run exists')
     parser.add_argument(
         '--quiet', action='store_true', help='print errors only')
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none')
-    # torchrun passes either spelling; the value comes from LOCAL_RANK.
-    parser.add_argument(
-        '--local_rank', '--local-rank', type=int, default=0,
-        help=argparse.SUPPRESS)
-    return parser.parse_args()
+    return parse_run_args(parser)
 
 
 def main() -> int:

@@ -6,16 +6,16 @@
 Exit codes: 0 done, 2 the command, its configuration or its data is wrong.
 """
 import argparse
-import os
 import sys
+from pathlib import Path
 
-from mmengine.config import DictAction
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from sohes.utils.arguments import parse_run_args, run_parser
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = run_parser(__doc__, 'test_evaluator.0.ann_file=val.json')
     parser.add_argument('config', help='such as configs/sohes_phase2.py')
     parser.add_argument('checkpoint', help='a file that training wrote')
     parser.add_argument(
@@ -23,22 +23,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--out', metavar='JSON',
         help='write the predictions as a list of COCO results')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='override configuration keys, such as '
-        'test_evaluator.ann_file=val.json')
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none')
-    parser.add_argument(
-        '--local_rank', '--local-rank', type=int, default=0,
-        help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    return args
+    return parse_run_args(parser)
 
 
 def main() -> int:

@@ -8,16 +8,16 @@ codes: 0 done, 1 training failed, 2 the command, its configuration or its data
 is wrong.
 """
 import argparse
-import os
 import sys
+from pathlib import Path
 
-from mmengine.config import DictAction
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from sohes.utils.arguments import parse_run_args, run_parser
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = run_parser(__doc__, 'train_dataloader.batch_size=1')
     parser.add_argument('config', help='such as configs/sohes_phase2.py')
     parser.add_argument(
         '--work-dir',
@@ -35,23 +35,7 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='scale the learning rate from auto_scale_lr.base_batch_size to '
         'the batch of all processes')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='override configuration keys, such as '
-        'train_dataloader.batch_size=1')
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none')
-    # torchrun passes either spelling; the value comes from LOCAL_RANK.
-    parser.add_argument(
-        '--local_rank', '--local-rank', type=int, default=0,
-        help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    return args
+    return parse_run_args(parser)
 
 
 def main() -> int:

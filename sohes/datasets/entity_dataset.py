@@ -1,19 +1,17 @@
 """The dataset of Phase 2: images with masks and who is part of whom."""
-import contextlib
 import copy
 import os
-import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from mmengine.dataset import BaseDataset
 
 from sohes.datasets.entity_index import EntityIndex, ImageEntities
 from sohes.datasets.json_stream import EntityIndexError
 from sohes.registry import DATASETS
 from sohes.structures import EntityForest
+from sohes.utils.random_state import seeded_random
 
 
 @DATASETS.register_module()
@@ -147,7 +145,7 @@ class EntityDataset(BaseDataset):
         entropy = getattr(idx, 'entropy', None)
         if entropy is None:
             return super().__getitem__(int(idx))
-        with _seeded((*entropy, int(idx))):
+        with seeded_random(*map(int, entropy), int(idx)):
             return super().__getitem__(int(idx))
 
     def prepare_data(self, idx: int) -> Any:
@@ -240,22 +238,6 @@ class EntityDataset(BaseDataset):
                     f'image {path} of {self.ann_file} does not exist; '
                     "data_prefix=dict(img=...) is the folder of the json's "
                     'file names')
-
-
-@contextlib.contextmanager
-def _seeded(entropy: tuple[int, ...]) -> Iterator[None]:
-    """Python's, numpy's and torch's generators as a function of entropy."""
-    states = random.getstate(), np.random.get_state()
-    words = np.random.SeedSequence(entropy).generate_state(3)
-    with torch.random.fork_rng(devices=[]):
-        random.seed(int(words[0]))
-        np.random.seed(words[1])
-        torch.default_generator.manual_seed(int(words[2]))
-        try:
-            yield
-        finally:
-            random.setstate(states[0])
-            np.random.set_state(states[1])
 
 
 def _picked(indices: Sequence[int] | int, count: int) -> Any:

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from sohes.pseudo_labels.proposals import Proposal
-from sohes.pseudo_labels.refinement import mask_iou
-from sohes.pseudo_labels.window import Window
+from sohes.pseudo_labels.window import Window, WindowRefiner
 
 # Both from segmentation_refinement/download.py of the package's release 0.6.
 URL = 'https://github.com/hkchengrex/CascadePSP/releases/download/v1.0/model'
@@ -27,7 +26,7 @@ _STD = (0.229, 0.224, 0.225)
 _SMALLEST_SIDE = 128
 
 
-class CascadePSPRefiner:
+class CascadePSPRefiner(WindowRefiner):
     """CascadePSP on a window around the mask.
 
     A pass over the whole window, resized to `max_side`, then passes over
@@ -87,22 +86,10 @@ class CascadePSPRefiner:
         _load_weights(self.model, _find_weights(weights))
         self.model.requires_grad_(False).eval().to(self.device)
 
-    def __call__(self, image: np.ndarray,
-                 item: Proposal) -> tuple[np.ndarray, float]:
-        """Refine a proposal.
-
-        Args:
-            image (np.ndarray): (H, W, 3) uint8 RGB.
-            item (Proposal): the mask to refine.
-
-        Returns:
-            tuple: (H, W) bool mask, and its IoU with the mask before.
-        """
-        window = Window.around(item, image.shape[:2], self.margin,
-                               self.min_margin)
-        before = window.soft(item) > 0.5
-        after = self._infer(window.cut(image), before)
-        return window.paste(after), mask_iou(before, after)
+    def refine(self, window: Window, pixels: np.ndarray, item: Proposal,
+               before: np.ndarray) -> np.ndarray:
+        """See :class:`WindowRefiner`."""
+        return self._infer(pixels, before)
 
     @torch.inference_mode()
     def _infer(self, pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sohes.pseudo_labels.proposals import Proposal
-from sohes.pseudo_labels.window import Window
+from sohes.pseudo_labels.window import Window, WindowRefiner
 
 
 def encode_mask(mask: np.ndarray) -> dict:
@@ -16,12 +16,6 @@ def encode_mask(mask: np.ndarray) -> dict:
     rle = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
     return dict(size=[int(s) for s in rle['size']],
                 counts=rle['counts'].decode('ascii'))
-
-
-def mask_iou(a: np.ndarray, b: np.ndarray) -> float:
-    """IoU of two bool arrays; 0 where both are empty."""
-    union = np.count_nonzero(a | b)
-    return np.count_nonzero(a & b) / union if union else 0.0
 
 
 class NoRefiner:
@@ -37,7 +31,7 @@ class NoRefiner:
         return item.render(image.shape[:2]), 1.0
 
 
-class DenseCRFRefiner:
+class DenseCRFRefiner(WindowRefiner):
     """Fully connected CRF (Kraehenbuehl & Koltun, 2011) on a window.
 
     Two labels, the mask and the rest, inside the mask's box and a margin
@@ -79,29 +73,17 @@ class DenseCRFRefiner:
         self.iterations = iterations
         self.margin = margin
         self.min_margin = min_margin
-        self.max_side = max_side
+        self.shrink_to = max_side
         self.certainty = certainty
         self.smooth = smooth
         self.appearance = appearance
 
-    def __call__(self, image: np.ndarray,
-                 item: Proposal) -> tuple[np.ndarray, float]:
-        """Refine a proposal.
-
-        Args:
-            image (np.ndarray): (H, W, 3) uint8 RGB.
-            item (Proposal): the mask to refine.
-
-        Returns:
-            tuple: (H, W) bool mask, and its IoU with the mask before.
-        """
-        window = Window.around(item, image.shape[:2], self.margin,
-                               self.min_margin, self.max_side)
-        soft = window.soft(item)
-        shrink = soft.shape[0] / (window.box[3] - window.box[1])
-        after = self._infer(window.cut(image), window.likely(item),
-                            item.patch_size * shrink)
-        return window.paste(after), mask_iou(soft > 0.5, after)
+    def refine(self, window: Window, pixels: np.ndarray, item: Proposal,
+               before: np.ndarray) -> np.ndarray:
+        """See :class:`WindowRefiner`."""
+        shrink = before.shape[0] / (window.box[3] - window.box[1])
+        return self._infer(pixels, window.likely(item),
+                           item.patch_size * shrink)
 
     def _infer(self, pixels: np.ndarray, soft: np.ndarray,
                patch: float) -> np.ndarray:

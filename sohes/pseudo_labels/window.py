@@ -1,9 +1,16 @@
 """The window around a mask in which it is refined."""
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
 
 from sohes.pseudo_labels.proposals import Proposal
+
+
+def mask_iou(a: np.ndarray, b: np.ndarray) -> float:
+    """IoU of two bool arrays; 0 where both are empty."""
+    union = np.count_nonzero(a | b)
+    return np.count_nonzero(a & b) / union if union else 0.0
 
 
 @dataclass(frozen=True)
@@ -74,3 +81,48 @@ class Window:
         out = np.zeros(self.size, bool)
         out[top:bottom, left:right] = mask
         return out
+
+
+class WindowRefiner(ABC):
+    """A refiner that looks at a mask's window alone.
+
+    Attributes:
+        margin (float): of the window, over the box's longer side.
+        min_margin (int): of the window, in pixels.
+        shrink_to (float): the window's longer side at most, in pixels.
+    """
+    margin: float
+    min_margin: int
+    shrink_to: float = float('inf')
+
+    def __call__(self, image: np.ndarray,
+                 item: Proposal) -> tuple[np.ndarray, float]:
+        """Refine a proposal.
+
+        Args:
+            image (np.ndarray): (H, W, 3) uint8 RGB.
+            item (Proposal): the mask to refine.
+
+        Returns:
+            tuple: (H, W) bool mask, and its IoU with the mask before.
+        """
+        window = Window.around(item, image.shape[:2], self.margin,
+                               self.min_margin, self.shrink_to)
+        before = window.soft(item) > 0.5
+        after = self.refine(window, window.cut(image), item, before)
+        return window.paste(after), mask_iou(before, after)
+
+    @abstractmethod
+    def refine(self, window: Window, pixels: np.ndarray, item: Proposal,
+               before: np.ndarray) -> np.ndarray:
+        """Refine inside the window.
+
+        Args:
+            window (Window): of (h, w) pixels.
+            pixels (np.ndarray): (h, w, 3) uint8 RGB.
+            item (Proposal): the mask to refine.
+            before (np.ndarray): (h, w) bool, as it is.
+
+        Returns:
+            np.ndarray: (h, w) bool.
+        """

@@ -1,5 +1,8 @@
 """The global random generators: Python's, numpy's and torch's."""
+import hashlib
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -35,3 +38,39 @@ def set_random_state(state: dict[str, Any]) -> None:
     torch.set_rng_state(state['torch'].cpu())
     if 'cuda' in state and torch.cuda.is_available():
         torch.cuda.set_rng_state(state['cuda'].cpu())
+
+
+@contextmanager
+def seeded_random(*key: Any, device: str | torch.device = 'cpu'
+                  ) -> Iterator[None]:
+    """Seed the generators by ``key`` for a while, then put them back.
+
+    What draws from them inside gets the same numbers for the same key in
+    whatever batch, process or order it comes.
+
+    Args:
+        *key: anything with a stable ``repr``: numbers, strings.
+        device: where torch's numbers will be drawn; the CPU's generator is
+            seeded in any case.
+
+    Yields:
+        None.
+    """
+    digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
+    seed = int.from_bytes(digest, 'little') >> 1
+    device = torch.device(device)
+    # Not all devices: a loader's process must leave the GPU alone.
+    cuda = [device] if device.type == 'cuda' else []
+    states = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=cuda):
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        torch.default_generator.manual_seed(seed)
+        for one in cuda:
+            with torch.cuda.device(one):
+                torch.cuda.manual_seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])

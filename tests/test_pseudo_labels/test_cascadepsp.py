@@ -11,7 +11,8 @@ from torch import nn
 from sohes.pseudo_labels import cascadepsp
 from sohes.pseudo_labels.cascadepsp import CascadePSPRefiner
 from sohes.pseudo_labels.proposals import Proposal
-from sohes.pseudo_labels.refinement import build_refiner, mask_iou
+from sohes.pseudo_labels.refinement import build_refiner
+from sohes.pseudo_labels.window import mask_iou
 
 pytest.importorskip('segmentation_refinement')
 

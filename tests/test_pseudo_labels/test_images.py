@@ -1,60 +1,32 @@
 """Every kind of image that PIL opens, and files that are none."""
-import os
-import pickle
 import struct
-import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageOps
 
-from sohes.pseudo_labels.images import ImageError, find_images, load_image
+from sohes.pseudo_labels.images import load_image
+from tests.test_pseudo_labels.image_files import (
+    gradient,
+    read_back,
+    write_png,
+)
 
 # One row: black, white, red, green, blue.
 ROW = np.array([[0, 0, 0], [255, 255, 255], [255, 0, 0], [0, 255, 0],
                 [0, 0, 255]], np.uint8)
 
 
-def _photo(height: int = 20, width: int = 30) -> np.ndarray:
-    """A smooth picture without symmetry, kind to lossy formats."""
-    y, x = np.mgrid[:height, :width]
-    return np.stack([x * 8, y * 12, 255 - x * 4 - y * 6], -1).astype(np.uint8)
-
-
-def _saved(path: Path, image: Image.Image, **kwargs) -> np.ndarray:
-    image.save(path, **kwargs)
-    out = load_image(path)
-    assert out.dtype == np.uint8 and out.ndim == 3 and out.shape[2] == 3
-    assert out.flags.c_contiguous and out.flags.writeable
-    return out
-
-
-def _png(path: Path, depth: int, kind: int, rows: bytes, width: int,
-         height: int, *extra: tuple[bytes, bytes]) -> Path:
-    """A PNG of exactly these bytes, for what Pillow does not write."""
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return (struct.pack('>I', len(data)) + name + data
-                + struct.pack('>I', zlib.crc32(name + data)))
-    path.write_bytes(
-        b'\x89PNG\r\n\x1a\n'
-        + chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, depth, kind,
-                                     0, 0, 0))
-        + b''.join(chunk(*e) for e in extra)
-        + chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b''))
-    return path
-
-
 def test_rgb_stays_as_it_is(tmp_path):
-    photo = _photo()
+    photo = gradient()
     np.testing.assert_array_equal(
-        _saved(tmp_path / 'a.png', Image.fromarray(photo)), photo)
+        read_back(tmp_path / 'a.png', Image.fromarray(photo)), photo)
 
 
 def test_path_may_be_a_string(tmp_path):
-    Image.fromarray(_photo()).save(tmp_path / 'a.png')
+    Image.fromarray(gradient()).save(tmp_path / 'a.png')
     np.testing.assert_array_equal(
-        load_image(str(tmp_path / 'a.png')), _photo())
+        load_image(str(tmp_path / 'a.png')), gradient())
 
 
 @pytest.mark.parametrize('pixels, expected', [
@@ -64,7 +36,7 @@ def test_path_may_be_a_string(tmp_path):
 def test_grey_and_1_bit(tmp_path, pixels, expected):
     image = Image.fromarray(pixels)
     assert image.mode == ('1' if pixels.dtype == bool else 'L')
-    out = _saved(tmp_path / 'a.png', image)
+    out = read_back(tmp_path / 'a.png', image)
     np.testing.assert_array_equal(out[0], np.stack([expected] * 3, -1))
 
 
@@ -75,7 +47,7 @@ def test_grey_and_1_bit(tmp_path, pixels, expected):
 ])
 def test_transparent_pixels_lie_over_white(tmp_path, alpha, expected):
     image = Image.new('RGBA', (3, 2), (10, 20, 30, alpha))
-    out = _saved(tmp_path / 'a.png', image)
+    out = read_back(tmp_path / 'a.png', image)
     assert out.shape == (2, 3, 3)
     np.testing.assert_array_equal(out[1, 2], expected)
 
@@ -83,7 +55,7 @@ def test_transparent_pixels_lie_over_white(tmp_path, alpha, expected):
 def test_grey_with_alpha_lies_over_white(tmp_path):
     image = Image.new('LA', (2, 1), (40, 255))
     image.putpixel((1, 0), (40, 0))
-    out = _saved(tmp_path / 'a.png', image)
+    out = read_back(tmp_path / 'a.png', image)
     np.testing.assert_array_equal(out[0], [[40] * 3, [255] * 3])
 
 
@@ -96,20 +68,20 @@ def _palette_image() -> Image.Image:
 
 
 def test_palette(tmp_path):
-    out = _saved(tmp_path / 'a.png', _palette_image())
+    out = read_back(tmp_path / 'a.png', _palette_image())
     np.testing.assert_array_equal(out[0], ROW)
 
 
 @pytest.mark.parametrize('name', ['a.png', 'a.gif'])
 def test_transparent_palette_entry_becomes_white(tmp_path, name):
-    out = _saved(tmp_path / name, _palette_image(), transparency=2)
+    out = read_back(tmp_path / name, _palette_image(), transparency=2)
     expected = ROW.copy()
     expected[2] = 255
     np.testing.assert_array_equal(out[0], expected)
 
 
 def test_palette_with_alpha_per_entry(tmp_path):
-    out = _saved(tmp_path / 'a.png', _palette_image(),
+    out = read_back(tmp_path / 'a.png', _palette_image(),
                  transparency=bytes([0, 255, 51, 255, 255]))
     np.testing.assert_array_equal(
         out[0], [[255] * 3, [255] * 3, [255, 204, 204], ROW[3], ROW[4]])
@@ -119,7 +91,7 @@ def test_palette_with_alpha_per_entry(tmp_path):
 def test_transparent_color_key_becomes_white(tmp_path, mode, color):
     image = Image.new(mode, (2, 1), color)
     image.putpixel((1, 0), 90 if mode == 'L' else (90, 90, 90))
-    out = _saved(tmp_path / 'a.png', image, transparency=color)
+    out = read_back(tmp_path / 'a.png', image, transparency=color)
     np.testing.assert_array_equal(out[0], [[255] * 3, [90] * 3])
 
 
@@ -131,8 +103,8 @@ LEVELS_8 = np.array([0, 1, 128, 156, 255])
 @pytest.mark.parametrize('name', ['a.png', 'a.tif', 'a.pgm', 'big.tif'])
 def test_16_bit_grey_is_scaled_not_clipped(tmp_path, name):
     if name == 'a.png':
-        _png(tmp_path / name, 16, 0, b'\0' + LEVELS.astype('>u2').tobytes(),
-             5, 1)
+        write_png(tmp_path / name, 16, 0,
+                  b'\0' + LEVELS.astype('>u2').tobytes(), 5, 1)
     elif name == 'a.pgm':
         (tmp_path / name).write_bytes(b'P5 5 1 65535\n'
                                       + LEVELS.astype('>u2').tobytes())
@@ -148,7 +120,7 @@ def test_16_bit_grey_is_scaled_not_clipped(tmp_path, name):
 
 def test_16_bit_rgb_png(tmp_path):
     wide = (ROW.astype(np.uint16) * 257).astype('>u2')
-    path = _png(tmp_path / 'a.png', 16, 2, b'\0' + wide.tobytes(), 5, 1)
+    path = write_png(tmp_path / 'a.png', 16, 2, b'\0' + wide.tobytes(), 5, 1)
     np.testing.assert_array_equal(load_image(path)[0], ROW)
 
 
@@ -161,7 +133,7 @@ def test_16_bit_rgb_png(tmp_path):
 def test_32_bit_integers(tmp_path, values, expected):
     image = Image.fromarray(np.array(values, np.int32))
     assert image.mode == 'I'
-    out = _saved(tmp_path / 'a.tif', image)
+    out = read_back(tmp_path / 'a.tif', image)
     np.testing.assert_array_equal(out[0, :, 1], expected)
 
 
@@ -175,7 +147,7 @@ def test_32_bit_integers(tmp_path, values, expected):
 ])
 def test_floats_from_low_to_high(tmp_path, values, expected):
     image = Image.fromarray(np.array(values, np.float32))
-    out = _saved(tmp_path / 'a.tif', image)
+    out = read_back(tmp_path / 'a.tif', image)
     np.testing.assert_array_equal(out[0, :, 2], expected)
 
 
@@ -185,7 +157,7 @@ def test_cmyk(tmp_path, name):
     image = Image.new('CMYK', (64, 32), (0, 0, 0, 0))
     image.paste((0, 255, 255, 0), (32, 0, 64, 32))
     kwargs = dict(quality=95) if name == 'a.jpg' else {}
-    out = _saved(tmp_path / name, image, **kwargs)
+    out = read_back(tmp_path / name, image, **kwargs)
     np.testing.assert_allclose(out[16, 8], 255, atol=2)
     np.testing.assert_allclose(out[16, 56], [255, 0, 0], atol=2)
 
@@ -206,7 +178,7 @@ def test_lab(tmp_path):
             ImageCms.createProfile('sRGB'), ImageCms.createProfile('LAB'),
             'RGB', 'LAB'))
     assert lab.mode == 'LAB'
-    out = _saved(tmp_path / 'a.tif', lab)
+    out = read_back(tmp_path / 'a.tif', lab)
     np.testing.assert_allclose(out[4, 4], [200, 60, 30], atol=3)
 
 
@@ -232,7 +204,7 @@ def test_first_frame_of_an_animation(tmp_path, name):
     first = Image.new('RGB', (8, 6), (0, 255, 0))
     second = Image.new('RGB', (8, 6), (255, 0, 0))
     kwargs = dict(lossless=True) if name == 'a.webp' else {}
-    out = _saved(tmp_path / name, first, save_all=True,
+    out = read_back(tmp_path / name, first, save_all=True,
                  append_images=[second], **kwargs)
     assert out.shape == (6, 8, 3)
     np.testing.assert_array_equal(out[3, 3], [0, 255, 0])
@@ -244,10 +216,10 @@ def test_orientation(tmp_path, name, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     kwargs = dict(quality=100, subsampling=0) if name == 'a.jpg' else {}
-    out = _saved(tmp_path / name, Image.fromarray(_photo()), exif=exif,
+    out = read_back(tmp_path / name, Image.fromarray(gradient()), exif=exif,
                  **kwargs)
     # Pillow's own, independent code for the same tag
-    stored = Image.fromarray(_photo())
+    stored = Image.fromarray(gradient())
     stored.getexif()[0x0112] = orientation
     expected = np.asarray(ImageOps.exif_transpose(stored))
     assert expected.shape[:2] == ((20, 30) if orientation < 5 else (30, 20))
@@ -260,7 +232,7 @@ def test_corner_of_orientation_6(tmp_path):
     pixels[1, 0] = 255
     exif = Image.Exif()
     exif[0x0112] = 6
-    out = _saved(tmp_path / 'a.png', Image.fromarray(pixels), exif=exif)
+    out = read_back(tmp_path / 'a.png', Image.fromarray(pixels), exif=exif)
     assert out.shape == (3, 2, 3)
     np.testing.assert_array_equal(
         out[:, :, 0], [[255, 0], [0, 0], [0, 0]])
@@ -269,7 +241,7 @@ def test_corner_of_orientation_6(tmp_path):
 def test_16_bit_with_orientation(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 8
-    out = _saved(tmp_path / 'a.png', Image.fromarray(
+    out = read_back(tmp_path / 'a.png', Image.fromarray(
         LEVELS.astype(np.uint16)), exif=exif)
     np.testing.assert_array_equal(out[:, 0, 0], LEVELS_8[::-1])
 
@@ -277,7 +249,7 @@ def test_16_bit_with_orientation(tmp_path):
 @pytest.mark.parametrize('exif', [b'Exif\0\0', b'Exif\0\0II*\0\xff\xff\xff',
                                   b'Exif\0\0' + b'\xff' * 40])
 def test_broken_exif_is_no_reason_to_fail(tmp_path, exif):
-    Image.fromarray(_photo()).save(tmp_path / 'a.jpg')
+    Image.fromarray(gradient()).save(tmp_path / 'a.jpg')
     data = (tmp_path / 'a.jpg').read_bytes()
     (tmp_path / 'a.jpg').write_bytes(
         data[:2] + b'\xff\xe1' + struct.pack('>H', len(exif) + 2) + exif
@@ -289,183 +261,12 @@ def test_broken_exif_is_no_reason_to_fail(tmp_path, exif):
 def test_orientation_out_of_range_is_none(tmp_path, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    out = _saved(tmp_path / 'a.png', Image.fromarray(_photo()), exif=exif)
-    np.testing.assert_array_equal(out, _photo())
+    out = read_back(tmp_path / 'a.png', Image.fromarray(gradient()), exif=exif)
+    np.testing.assert_array_equal(out, gradient())
 
 
 @pytest.mark.parametrize('size', [(1, 1), (12000, 400), (1, 3000)])
 def test_extreme_sizes(tmp_path, size):
-    out = _saved(tmp_path / 'a.png', Image.new('RGB', size, (9, 8, 7)))
+    out = read_back(tmp_path / 'a.png', Image.new('RGB', size, (9, 8, 7)))
     assert out.shape == (size[1], size[0], 3)
     assert (out == [9, 8, 7]).all()
-
-
-@pytest.mark.parametrize('name', ['a.jpg', 'a.png', 'a.gif', 'a.tif',
-                                  'a.webp', 'a.bmp'])
-@pytest.mark.parametrize('keep', [0.1, 0.5, 0.9])
-def test_truncated(tmp_path, rng, name, keep):
-    noise = rng.integers(0, 256, (64, 64, 3), np.uint8)
-    Image.fromarray(noise).save(tmp_path / name)
-    data = (tmp_path / name).read_bytes()
-    (tmp_path / name).write_bytes(data[:int(len(data) * keep)])
-    with pytest.raises(ImageError) as error:
-        load_image(tmp_path / name)
-    _is_one_sentence(error, tmp_path / name)
-
-
-def _is_one_sentence(error: pytest.ExceptionInfo, path: Path) -> None:
-    text = str(error.value)
-    assert text.startswith(f'{path}: ') and len(text) > len(f'{path}: ')
-    assert '\n' not in text and text.count(path.name) == 1
-    assert isinstance(error.value, ValueError)
-    assert str(pickle.loads(pickle.dumps(error.value))) == text
-
-
-@pytest.mark.filterwarnings('ignore::UserWarning')
-def test_flipped_bytes_never_raise_anything_else(tmp_path, rng):
-    failed = 0
-    for name in ('a.png', 'a.gif', 'a.jpg', 'a.tif', 'a.webp', 'a.ppm'):
-        Image.fromarray(_photo()).save(tmp_path / name)
-        data = np.fromfile(tmp_path / name, np.uint8)
-        for _ in range(20):
-            broken = data.copy()
-            where = rng.integers(0, len(data), 12)
-            broken[where] = rng.integers(0, 256, 12)
-            broken.tofile(tmp_path / name)
-            try:
-                assert load_image(tmp_path / name).shape[2] == 3
-            except ImageError:
-                failed += 1
-    assert failed > 0
-
-
-@pytest.mark.parametrize('content, reason', [
-    (b'', 'is empty'), (b'Dear diary,\n', 'not an image that Pillow'),
-    (b'\xff\xd8\xff', 'not an image|cannot be read'),
-    (b'GIF89a', 'not an image|cannot be read'),
-])
-def test_no_image_inside(tmp_path, content, reason):
-    (tmp_path / 'diary.jpg').write_bytes(content)
-    with pytest.raises(ImageError, match=reason) as error:
-        load_image(tmp_path / 'diary.jpg')
-    _is_one_sentence(error, tmp_path / 'diary.jpg')
-
-
-def test_what_is_no_file(tmp_path):
-    (tmp_path / 'folder.jpg').mkdir()
-    os.mkfifo(tmp_path / 'pipe.jpg')
-    for name, reason in [('folder.jpg', 'is a folder'),
-                         ('pipe.jpg', 'not a regular file'),
-                         ('missing.jpg', 'does not exist')]:
-        with pytest.raises(ImageError, match=reason) as error:
-            load_image(tmp_path / name)
-        _is_one_sentence(error, tmp_path / name)
-
-
-def test_missing_right_to_read(tmp_path):
-    Image.fromarray(_photo()).save(tmp_path / 'a.png')
-    (tmp_path / 'a.png').chmod(0)
-    if os.access(tmp_path / 'a.png', os.R_OK):
-        pytest.skip('this user may read everything')
-    with pytest.raises(ImageError, match='Permission denied'):
-        load_image(tmp_path / 'a.png')
-
-
-@pytest.mark.parametrize('limit', [599, 150])
-@pytest.mark.filterwarnings('ignore::PIL.Image.DecompressionBombWarning')
-def test_too_many_pixels(tmp_path, monkeypatch, limit):
-    # 600 pixels: over the limit Pillow warns, over twice of it it raises
-    Image.fromarray(_photo()).save(tmp_path / 'a.png')
-    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', limit)
-    with pytest.raises(ImageError, match='0.0 million pixels.*shrink') as e:
-        load_image(tmp_path / 'a.png')
-    _is_one_sentence(e, tmp_path / 'a.png')
-
-
-def test_size_is_named_and_nothing_is_decoded(tmp_path):
-    path = _png(tmp_path / 'a.png', 8, 2, b'', 40000, 30000)
-    with pytest.raises(ImageError, match=r'1200.0 million pixels.*\(89.5 m'):
-        load_image(path)
-
-
-@pytest.mark.filterwarnings('error::PIL.Image.DecompressionBombWarning')
-def test_warning_turned_into_an_error_is_named_too(tmp_path, monkeypatch):
-    Image.fromarray(_photo()).save(tmp_path / 'a.png')
-    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 599)
-    with pytest.raises(ImageError, match='shrink it'):
-        load_image(tmp_path / 'a.png')
-
-
-def test_limit_may_be_lifted(tmp_path, monkeypatch):
-    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', None)
-    _saved(tmp_path / 'a.png', Image.fromarray(_photo()))
-
-
-def _touch(folder: Path, *names: str) -> None:
-    for name in names:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b'')
-
-
-def test_find_images(tmp_path):
-    _touch(tmp_path, 'b.jpg', 'a.PNG', 'sub/c d.jpeg', 'sub/sub/é 猫.webp',
-           'a/z.tiff', 'Z.gif', 'notes.txt', 'jpg', 'film.mpg', 'paper.pdf',
-           'table.h5', '.hidden.jpg', '.cache/x.jpg', 'sub/._c d.jpeg')
-    (tmp_path / 'album.jpg').mkdir()
-    assert find_images(tmp_path) == [
-        'Z.gif', 'a.PNG', 'a/z.tiff', 'b.jpg', 'sub/c d.jpeg',
-        'sub/sub/é 猫.webp'
-    ]
-    assert find_images(str(tmp_path) + '/') == find_images(tmp_path)
-
-
-def test_hidden_folder_may_be_asked_for(tmp_path):
-    _touch(tmp_path, '.photos/a.jpg')
-    assert find_images(tmp_path / '.photos') == ['a.jpg']
-
-
-def test_links(tmp_path):
-    _touch(tmp_path, 'far/a.jpg', 'photos/b.jpg')
-    photos = tmp_path / 'photos'
-    (photos / 'link').symlink_to(tmp_path / 'far')
-    (photos / 'circle').symlink_to(photos)
-    (photos / 'c.jpg').symlink_to(tmp_path / 'far' / 'a.jpg')
-    (photos / 'dangling.jpg').symlink_to(tmp_path / 'nowhere.jpg')
-    assert find_images(photos) == ['b.jpg', 'c.jpg', 'link/a.jpg']
-
-
-@pytest.mark.parametrize('names, where, reason', [
-    ([], '', 'holds no image'), (['a.txt'], '', 'holds no image'),
-    (['.a.jpg'], '', 'holds no image'), ([], 'gone', 'does not exist'),
-    (['a.jpg'], 'a.jpg', 'is not a folder'),
-])
-def test_no_images_to_find(tmp_path, names, where, reason):
-    _touch(tmp_path, *names)
-    with pytest.raises(ValueError, match=reason) as error:
-        find_images(tmp_path / where)
-    assert str(tmp_path / where) in str(error.value)
-
-
-def test_name_that_is_not_text_is_refused_by_name(tmp_path):
-    _touch(tmp_path, 'fine.jpg')
-    try:
-        with open(os.fsencode(tmp_path) + b'/caf\xe9.jpg', 'wb'):
-            pass
-    except OSError:
-        pytest.skip('this file system refuses such names itself')
-    with pytest.raises(ValueError, match=r'caf\\udce9.jpg.*UTF-8; rename'):
-        find_images(tmp_path)
-
-
-def test_image_under_a_name_that_is_not_text_is_read(tmp_path):
-    name = os.fsdecode(os.fsencode(tmp_path) + b'/caf\xe9.png')
-    try:
-        Image.fromarray(_photo()).save(name)
-    except OSError:
-        pytest.skip('this file system refuses such names itself')
-    np.testing.assert_array_equal(load_image(name), _photo())
-    Path(name).write_bytes(b'')
-    with pytest.raises(ImageError, match='caf.*is empty') as error:
-        load_image(name)
-    str(error.value).encode('utf-8')

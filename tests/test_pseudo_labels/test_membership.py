@@ -5,8 +5,8 @@ import pytest
 from sohes.pseudo_labels.membership import add_membership, patch_membership
 from sohes.pseudo_labels.pipeline import ExploreOptions, propose
 from sohes.pseudo_labels.proposals import Proposal
-from sohes.pseudo_labels.refinement import DenseCRFRefiner, mask_iou
-from sohes.pseudo_labels.window import Window
+from sohes.pseudo_labels.refinement import DenseCRFRefiner
+from sohes.pseudo_labels.window import Window, mask_iou
 
 LEFT, RIGHT = np.array([1., 0]), np.array([0., 1])
 

@@ -4,17 +4,14 @@ import pickle
 import numpy as np
 import pytest
 
-from sohes.pseudo_labels import pipeline
 from sohes.pseudo_labels.options import ExploreOptions
 from sohes.pseudo_labels.pipeline import (
-    Proposals,
     PseudoLabels,
     explore,
     finish,
     propose,
 )
-from sohes.pseudo_labels.proposals import Proposal
-from sohes.pseudo_labels.refinement import mask_iou
+from sohes.pseudo_labels.window import mask_iou
 from sohes.structures import EntityForest
 from tests.test_pseudo_labels.color_extractor import (
     BG,
@@ -235,74 +232,6 @@ def _boxes_of_small(labels: PseudoLabels) -> list:
     return _boxes(PseudoLabels(
         labels.size, [r for r, k in zip(labels.rles, keep) if k],
         labels.scores, labels.forest, {}))
-
-
-class _Scripted:
-    """A refiner that gives back what it is told, in order."""
-
-    def __init__(self, *results: tuple[np.ndarray, float]) -> None:
-        self.results = list(results)
-
-    def __call__(self, image: np.ndarray, item: Proposal) -> tuple:
-        return self.results.pop(0)
-
-
-def _finish(monkeypatch, *results: tuple, scores: tuple | None = None,
-            **options) -> PseudoLabels:
-    monkeypatch.setattr(pipeline, 'build_refiner',
-                        lambda config: _Scripted(*results))
-    items = [Proposal(np.ones((1, 1), bool), (0, 0, 8, 1), score, 1)
-             for score in scores or [0.5] * len(results)]
-    return finish(np.zeros((1, 8, 3), np.uint8),
-                  Proposals((1, 8), items, dict(found=7)),
-                  ExploreOptions(**options))
-
-
-def _row(text: str) -> np.ndarray:
-    return np.array([[c == '#' for c in text]])
-
-
-def test_masks_that_changed_too_much_go(monkeypatch):
-    labels = _finish(monkeypatch, (_row('##......'), 0.49),
-                     (_row('..##....'), 0.5), (_row('....##..'), 0.9),
-                     (_row('........'), 0.9))
-    assert [m[0].argmax() for m in labels.masks()] == [4, 2]
-    assert labels.counts == dict(
-        found=7, changed_too_much=2, duplicates_after_refinement=0,
-        over_max_masks=0)
-    np.testing.assert_allclose(labels.scores, [0.45, 0.25])
-
-
-def test_masks_that_became_the_same_are_kept_once(monkeypatch):
-    labels = _finish(monkeypatch, (_row('####....'), 0.8),
-                     (_row('####....'), 1.0), (_row('####...#'), 1.0),
-                     scores=(0.9, 0.8, 0.7), nms_iou=0.79)
-    # 0.8 before 0.72, and 0.8 of overlap is too much for 0.7
-    np.testing.assert_allclose(labels.scores, [0.8])
-    assert labels.counts['duplicates_after_refinement'] == 2
-
-
-def test_the_best_masks_stay_and_the_rest_is_counted(monkeypatch):
-    labels = _finish(monkeypatch, *[(_row('.' * k + '#' + '.' * (7 - k)), 1.0)
-                                    for k in range(5)],
-                     scores=(0.1, 0.5, 0.3, 0.4, 0.2), max_masks=2)
-    assert [m[0].argmax() for m in labels.masks()] == [1, 3]
-    assert labels.counts['over_max_masks'] == 3
-
-
-def test_hierarchy_is_that_of_the_masks_as_stored(monkeypatch):
-    results = [(_row('#######.'), 1.0), (_row('##......'), 1.0),
-               (_row('#.......'), 1.0), (_row('.......#'), 1.0)]
-    scores = (0.4, 0.3, 0.2, 0.1)
-    labels = _finish(monkeypatch, *results, scores=scores)
-    assert labels.forest.parents.tolist() == [-1, 0, 1, -1]
-    # half of '##' lies in '.#####..': at 0.5 that is enough, but then '##'
-    # lies in '#', too, and neither is the other's ancestor
-    results[0] = (_row('.#####..'), 1.0)
-    for coverage, parents in ((0.9, [-1, -1, 1, -1]), (0.5, [-1, 0, -1, -1])):
-        labels = _finish(monkeypatch, *results, scores=scores,
-                         coverage=coverage)
-        assert labels.forest.parents.tolist() == parents
 
 
 def test_max_candidates_caps_what_is_refined():

@@ -9,9 +9,8 @@ from sohes.pseudo_labels.refinement import (
     NoRefiner,
     build_refiner,
     encode_mask,
-    mask_iou,
 )
-from sohes.pseudo_labels.window import Window
+from sohes.pseudo_labels.window import Window, mask_iou
 
 RED, BLUE = (200, 40, 40), (40, 40, 200)
 

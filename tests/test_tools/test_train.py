@@ -233,3 +233,31 @@ def test_interrupt_says_how_to_go_on(capsys):
 
     assert run_command(run, 'do this') == 130
     assert capsys.readouterr().err == 'stopped; do this\n'
+
+
+def test_slurm_starts_what_was_asked_for(tmp_path):
+    srun = tmp_path / 'srun'
+    srun.write_text('#!/bin/sh\nfor word in "$@"; do echo "$word"; done\n')
+    srun.chmod(0o755)
+
+    def words(script: str, *args: str) -> list[str]:
+        path = f'{tmp_path}:{os.environ["PATH"]}'
+        done = subprocess.run(
+            [ROOT / 'tools' / script, *args], capture_output=True, text=True,
+            env=dict(os.environ, PATH=path, GPUS='64', SRUN_ARGS='-A me'))
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
+    train = words('slurm_train.sh', 'gpu', 'job', 'a b.py', 'dir', '--amp')
+    assert train[:4] == ['-p', 'gpu', '--job-name=job', '--gres=gpu:8']
+    assert '--ntasks=64' in train and train[-9:-7] == ['python', '-u']
+    assert train[-6:] == ['a b.py', '--work-dir', 'dir', '--amp',
+                          '--launcher', 'slurm']
+    assert train[train.index('-A') + 1] == 'me'
+    test = words('slurm_test.sh', 'gpu', 'job', 'a.py', 'x.pth')
+    assert test[-4:] == ['a.py', 'x.pth', '--launcher', 'slurm']
+    labels = words('slurm_generate.sh', 'gpu', 'job', 'a.py', '--out', 'x')
+    assert labels[-5:] == ['a.py', '--out', 'x', '--launcher', 'slurm']
+    wrong = subprocess.run([ROOT / 'tools/slurm_train.sh', 'gpu'],
+                           capture_output=True, text=True)
+    assert 'usage: slurm_train.sh PARTITION JOB_NAME' in wrong.stderr

@@ -12,6 +12,8 @@ import json
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
 from sohes.evaluation.coco_files import (
     EvaluationInput,
     InputError,

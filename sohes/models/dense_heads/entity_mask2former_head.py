@@ -19,8 +19,8 @@ from sohes.models.dense_heads.ancestor_head import (
 )
 from sohes.models.dense_heads.entity_targets import entity_targets
 from sohes.models.dense_heads.float32_pixel_decoder import in_float32
-from sohes.models.task_modules.seeded_random import seeded_random
 from sohes.registry import MODELS
+from sohes.utils.random_state import seeded_random
 
 #: Logits beyond this are as sure as any, and keep the matcher's sums finite.
 _SURE = 1e4
@@ -299,8 +299,8 @@ class EntityMask2FormerHead(Mask2FormerHead):
                 f'no img_id among {sorted(img_meta)} to seed the points of '
                 'an image with: pack it as metainfo, or set '
                 'seed_points=False')
-        return seeded_random(device, *img_meta['points'],
-                             str(img_meta['img_id']), purpose)
+        return seeded_random(*img_meta['points'], str(img_meta['img_id']),
+                             purpose, device=device)
 
     def _mask_losses(self, mask_preds: Tensor, masks: list, matched: Tensor,
                      num_masks: Tensor,

@@ -7,8 +7,8 @@ from mmdet.models.dense_heads import Mask2FormerHead, mask2former_head
 from mmdet.structures.mask import BitmapMasks
 
 from sohes.models.dense_heads import ancestor_head, entity_mask2former_head
-from sohes.models.task_modules import seeded_random
 from sohes.structures.bit_masks import BitMasks
+from sohes.utils.random_state import seeded_random
 from tests.test_models.test_dense_heads.tiny_head import (
     NESTED,
     boxes_of,
@@ -242,7 +242,7 @@ def test_unseeded_points_are_torchs():
     head = build_head(seed_points=False)
     losses = []
     for _ in range(2):
-        with seeded_random(torch.device('cpu'), 'once'):
+        with seeded_random('once'):
             losses.append(values(head.loss(features(), two_samples())))
     assert losses[0] == losses[1]
 

@@ -1,0 +1,39 @@
+"""Arguments that all commands of tools/ share."""
+import argparse
+import os
+
+from mmengine.config import DictAction
+
+
+def run_parser(description: str, example: str) -> argparse.ArgumentParser:
+    """A parser with what OpenMMLab's commands have in common.
+
+    Args:
+        description (str): the script's docstring, printed as it stands.
+        example (str): of ``--cfg-options``.
+    """
+    parser = argparse.ArgumentParser(
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help=f'override configuration keys, such as {example}')
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none')
+    # torchrun passes either spelling; what counts is LOCAL_RANK.
+    parser.add_argument(
+        '--local_rank', '--local-rank', type=int, default=0,
+        help=argparse.SUPPRESS)
+    return parser
+
+
+def parse_run_args(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Read the command line of a :func:`run_parser`."""
+    args = parser.parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
