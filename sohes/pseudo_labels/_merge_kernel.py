@@ -29,6 +29,7 @@ from sohes.pseudo_labels._merge_graph import (
     NO_EDGE,
     MergeGraph,
     beats,
+    borrowed,
     first_of,
     make_room,
     other_end,
@@ -209,6 +210,7 @@ def _merge(g, i, j, link):
 @njit(cache=True)
 def _start(g, height, width):
     """Fill in the 4-neighbour edges of a grid of patches, all measured."""
+    g = borrowed(g)
     n_edges = 0
     for region in range(height * width):
         g.square[region] = _dot(g, region, region)
@@ -239,6 +241,7 @@ def _start(g, height, width):
 @njit(cache=True)
 def _run(g, pairs, similarities):
     """Merge until one region is left; fill in the list of merges."""
+    g = borrowed(g)
     done = 0
     while done < pairs.shape[0]:
         region = g.tree[1]
