@@ -1,0 +1,283 @@
+"""From a folder of photos to a published model: Phases 1, 2 and 3.
+
+    python tools/run_pipeline.py PHOTOS --out-dir OUT
+
+writes OUT/labels.json, OUT/phase2/, OUT/phase3/, OUT/sohes-HASH.pth and
+OUT/report.html. Stopped, or killed, it continues when the same command is
+given again; a stage that is done is not done again.
+
+    --preset cpu      two CPU cores: small images, ViT-S (default without GPU)
+    --preset gpu      the paper's configurations (default with a GPU)
+    --gpus 8          processes, one a GPU; without GPUs on the CPUs
+    --partition NAME  through slurm, GPUS_PER_NODE and SRUN_ARGS as usual
+
+Exit codes: 0 done, 1 training diverged, 2 the command or the data is wrong.
+"""
+import argparse
+import hashlib
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import numpy as np
+from mmengine.config import Config
+
+from sohes.apis.command import run_command
+from sohes.apis.generate import UsageError
+from sohes.pseudo_labels.images import find_images, load_image
+from sohes.utils.files import whole_file
+
+_LOG = logging.getLogger('run_pipeline')
+PRESETS = dict(
+    cpu=('sohes_phase1_cpu.py', 'tiny/sohes_phase2_tiny.py',
+         'tiny/sohes_phase3_tiny.py'),
+    gpu=('sohes_phase1.py', 'phase2/sohes_phase2_8gpu.py',
+         'sohes_phase3.py'))
+
+
+class CommandFailed(Exception):
+    """A stage ended with an exit code; it has said why."""
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('photos', help='folder of images, subfolders too')
+    parser.add_argument('--out-dir', required=True)
+    parser.add_argument('--preset', choices=PRESETS)
+    parser.add_argument(
+        '--weights', help='of the ViT, a name or a file; default: the '
+        "configurations'")
+    for phase in (1, 2, 3):
+        parser.add_argument(f'--phase{phase}-config', metavar='PY',
+                            help="instead of the preset's")
+        parser.add_argument(f'--phase{phase}-options', nargs='+', default=[],
+                            metavar='KEY=VALUE', help='of that configuration')
+    parser.add_argument('--gpus', type=int, default=1, metavar='N')
+    parser.add_argument('--partition', help='of slurm')
+    parser.add_argument('--pictures', type=int, default=6, metavar='N',
+                        help='photos in the report (6)')
+    args = parser.parse_args()
+    for name, least in (('gpus', 1), ('pictures', 0)):
+        if getattr(args, name) < least:
+            parser.error(f'--{name} must be at least {least}, got '
+                         f'{getattr(args, name)}')
+    return args
+
+
+class Pipeline:
+    """The stages, each once.
+
+    Beside the outputs stands OUT/stages/NAME.json: the fingerprint of all
+    that decides a stage's output, and how long it took once it was done.
+    """
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args = args
+        self.out = Path(args.out_dir).resolve()
+        self.photos = Path(args.photos).resolve()
+        try:
+            self.names = find_images(self.photos)
+        except (ValueError, OSError) as error:
+            raise UsageError(str(error)) from error
+        preset = args.preset
+        if preset is None:
+            import torch
+            preset = 'gpu' if torch.cuda.is_available() else 'cpu'
+        self.configs = [
+            Path(getattr(args, f'phase{phase}_config')
+                 or ROOT / 'configs' / PRESETS[preset][phase - 1])
+            for phase in (1, 2, 3)
+        ]
+        for config in self.configs:
+            if not config.is_file():
+                raise UsageError(f'{config}: no such configuration file')
+        self.fingerprint = hashlib.sha256(
+            '\n'.join([str(self.photos), *self.names]).encode()).hexdigest()
+        self.stages: list[dict[str, Any]] = []
+
+    def run(self) -> Path:
+        """Do what is not done yet; the report."""
+        (self.out / 'stages').mkdir(parents=True, exist_ok=True)
+        link = self.out / 'images'
+        if not link.is_symlink():
+            link.symlink_to(self.photos)
+        labels = self.out / 'labels.json'
+        self._stage('phase1', self._decides(1), lambda: self._phase1(labels))
+        for phase in (2, 3):
+            self._stage(f'phase{phase}', self._decides(phase),
+                        lambda phase=phase: self._train(phase))
+        self._stage('publish', '', self._publish)
+        self._stage('report', str(self.args.pictures), self._report)
+        return self.out / 'report.html'
+
+    def _decides(self, phase: int) -> str:
+        """What decides a phase's output, beside the stages before it."""
+        return json.dumps([
+            Config.fromfile(self.configs[phase - 1]).pretty_text,
+            getattr(self.args, f'phase{phase}_options'), self.args.weights,
+            self.args.gpus
+        ])
+
+    def _stage(self, name: str, decides: str, run: Any) -> None:
+        """Run a stage unless it is done; keep what it says of itself."""
+        self.fingerprint = hashlib.sha256(
+            f'{self.fingerprint} {name} {decides}'.encode()).hexdigest()
+        path = self.out / 'stages' / f'{name}.json'
+        before = json.loads(path.read_text()) if path.is_file() else None
+        if before and before['fingerprint'] != self.fingerprint:
+            raise UsageError(
+                f'{self.out}: {name} was begun with other photos, weights, '
+                'configurations or options; choose another --out-dir, or '
+                f'remove it and what follows it, and {path}')
+        if before and 'output' in before and Path(before['output']).exists():
+            _LOG.info('%s is done: %s', name, before['output'])
+            self.stages.append(before)
+            return
+        record = dict(name=name, fingerprint=self.fingerprint, seconds=0.0)
+        record['seconds'] = (before or record)['seconds']
+        _write_json(path, record)
+        _LOG.info('== %s', name)
+        started = time.monotonic()
+        output, note = run()
+        record.update(output=str(output), note=note,
+                      seconds=time.monotonic() - started)
+        _write_json(path, record)
+        self.stages.append(record)
+
+    def _phase1(self, labels: Path) -> tuple[Path, str]:
+        weights = ['--weights', self.args.weights] if self.args.weights else []
+        # 1: some files could not be read, which it has said.
+        self._launch('generate', 'generate_pseudo_labels.py', 1,
+                     ['--img-dir', str(self.photos), '--out', str(labels),
+                      *weights], [], allowed=(0, 1))
+        return labels, f'{len(self.names)} images'
+
+    def _train(self, phase: int) -> tuple[Path, str]:
+        model = 'model' if phase == 2 else 'model.detector'
+        options = [f'data_root={self.out}/']
+        if self.args.weights:
+            options.append(f'{model}.backbone.weights={self.args.weights}')
+        if phase == 3:
+            options.append(f'load_from={_last_checkpoint(self.out, 2)}')
+        self._launch('train', 'train.py', phase,
+                     ['--work-dir', str(self.out / f'phase{phase}'),
+                      '--resume'], options)
+        return _last_checkpoint(self.out, phase), ''
+
+    def _launch(self, kind: str, script: str, phase: int,
+                arguments: list[str], options: list[str],
+                allowed: tuple[int, ...] = (0, )) -> None:
+        """Run a script of tools/ on the machines that were asked for."""
+        config = str(self.configs[phase - 1])
+        tools, gpus = ROOT / 'tools', str(self.args.gpus)
+        if self.args.partition:
+            command = [f'{tools}/slurm_{kind}.sh', self.args.partition,
+                       f'sohes-phase{phase}', config]
+            if kind == 'train':  # the script wants the work dir itself
+                command.append(arguments[1])
+                arguments = arguments[2:]
+        elif self.args.gpus > 1:
+            command = [f'{tools}/dist_{kind}.sh', config, gpus]
+        else:
+            command = [sys.executable, f'{tools}/{script}', config]
+        options += getattr(self.args, f'phase{phase}_options')
+        if options:
+            arguments = [*arguments, '--cfg-options', *options]
+        path = f'{Path(sys.executable).parent}:{os.environ.get("PATH", "")}'
+        code = subprocess.run(
+            [*command, *arguments],
+            env=dict(os.environ, PATH=path, GPUS=gpus)).returncode
+        if code not in allowed:
+            raise CommandFailed(code)
+
+    def _publish(self) -> tuple[Path, str]:
+        from sohes.apis.publish import publish_model
+        path = publish_model(_last_checkpoint(self.out, 3),
+                             self.out / 'sohes.pth')
+        return path, f'{path.stat().st_size / 2**20:.0f} MiB'
+
+    def _report(self) -> tuple[Path, str]:
+        from sohes.apis.report import Stage, read_losses, write_report
+        pictures = self._pictures(Path(self.stages[-1]['output']))
+        path = self.out / 'report.html'
+        write_report(
+            path, f'SOHES on {self.photos.name}', [
+                Stage(s['name'],
+                      str(Path(s['output']).relative_to(self.out)),
+                      s['seconds'], s['note']) for s in self.stages
+            ], [(f'Phase {phase}', read_losses(self.out / f'phase{phase}'))
+                for phase in (2, 3)], pictures)
+        return path, ''
+
+    def _pictures(self, model: Path) -> list[tuple[str, str]]:
+        """Phase 1's labels and the model's predictions of a few photos."""
+        from sohes.apis import EntityInferencer
+        from sohes.datasets import EntityIndex
+        from sohes.evaluation.predictions import ImagePrediction
+        from sohes.structures import EntityForest
+        from sohes.visualization import save_forest_picture
+        index = EntityIndex.open(self.out / 'labels.json')
+        inferencer = EntityInferencer(weights=model, show_progress=False)
+        count = min(self.args.pictures, len(index.images))
+        pictures = []
+        for k in range(count):
+            # Spread over the folder, whose order often means something.
+            position = k * len(index.images) // count
+            name = index.file_name(position)
+            image = load_image(self.photos / name)
+            entities = index.entities(position)
+            labels = save_forest_picture(
+                self.out / 'report' / 'labels', name, image,
+                entities.rles(),
+                EntityForest(entities.records['parent'].astype(np.int64)))
+            sample, = inferencer(str(self.photos / name),
+                                 return_datasamples=True)['predictions']
+            found = ImagePrediction.of_instances(name, sample.pred_instances)
+            found = found.above(0.3)
+            predicted = save_forest_picture(
+                self.out / 'report' / 'model', name, image, found.rles,
+                found.forest, found.scores)
+            pictures += [
+                (f'{name}: labels of Phase 1',
+                 labels.relative_to(self.out).as_posix()),
+                (f'{name}: predictions of at least 0.3 of the model',
+                 predicted.relative_to(self.out).as_posix())
+            ]
+        return pictures
+
+
+def _last_checkpoint(out: Path, phase: int) -> Path:
+    text = (out / f'phase{phase}' / 'last_checkpoint').read_text().strip()
+    return out / f'phase{phase}' / Path(text).name
+
+
+def _write_json(path: Path, value: Any) -> None:
+    with whole_file(path) as file:
+        json.dump(value, file, indent=1)
+
+
+def main() -> int:
+    args = parse_args()
+    logging.basicConfig(level=logging.INFO, format='%(message)s')
+
+    def run() -> None:
+        print(f'look at {Pipeline(args).run()}')
+
+    try:
+        return run_command(run, 'the same command continues')
+    except CommandFailed as error:
+        return int(error.args[0])
+
+
+if __name__ == '__main__':
+    sys.exit(main())
