@@ -69,8 +69,8 @@ def image_names(data_batch: Any) -> list[str]:
     """What to call the images of a batch.
 
     Args:
-        data_batch: as a loader gives it, with ``data_samples``, a list or one for
-            each branch.
+        data_batch: as a loader gives it, with ``data_samples``, a list or
+            one for each branch.
 
     Returns:
         list[str]: their ``img_path``, or ``img_id`` where there is none.

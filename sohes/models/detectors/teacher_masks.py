@@ -45,7 +45,9 @@ def dynamic_threshold(area_share: Tensor,
                          f'{low} and high {high}')
     # log1p and expm1: 1 - a loses the digits of an a of a few pixels.
     rise = -torch.expm1(gamma * torch.log1p(-area_share))
-    return rise * (high - low) + low
+    # Exact at both ends, where float32 would miss ``high``.
+    return torch.lerp(
+        torch.full_like(rise, low), torch.full_like(rise, high), rise)
 
 
 def count_by_size(areas: Tensor) -> Tensor:
