@@ -65,7 +65,10 @@ HOOKS = Registry(
     'hook',
     parent=MMENGINE_HOOKS,
     scope='sohes',
-    locations=['sohes.engine.hooks'])
+    locations=[
+        'sohes.engine.hooks',
+        *(['sohes.engine.hooks.teacher_hook'] if find_spec('mmdet') else ())
+    ])
 OPTIMIZERS = Registry(
     'optimizer',
     parent=MMENGINE_OPTIMIZERS,

@@ -56,41 +56,44 @@ def shrunk(config: Config, image_size: int = 64, width: int = 16) -> Config:
     """The same types as a configuration's, at sizes for a test.
 
     Args:
-        config: of Phase 2; changed in place.
+        config: of Phase 2 or 3; changed in place.
         image_size: pixels, square.
         width: channels of ViT, adapter and head.
     """
-    patch = 8 if '8' in str(config.model.backbone.weights) else 16
+    root, model = 'model.', config.model
+    if 'detector' in model:
+        root, model = 'model.detector.', model.detector
+    patch = 8 if '8' in str(model.backbone.weights) else 16
     options: dict[str, Any] = {
-        'model.backbone.weights': None,
-        'model.backbone.vit': dict(
+        f'{root}backbone.weights': None,
+        f'{root}backbone.vit': dict(
             arch=dict(embed_dims=width, num_layers=4, num_heads=2,
                       feedforward_channels=2 * width),
             patch_size=patch, img_size=4 * patch),
-        'model.backbone.prior_width': 8,
-        'model.backbone.norm_cfg': dict(type='LN2d'),
-        'model.backbone.drop_path_rate': 0.0,
-        'model.panoptic_head.in_channels': [width] * 4,
-        'model.panoptic_head.num_queries': 8,
-        'model.panoptic_head.feat_channels': width,
-        'model.panoptic_head.out_channels': width,
-        'model.panoptic_head.positional_encoding.num_feats': width // 2,
-        'model.panoptic_head.transformer_decoder.num_layers': 2,
-        'model.train_cfg.num_points': 64,
+        f'{root}backbone.prior_width': 8,
+        f'{root}backbone.norm_cfg': dict(type='LN2d'),
+        f'{root}backbone.drop_path_rate': 0.0,
+        f'{root}panoptic_head.in_channels': [width] * 4,
+        f'{root}panoptic_head.num_queries': 8,
+        f'{root}panoptic_head.feat_channels': width,
+        f'{root}panoptic_head.out_channels': width,
+        f'{root}panoptic_head.positional_encoding.num_feats': width // 2,
+        f'{root}panoptic_head.transformer_decoder.num_layers': 2,
+        f'{root}train_cfg.num_points': 64,
         'train_dataloader.batch_size': 2,
         'train_dataloader.num_workers': 0,
         'train_dataloader.persistent_workers': False,
         'test_dataloader.num_workers': 0,
         'test_dataloader.persistent_workers': False,
     }
-    pixel = 'model.panoptic_head.pixel_decoder.'
+    pixel = f'{root}panoptic_head.pixel_decoder.'
     options |= {
         f'{pixel}norm_cfg.num_groups': 4,
         f'{pixel}positional_encoding.num_feats': width // 2,
         f'{pixel}encoder.num_layers': 1,
     }
     encoder = f'{pixel}encoder.layer_cfg.'
-    decoder = 'model.panoptic_head.transformer_decoder.layer_cfg.'
+    decoder = f'{root}panoptic_head.transformer_decoder.layer_cfg.'
     for part in (f'{encoder}self_attn_cfg', f'{decoder}self_attn_cfg',
                  f'{decoder}cross_attn_cfg'):
         options |= {f'{part}.embed_dims': width, f'{part}.num_heads': 2}
@@ -98,15 +101,19 @@ def shrunk(config: Config, image_size: int = 64, width: int = 16) -> Config:
         options |= {f'{part}.embed_dims': width,
                     f'{part}.feedforward_channels': 2 * width}
     config.merge_from_dict(options)
-    size = (image_size, image_size)
-    config.model.data_preprocessor.batch_augments[0].size = size
-    for loader in (config.train_dataloader, config.test_dataloader):
-        for transform in loader.dataset.pipeline:
-            for key in ('scale', 'crop_size'):
-                if key in transform:
-                    transform[key] = size
+    _set_sizes(config._cfg_dict, (image_size, image_size))
     # Mixed precision and SyncBN are for GPUs.
     config.optim_wrapper.type = 'OptimWrapper'
     for key in ('dtype', 'loss_scale'):
         config.optim_wrapper.pop(key, None)
     return config
+
+
+def _set_sizes(node: Any, size: tuple[int, int]) -> None:
+    """Every size of an image in a configuration, in place."""
+    items = list(node.items()) if isinstance(node, dict) else enumerate(node)
+    for key, value in items:
+        if key in ('scale', 'crop_size', 'size'):
+            node[key] = size
+        elif isinstance(value, (dict, list)):
+            _set_sizes(value, size)

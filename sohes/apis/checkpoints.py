@@ -17,7 +17,7 @@ _MAY_CHANGE = re.compile(
     r'data_root|weights)$|.*init_cfg|'
     # Its shape may be spelt out or read from its weights; the weights of
     # the checkpoint are compared with the model anyway.
-    r'model\.backbone\.vit(\.|$)')
+    r'model\.(detector\.)?backbone\.vit(\.|$)')
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:

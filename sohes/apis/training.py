@@ -50,8 +50,9 @@ def train_model(config: Config, resume: str | None = None) -> Runner:
     check_amp(config)
     checkpoint = None
     if resume is not None:
-        config.resume, config.load_from = True, None
         path = _resumed_checkpoint(resume, config)
+        # On the first start there is none: load_from counts.
+        config.resume = path is not None
         if path is not None:
             checkpoint = read_checkpoint(path)
             check_same_run(path, checkpoint, config)
@@ -60,8 +61,8 @@ def train_model(config: Config, resume: str | None = None) -> Runner:
     if checkpoint is not None:
         check_weights(path, checkpoint, runner.model, str(config.filename))
         del checkpoint  # mmengine reads it again: two would stay in memory
-    elif config.get('load_from'):
-        _check_any_weight(config.load_from, runner)
+    else:
+        _check_start(config.get('load_from'), runner)
     _spell_out_vit(runner)
     runner.train()
     return runner
@@ -182,24 +183,43 @@ def _spell_out_vit(runner: Runner) -> None:
     So a checkpoint can be used where the file of weights, which showed that
     shape, is not.
     """
-    model = getattr(runner.model, 'module', runner.model)
+    model, config = _bare_model(runner), runner.cfg.model
+    if hasattr(model, 'student'):
+        model, config = model.student, config.detector
     vit = getattr(getattr(model, 'backbone', None), 'vit_cfg', None)
     if vit is not None:
-        runner.cfg.model.backbone.vit = vit
+        config.backbone.vit = vit
 
 
-def _check_any_weight(path: str, runner: Runner) -> None:
-    """Refuse to start from a local checkpoint of which nothing would load."""
-    if '://' in path:
+def _bare_model(runner: Runner) -> Any:
+    """The model without its data-parallel wrapper."""
+    return getattr(runner.model, 'module', runner.model)
+
+
+def _check_start(path: str | None, runner: Runner) -> None:
+    """Refuse to start from a local checkpoint of which nothing would load.
+
+    A teacher and a student start as exact copies: of a checkpoint of one
+    model every weight must fit. Without any there is nothing to correct.
+    """
+    model, name = _bare_model(runner), str(runner.cfg.filename)
+    if not path and getattr(model, 'needs_load_from', False):
+        raise UsageError(
+            f'{name} starts from a trained model: give its checkpoint, of '
+            'Phase 2, as --cfg-options load_from=CHECKPOINT')
+    if not path or '://' in path:
         return
-    found = read_checkpoint(path)['state_dict']
-    expected = runner.model.state_dict()
-    names = {name.removeprefix('module.') for name in expected}
-    if not names & {name.removeprefix('module.') for name in found}:
+    checkpoint = read_checkpoint(path)
+    found = {key.removeprefix('module.') for key in checkpoint['state_dict']}
+    expected = model.state_dict()
+    if hasattr(model, 'student') and not any(
+            key.startswith(('student.', 'teacher.')) for key in found):
+        check_weights(path, checkpoint, model.student, name)
+    elif not found & expected.keys():
         raise UsageError(
             f'load_from={path}: none of its {len(found)} weights is in the '
-            f'model; it has {next(iter(found), "none")}, expected such as '
-            f'{next(iter(names))}')
+            f'model; it has {min(found, default="none")}, expected such as '
+            f'{next(iter(expected))}')
 
 
 def _write_predictions(config: Config, out: str) -> None:

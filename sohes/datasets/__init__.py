@@ -2,6 +2,7 @@
 from sohes.datasets.entity_dataset import EntityDataset
 from sohes.datasets.entity_index import EntityIndex
 from sohes.datasets.entity_masks import EntityMasks
+from sohes.datasets.image_folder import ImageFolderDataset
 from sohes.datasets.samplers import ResumableSampler
 from sohes.datasets.transforms import (
     ClusterPseudoLabels,
@@ -10,9 +11,10 @@ from sohes.datasets.transforms import (
     LoadEntityImage,
     PackEntityInputs,
 )
+from sohes.datasets.two_streams import TwoStreamDataset
 
 __all__ = [
     'ClusterPseudoLabels', 'EntityCopyPaste', 'EntityDataset', 'EntityIndex',
-    'EntityMasks', 'LoadEntities', 'LoadEntityImage', 'PackEntityInputs',
-    'ResumableSampler'
+    'EntityMasks', 'ImageFolderDataset', 'LoadEntities', 'LoadEntityImage',
+    'PackEntityInputs', 'ResumableSampler', 'TwoStreamDataset'
 ]

@@ -5,17 +5,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from mmengine.dataset import BaseDataset
 
 from sohes.datasets.entity_index import EntityIndex, ImageEntities
 from sohes.datasets.json_stream import EntityIndexError
+from sohes.datasets.seeded_dataset import SeededDataset
 from sohes.registry import DATASETS
 from sohes.structures import EntityForest
-from sohes.utils.random_state import seeded_random
 
 
 @DATASETS.register_module()
-class EntityDataset(BaseDataset):
+class EntityDataset(SeededDataset):
     """Images and entities of the json of Phase 1, or of any COCO json.
 
     All classes become one, 'entity'. Crowd regions are left out. Where an
@@ -24,15 +23,9 @@ class EntityDataset(BaseDataset):
     :class:`EntityIndex`. The masks stay in that index, mapped into memory:
     a worker's own memory does not grow with them.
 
-    Augmentation: a sampler that yields ``Draw``, as
-    ``sohes.ResumableSampler`` does, says which draw of the run a sample is.
-    Python's, numpy's and torch's generators are then seeded from (seed of
-    the run, number of the draw, index) while the sample is made, and put
-    back after. A sample depends on nothing else: neither on the number of
-    workers or processes, nor on samples made before, so a resumed run sees
-    the same augmentations. With any other sampler, and inside mmengine's
-    ``ConcatDataset``, which passes plain numbers on, they come from the
-    generators as these are, as everywhere in mmengine.
+    Augmentation is seeded by the draw, see :class:`SeededDataset`: a sample
+    depends neither on the number of workers or processes, nor on samples
+    made before, so a resumed run sees the same augmentations.
 
     A transform with ``get_indexes(dataset)``, such as
     ``sohes.EntityCopyPaste`` and those of mmdet that mix images, finds the
@@ -139,14 +132,6 @@ class EntityDataset(BaseDataset):
             width=int(image['width']),
             sample_idx=idx,
             entities=self._chosen(self.index.entities(position)))
-
-    def __getitem__(self, idx: int) -> Any:
-        """The sample after the pipeline, see ``BaseDataset``."""
-        entropy = getattr(idx, 'entropy', None)
-        if entropy is None:
-            return super().__getitem__(int(idx))
-        with seeded_random(*map(int, entropy), int(idx)):
-            return super().__getitem__(int(idx))
 
     def prepare_data(self, idx: int) -> Any:
         """Run the pipeline, and that of images to mix in."""

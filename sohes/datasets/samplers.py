@@ -17,17 +17,18 @@ class Draw(int):
     was interrupted.
 
     Attributes:
-        entropy (tuple[int, int]): The run's seed and the number of the draw,
-            counted from 0 over all processes.
+        entropy (tuple[int, ...]): The run's seed and the number of the draw,
+            counted from 0 over all processes; more where a draw is of
+            several images.
     """
-    entropy: tuple[int, int]
+    entropy: tuple[int, ...]
 
-    def __new__(cls, index: int, entropy: tuple[int, int]) -> 'Draw':
+    def __new__(cls, index: int, entropy: tuple[int, ...]) -> 'Draw':
         self = super().__new__(cls, index)
         self.entropy = entropy
         return self
 
-    def __getnewargs__(self) -> tuple[int, tuple[int, int]]:
+    def __getnewargs__(self) -> tuple[int, tuple[int, ...]]:
         return int(self), self.entropy
 
 

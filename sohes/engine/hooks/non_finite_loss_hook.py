@@ -69,7 +69,8 @@ def image_names(data_batch: Any) -> list[str]:
     """What to call the images of a batch.
 
     Args:
-        data_batch: as a loader gives it, with ``data_samples``.
+        data_batch: as a loader gives it, with ``data_samples``, a list or
+            one for each branch.
 
     Returns:
         list[str]: their ``img_path``, or ``img_id`` where there is none.
@@ -77,11 +78,14 @@ def image_names(data_batch: Any) -> list[str]:
     samples = []
     if isinstance(data_batch, Mapping):
         samples = data_batch.get('data_samples', [])
+    if isinstance(samples, Mapping):  # Phase 3's branches
+        samples = [one for branch in samples.values() for one in branch]
     names = []
     for sample in samples:
         path = getattr(sample, 'img_path', None)
         names.append(str(path or getattr(sample, 'img_id', 'an image')))
-    return names or ['a batch of images without names']
+    # Two views of an image have one name.
+    return list(dict.fromkeys(names)) or ['a batch of images without names']
 
 
 def _not_finite(value: Any) -> bool:

@@ -1,4 +1,5 @@
 """Segmenters."""
 from sohes.models.detectors.entity_mask2former import EntityMask2Former
+from sohes.models.detectors.self_correction import SelfCorrection
 
-__all__ = ['EntityMask2Former']
+__all__ = ['EntityMask2Former', 'SelfCorrection']

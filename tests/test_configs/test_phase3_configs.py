@@ -1,0 +1,206 @@
+"""Every configuration of Phase 3 says what the paper says, and runs."""
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from mmengine.config import Config
+
+from sohes.apis.generate import UsageError
+from sohes.apis.run_config import read_config
+from sohes.apis.training import test_model as evaluate_model
+from sohes.apis.training import train_model
+from tests.tiny_entities import make_entities, shrunk
+from tests.toy_run import weights
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = 'tiny/sohes_phase3_tiny'
+CONFIGS = [
+    'sohes_phase3', TINY, 'ablations/sohes_phase3_none',
+    'ablations/sohes_phase3_fixed', 'ablations/sohes_phase3_dynamic'
+]
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory) -> Path:
+    return make_entities(tmp_path_factory.mktemp('data') / 'entities')
+
+
+def read(name: str, data: Path, work_dir: Path, **options) -> Config:
+    options = {key.replace('__', '.'): value
+               for key, value in options.items()}
+    return shrunk(
+        read_config(
+            str(ROOT / f'configs/{name}.py'), {
+                'data_root': f'{data}/',
+                'train_cfg.max_iters': 2,
+                **options
+            }, str(work_dir)))
+
+
+@pytest.fixture(scope='module')
+def phase2(data, tmp_path_factory) -> dict[str, str]:
+    """A checkpoint of Phase 2 for each model: the paper's and the tiny."""
+    found = {}
+    for name in ('sohes_phase2', 'tiny/sohes_phase2_tiny'):
+        folder = tmp_path_factory.mktemp('phase2')
+        train_model(read(name, data, folder, train_cfg__max_iters=1))
+        found['tiny' in name] = str(folder / 'iter_1.pth')
+    return {name: found['tiny' in name] for name in CONFIGS}
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_trains_from_phase2_and_predicts(name, data, phase2, tmp_path):
+    config = read(name, data, tmp_path, load_from=phase2[name])
+    runner = train_model(config)
+    assert runner.iter == 2
+    start, end = weights(phase2[name]), weights(tmp_path / 'iter_2.pth')
+    moved = {'student': 0, 'teacher': 0}
+    for key, value in start.items():
+        student, teacher = end[f'student.{key}'], end[f'teacher.{key}']
+        moved['student'] += not torch.equal(student, value)
+        moved['teacher'] += not torch.equal(teacher, value)
+    assert moved['student'] > 100 and moved['teacher'] > 100
+    found = evaluate_model(config, str(tmp_path / 'iter_2.pth'))
+    assert 0 <= found['entity/AR@1000'] <= 100
+    assert found['forest/pairs'] == 6 * 3
+
+
+def test_the_papers_values():
+    config = Config.fromfile(ROOT / 'configs/sohes_phase3.py')
+    before = Config.fromfile(ROOT / 'configs/sohes_phase2.py')
+    assert config.train_cfg.max_iters == 5000
+    assert config.train_dataloader.batch_size * 64 == 128
+    assert config.auto_scale_lr == dict(enable=False, base_batch_size=128)
+    options = config.model.semi_train_cfg
+    assert options.sup_weight == options.unsup_weight == 1
+    assert options.score_thr == dict(gamma=200, low=0.3, high=0.7)
+    assert config.custom_hooks[0] == dict(
+        type='sohes.TeacherHook', momentum=pytest.approx(1 - 0.9995))
+    rate = config.optim_wrapper.optimizer.pop('lr')
+    assert rate == pytest.approx(before.optim_wrapper.optimizer.pop('lr') / 10)
+    assert config.optim_wrapper == before.optim_wrapper
+    assert 'param_scheduler' not in config  # constant
+    kinds = [t.type for t in config.sup_pipeline]
+    assert 'sohes.EntityCopyPaste' in kinds
+
+
+def test_table_3_differs_in_the_threshold_alone():
+    rows = {
+        name: Config.fromfile(
+            ROOT / f'configs/ablations/sohes_phase3_{name}.py').to_dict()
+        for name in ('none', 'fixed', 'dynamic')
+    }
+    options = {name: row['model'].pop('semi_train_cfg')
+               for name, row in rows.items()}
+    assert rows['none'] == rows['fixed'] == rows['dynamic']
+    assert options['none'] == dict(options['dynamic'], unsup_weight=0)
+    assert options['fixed'] == dict(options['dynamic'], score_thr=0.5)
+
+
+@pytest.mark.parametrize('name, before', [
+    ('sohes_phase3', 'sohes_phase2'),
+    (TINY, 'tiny/sohes_phase2_tiny'),
+])
+def test_the_model_is_phase_2s(name, before):
+    config = Config.fromfile(ROOT / f'configs/{name}.py')
+    before = Config.fromfile(ROOT / f'configs/{before}.py')
+    assert config.model.detector == before.model
+    assert (config.model.data_preprocessor.data_preprocessor ==
+            before.model.data_preprocessor)
+    assert (config.test_dataloader.dataset.pipeline ==
+            before.test_dataloader.dataset.pipeline)
+    assert (config.max_iters %
+            config.default_hooks.checkpoint.interval == 0)
+
+
+def test_the_metafile_lists_them():
+    text = (ROOT / 'configs/metafile.yml').read_text()
+    listed = {model['Config'] for model in yaml.safe_load(text)['Models']}
+    assert listed >= {f'configs/{name}.py' for name in CONFIGS}
+
+
+def test_only_the_student_learns_and_its_vit_slower(data, tmp_path):
+    from mmengine.optim import build_optim_wrapper
+    from mmengine.registry import MODELS, init_default_scope
+    init_default_scope('mmdet')
+    config = read(TINY, data, tmp_path)
+    rate = config.optim_wrapper.optimizer.lr
+    model = MODELS.build(config.model)
+    wrapper = build_optim_wrapper(model, config.optim_wrapper)
+    rates = {id(group['params'][0]): group['lr']
+             for group in wrapper.optimizer.param_groups}
+    learn = 0
+    for name, parameter in model.named_parameters():
+        assert parameter.requires_grad == name.startswith('student.')
+        if parameter.requires_grad:
+            slow = '.backbone.vit.' in name
+            assert rates[id(parameter)] == pytest.approx(
+                rate / 10 if slow else rate), name
+            learn += 1
+    assert learn > 100
+
+
+def test_resumed_is_the_run_that_was_never_stopped(data, phase2, tmp_path):
+    whole, halves = tmp_path / 'whole', tmp_path / 'halves'
+
+    def config(folder: Path, **options) -> Config:
+        return read(
+            TINY, data, folder, train_cfg__max_iters=4,
+            default_hooks__checkpoint__interval=2,
+            custom_hooks__0__momentum=0.1,
+            # An untrained teacher is sure of nothing.
+            model__semi_train_cfg__score_thr=0.0, **options)
+
+    runner = train_model(config(whole, load_from=phase2[TINY]))
+    scalars = runner.message_hub.log_scalars
+    assert sum(scalars[f'train/teacher_{size}'].data[0].sum()
+               for size in ('small', 'medium', 'large')) > 0
+    assert scalars['train/unsup_loss_mask'].current() > 0
+    halves.mkdir()
+    shutil.copy(whole / 'iter_2.pth', halves)
+    torch.manual_seed(99)
+    runner = train_model(config(halves), str(halves / 'iter_2.pth'))
+    assert runner.iter == 4
+    expected = weights(whole / 'iter_4.pth')
+    middle = weights(whole / 'iter_2.pth')
+    found = weights(halves / 'iter_4.pth')
+    assert found.keys() == expected.keys()
+    for name, value in found.items():
+        assert torch.equal(value, expected[name]), name
+    for who in ('student', 'teacher'):
+        name = f'{who}.panoptic_head.query_feat.weight'
+        assert not torch.equal(found[name], middle[name])
+
+
+def test_the_first_start_of_a_run_that_resumes(data, phase2, tmp_path):
+    config = read(TINY, data, tmp_path, load_from=phase2[TINY],
+                  train_cfg__max_iters=1)
+    runner = train_model(config, 'auto')
+    assert runner.iter == 1
+    start, end = weights(phase2[TINY]), weights(tmp_path / 'iter_1.pth')
+    name = 'panoptic_head.query_feat.weight'
+    torch.testing.assert_close(end[f'teacher.{name}'], start[name],
+                               rtol=0, atol=1e-4)
+    # And the second finds the checkpoint of the first.
+    config.train_cfg.max_iters = 2
+    assert train_model(config, 'auto').iter == 2
+
+
+def test_what_it_starts_from_is_looked_at(data, phase2, tmp_path):
+    config = read(TINY, data, tmp_path)
+    with pytest.raises(UsageError, match='give its checkpoint, of Phase 2'):
+        train_model(config)
+    state = weights(phase2[TINY])
+    name = 'panoptic_head.query_feat.weight'
+    for change, message in (
+            (state[name][1:], f'{name} is 7x16, expected 8x16'),
+            (None, f'{name} is missing')):
+        other = {**state, name: change}
+        if change is None:
+            del other[name]
+        torch.save(dict(state_dict=other), tmp_path / 'other.pth')
+        config.load_from = str(tmp_path / 'other.pth')
+        with pytest.raises(UsageError, match=message):
+            train_model(config)
