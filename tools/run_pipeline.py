@@ -11,7 +11,7 @@ given again; a stage that is done is not done again.
     --gpus 8          processes, one a GPU; without GPUs on the CPUs
     --partition NAME  through slurm, GPUS_PER_NODE and SRUN_ARGS as usual
 
-Exit codes: 0 done, 1 training diverged, 2 the command or the data is wrong.
+Exit codes: 0 done, 1 a stage was stopped, 2 the command or the data is wrong.
 """
 import argparse
 import hashlib
@@ -198,7 +198,8 @@ class Pipeline:
             [*command, *arguments],
             env=dict(os.environ, PATH=path, GPUS=gpus)).returncode
         if code not in allowed:
-            raise CommandFailed(code)
+            raise CommandFailed(f'phase{phase} was stopped with exit code '
+                                f'{code}; the same command continues', code)
 
     def _publish(self) -> tuple[Path, str]:
         from sohes.apis.publish import publish_model
@@ -276,7 +277,8 @@ def main() -> int:
     try:
         return run_command(run, 'the same command continues')
     except CommandFailed as error:
-        return int(error.args[0])
+        print(error.args[0], file=sys.stderr)
+        return 2 if error.args[1] == 2 else 1
 
 
 if __name__ == '__main__':

@@ -15,7 +15,7 @@ Hardware: 2 CPU cores, under 25 minutes.
 _base_ = 'sohes_phase2_tiny.py'
 
 data_root = 'data/entities/'
-max_iters = 600
+max_iters = 900
 base_lr = 0.001
 image_size = (224, 224)
 
@@ -68,4 +68,4 @@ test_dataloader = val_dataloader
 test_evaluator = val_evaluator
 train_cfg = dict(max_iters=max_iters, val_interval=100)
 optim_wrapper = dict(optimizer=dict(lr=base_lr))
-param_scheduler = dict(end=max_iters, milestones=[500])
+param_scheduler = dict(end=max_iters, milestones=[750])

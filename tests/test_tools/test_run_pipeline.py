@@ -1,0 +1,114 @@
+"""From photos to a published model by one command, killed on its way."""
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from sohes.apis.report import read_losses
+from tests.test_tools.tiny_vit import save_tiny_vit
+from tests.tiny_entities import make_entities, shrunk
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope='module')
+def work(tmp_path_factory) -> Path:
+    """Four photos, and configurations of a tiny model that kill once."""
+    root = tmp_path_factory.mktemp('pipeline')
+    make_entities(root / 'data', images=4)
+    save_tiny_vit(root / 'vit.pth')
+    (root / 'phase1.py').write_text(
+        'extractor = dict(weights="set by an option", num_heads=4,\n'
+        '                 feature="key", block=-1, center=True,'
+        ' device="cpu")\n'
+        'pseudo_labels = dict(image_size=256, thresholds=(.6, .3, 0., -.3),\n'
+        '    local=None)\nworkers = 1\n')
+    for phase in (2, 3):
+        config = Config.fromfile(
+            ROOT / f'configs/tiny/sohes_phase{phase}_tiny.py')
+        config = shrunk(config)
+        config.train_cfg.max_iters = 4
+        config.default_hooks.checkpoint.interval = 2
+        config.default_hooks.logger.interval = 1
+        config.custom_imports = dict(imports=['tests.test_tools.kill_once'])
+        config.custom_hooks.append(
+            dict(type='KillOnce', at=4, marker=str(root / f'killed{phase}')))
+        config.dump(root / f'phase{phase}.py')
+    return root
+
+
+def run(work: Path, *options: str,
+        photos: str = 'data/images') -> subprocess.CompletedProcess:
+    configs = [word for phase in (1, 2, 3) for word in
+               (f'--phase{phase}-config', str(work / f'phase{phase}.py'))]
+    return subprocess.run(
+        [sys.executable, str(ROOT / 'tools/run_pipeline.py'),
+         str(work / photos), '--out-dir', str(work / 'out'), '--pictures',
+         '2', *configs, '--phase1-options',
+         f'extractor.weights={work / "vit.pth"}', *options],
+        capture_output=True, text=True, stdin=subprocess.DEVNULL,
+        timeout=600, env=dict(os.environ, OMP_NUM_THREADS='1',
+                              PYTHONPATH=str(ROOT)))
+
+
+@pytest.fixture(scope='module')
+def runs(work) -> list[subprocess.CompletedProcess]:
+    """Killed in Phase 2, killed in Phase 3, to the end, and once more."""
+    return [run(work) for _ in range(4)]
+
+
+def test_it_goes_on_where_it_was_killed(runs, work):
+    for killed, phase in zip(runs, (2, 3)):
+        assert killed.returncode != 0
+        assert (work / f'killed{phase}').exists()
+        assert f'phase{phase} was stopped' in killed.stderr
+        assert 'the same command continues' in killed.stderr
+    assert runs[2].returncode == 0, runs[2].stderr
+    # Three iterations were done, two of them saved; then those of Phase 3.
+    steps = re.findall(r'Iter\(train\) \[(\d)/4\]', runs[1].stdout)
+    assert steps == ['3', '4', '1', '2', '3']
+    assert 'phase1 is done' in runs[1].stderr
+    assert 'phase2 is done' in runs[2].stderr
+
+
+def test_what_is_done_is_not_done_again(runs):
+    assert runs[3].returncode == 0, runs[3].stderr
+    assert '==' not in runs[3].stderr
+    for stage in ('phase1', 'phase2', 'phase3', 'publish', 'report'):
+        assert f'{stage} is done' in runs[3].stderr
+
+
+def test_model_and_report(runs, work):
+    model, = (work / 'out').glob('sohes-*.pth')
+    assert not any(key.startswith(('teacher', 'student')) for key in
+                   torch.load(model, weights_only=True)['state_dict'])
+    page = (work / 'out/report.html').read_text()
+    assert runs[2].stdout.splitlines()[-1] == (
+        f'look at {work / "out/report.html"}')
+    pictures = re.findall('src="([^"]+)"', page)
+    assert len(pictures) == 4
+    for picture in pictures:
+        assert (work / 'out' / picture).stat().st_size > 1000
+    assert page.count('<polyline') == 2 and model.name in page
+    for phase in (2, 3):
+        steps, losses = zip(*read_losses(work / f'out/phase{phase}'))
+        assert steps == (1, 2, 3, 4) and min(losses) > 0
+    labels = json.loads((work / 'out/labels.json').read_text())
+    assert len(labels['images']) == 4 and labels['annotations']
+
+
+def test_other_settings_are_refused_before_anything_is_lost(runs, work):
+    before = (work / 'out/labels.json').read_bytes()
+    done = run(work, '--phase2-options', 'train_cfg.max_iters=9')
+    assert done.returncode == 2
+    assert 'phase2 was begun with other photos' in done.stderr
+    assert (work / 'out/labels.json').read_bytes() == before
+    done = run(work, photos='none')
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].endswith('none does not exist')
