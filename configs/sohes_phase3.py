@@ -33,7 +33,7 @@ data_root = 'data/entities/'
 batch_size = 2  # a GPU, of I1 and of I2; 128 over 64 GPUs (appendix A)
 num_workers = 4  # a GPU
 max_iters = 5000  # appendix A
-base_lr = 0.00008  # a tenth of Phase 2's, constant; ours
+base_lr = 0.00008  # a tenth of Phase 2's; ours
 image_size = (1024, 1024)
 
 # ----- possibly changed -----------------------------------------------------
@@ -111,7 +111,7 @@ weak_pipeline = [
 unsup_pipeline = [
     dict(type='sohes.LoadEntityImage'),
     dict(
-        type='MultiBranch',
+        type='sohes.OrderedMultiBranch',
         branch_field=['unsup_teacher', 'unsup_student'],
         unsup_teacher=weak_pipeline,
         unsup_student=[*geometry, *colors, *pack])
@@ -155,6 +155,7 @@ optim_wrapper = dict(
         },
         norm_decay_mult=0.0),
     clip_grad=dict(max_norm=0.01, norm_type=2))
+param_scheduler = []  # the rate is constant; ours
 
 # ----- never changed --------------------------------------------------------
 custom_hooks = [

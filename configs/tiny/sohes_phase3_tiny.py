@@ -89,7 +89,7 @@ weak_pipeline = [
 unsup_pipeline = [
     dict(type='sohes.LoadEntityImage'),
     dict(
-        type='MultiBranch',
+        type='sohes.OrderedMultiBranch',
         branch_field=['unsup_teacher', 'unsup_student'],
         unsup_teacher=weak_pipeline,
         unsup_student=[*geometry, *_base_.colors, *_base_.pack])

@@ -9,6 +9,7 @@ from sohes.datasets.transforms import (
     EntityCopyPaste,
     LoadEntities,
     LoadEntityImage,
+    OrderedMultiBranch,
     PackEntityInputs,
 )
 from sohes.datasets.two_streams import TwoStreamDataset
@@ -16,5 +17,6 @@ from sohes.datasets.two_streams import TwoStreamDataset
 __all__ = [
     'ClusterPseudoLabels', 'EntityCopyPaste', 'EntityDataset', 'EntityIndex',
     'EntityMasks', 'ImageFolderDataset', 'LoadEntities', 'LoadEntityImage',
-    'PackEntityInputs', 'ResumableSampler', 'TwoStreamDataset'
+    'OrderedMultiBranch', 'PackEntityInputs', 'ResumableSampler',
+    'TwoStreamDataset'
 ]

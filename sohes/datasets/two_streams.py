@@ -20,13 +20,13 @@ class TwoStreamDataset(Dataset):
 
     A sample has the branches that mmdet's ``SemiBaseDetector`` and
     ``MultiBranchDataPreprocessor`` want: 'sup' for I1, and those that the
-    pipeline of I2 ends with, a ``MultiBranch`` of 'unsup_teacher' and
-    'unsup_student'.
+    pipeline of I2 ends with, a ``sohes.OrderedMultiBranch`` of
+    'unsup_teacher' and 'unsup_student'.
 
     Args:
         labeled (dict): config of the ``sohes.EntityDataset``.
         unlabeled (dict): config of any dataset whose pipeline ends with
-            ``MultiBranch``: ``sohes.ImageFolderDataset`` for a folder, or a
+            such branches: ``sohes.ImageFolderDataset`` for a folder, or a
             ``sohes.EntityDataset`` whose pipeline loads no entities for the
             images of a json.
     """

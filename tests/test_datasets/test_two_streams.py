@@ -108,3 +108,14 @@ def test_a_folder_without_images(data, tmp_path):
     config.data_prefix.img = str(tmp_path)
     with pytest.raises(ValueError, match='holds no image'):
         DATASETS.build(config)
+
+
+def test_a_configuration_written_to_a_work_dir_augments_alike(
+        data, pairs, tmp_path):
+    read(data).dump(tmp_path / 'dumped.py')
+    config = Config.fromfile(tmp_path / 'dumped.py')
+    again = DATASETS.build(config.train_dataloader.dataset)
+    for draw in draws(pairs, 3):
+        for branch in BRANCHES:
+            assert torch.equal(pairs[draw]['inputs'][branch],
+                               again[draw]['inputs'][branch])

@@ -9,18 +9,28 @@ from sohes.apis.training import train_model
 from tests.test_tools.test_train import free_port, run_tool
 from tests.tiny_entities import make_entities, shrunk
 
-TINY = Path(__file__).resolve().parents[2] / (
-    'configs/tiny/sohes_phase2_tiny.py')
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs/tiny'
+PHASE_2, PHASE_3 = 'sohes_phase2_tiny', 'sohes_phase3_tiny'
 
 
-def _config(root: Path, name: str, batch_size: int, workers: int = 0):
-    out = str(root / name)
+def _read(phase: str, root: Path, out: str, **options: str):
     config = shrunk(
         read_config(
-            str(TINY), {
+            str(CONFIGS / f'{phase}.py'), {
                 'data_root': f'{root / "entities"}/',
-                'train_cfg.max_iters': 1
+                'train_cfg.max_iters': 1,
+                **options
             }, out))
+    if phase == PHASE_3:
+        # An untrained teacher is sure of nothing.
+        config.model.semi_train_cfg.score_thr = 0.0
+    return config
+
+
+def _config(root: Path, phase: str, name: str, batch_size: int,
+            workers: int = 0, **options: str):
+    out = str(root / name)
+    config = _read(phase, root, out, **options)
     config.custom_imports = dict(
         imports=['tests.first_step'], allow_failed_imports=False)
     config.custom_hooks.append(dict(type='LossSaver', out=f'{out}.loss.pth'))
@@ -35,13 +45,19 @@ def _config(root: Path, name: str, batch_size: int, workers: int = 0):
 
 @pytest.mark.skipif(torch.cuda.is_available(),
                     reason='with a GPU each process wants one')
-def test_first_step_of_two_processes_equals_that_of_one(tmp_path):
+@pytest.mark.parametrize('phase', [PHASE_2, PHASE_3])
+def test_first_step_of_two_processes_equals_that_of_one(phase, tmp_path):
     from mmengine.utils import import_modules_from_strings
     import_modules_from_strings(['tests.first_step'])
     make_entities(tmp_path / 'entities')
-    train_model(_config(tmp_path, 'one', batch_size=4))
+    options = {}
+    if phase == PHASE_3:
+        train_model(_read(PHASE_2, tmp_path, str(tmp_path / 'before')))
+        options['load_from'] = str(tmp_path / 'before/iter_1.pth')
+    train_model(_config(tmp_path, phase, 'one', batch_size=4, **options))
     path = tmp_path / 'two.py'
-    _config(tmp_path, 'two', batch_size=2, workers=1).dump(path)
+    _config(tmp_path, phase, 'two', batch_size=2, workers=1,
+            **options).dump(path)
     done = run_tool('dist_train.sh', path, '2', PORT=free_port())
     assert done.returncode == 0, done.stderr
     one, two = (torch.load(tmp_path / f'{name}.loss.pth')

@@ -1,4 +1,5 @@
 """Transforms for the pipelines of OpenMMLab."""
+from sohes.datasets.transforms.branches import OrderedMultiBranch
 from sohes.datasets.transforms.clustering import ClusterPseudoLabels
 from sohes.datasets.transforms.copy_paste import EntityCopyPaste
 from sohes.datasets.transforms.formatting import PackEntityInputs
@@ -6,5 +7,5 @@ from sohes.datasets.transforms.loading import LoadEntities, LoadEntityImage
 
 __all__ = [
     'ClusterPseudoLabels', 'EntityCopyPaste', 'LoadEntities',
-    'LoadEntityImage', 'PackEntityInputs'
+    'LoadEntityImage', 'OrderedMultiBranch', 'PackEntityInputs'
 ]
