@@ -27,6 +27,7 @@ goes into activations, which those do not share out and with_cp saves.
 _base_ = [
     '_base_/models/entity_mask2former_vitb8.py',
     '_base_/datasets/entities.py',
+    '_base_/schedules/adan.py',
     '_base_/default_runtime.py',
 ]
 
@@ -41,24 +42,7 @@ train_dataloader = dict(batch_size=batch_size, num_workers=num_workers)
 auto_scale_lr = dict(enable=False, base_batch_size=128)
 
 # ----- possibly changed -----------------------------------------------------
-optim_wrapper = dict(
-    type='AmpOptimWrapper',  # deformable attention stays in fp32 inside it
-    dtype='bfloat16',
-    loss_scale=1.0,  # bf16 has fp32's range: there is nothing to scale
-    optimizer=dict(
-        type='sohes.Adan',  # appendix A; the rest is ours
-        lr=base_lr,
-        betas=(0.98, 0.92, 0.99),
-        weight_decay=0.02),
-    paramwise_cfg=dict(
-        custom_keys={
-            'backbone.vit': dict(lr_mult=0.1),  # ours
-            'query_embed': dict(decay_mult=0.0),
-            'query_feat': dict(decay_mult=0.0),
-            'level_embed': dict(decay_mult=0.0),
-        },
-        norm_decay_mult=0.0),
-    clip_grad=dict(max_norm=0.01, norm_type=2))  # Mask2Former's
+optim_wrapper = dict(optimizer=dict(lr=base_lr))
 
 param_scheduler = dict(
     type='MultiStepLR',

@@ -25,6 +25,7 @@ not measured. Result to expect: AR@1000 of 33.3 on SA-1B, 32.6 before (table
 _base_ = [
     '_base_/models/entity_mask2former_vitb8.py',
     '_base_/datasets/entities.py',
+    '_base_/schedules/adan.py',
     '_base_/default_runtime.py',
 ]
 
@@ -137,24 +138,7 @@ train_dataloader = dict(
 # The rate follows the batch with --auto-scale-lr, in proportion.
 auto_scale_lr = dict(enable=False, base_batch_size=128)
 
-optim_wrapper = dict(
-    type='AmpOptimWrapper',  # deformable attention stays in fp32 inside it
-    dtype='bfloat16',
-    loss_scale=1.0,  # bf16 has fp32's range: there is nothing to scale
-    optimizer=dict(
-        type='sohes.Adan',  # as in Phase 2
-        lr=base_lr,
-        betas=(0.98, 0.92, 0.99),
-        weight_decay=0.02),
-    paramwise_cfg=dict(
-        custom_keys={
-            'backbone.vit': dict(lr_mult=0.1),
-            'query_embed': dict(decay_mult=0.0),
-            'query_feat': dict(decay_mult=0.0),
-            'level_embed': dict(decay_mult=0.0),
-        },
-        norm_decay_mult=0.0),
-    clip_grad=dict(max_norm=0.01, norm_type=2))
+optim_wrapper = dict(optimizer=dict(lr=base_lr))
 param_scheduler = []  # the rate is constant; ours
 
 # ----- never changed --------------------------------------------------------

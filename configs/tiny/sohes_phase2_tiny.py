@@ -13,7 +13,7 @@ mixed precision, LN in place of SyncBN, which trains on GPUs alone.
 
 Hardware: 2 CPU cores. Memory and time: not measured.
 """
-_base_ = '../sohes_phase2.py'
+_base_ = ['../sohes_phase2.py', '../_base_/models/tiny.py']
 
 # ----- frequently changed ---------------------------------------------------
 batch_size = 2  # a process
@@ -21,44 +21,8 @@ num_workers = 1
 max_iters = 1000
 base_lr = 0.0003  # ours
 image_size = (320, 320)
-num_queries = 50
 
-model = dict(
-    data_preprocessor=dict(batch_augments=[
-        dict(
-            type='BatchFixedSizePad',
-            size=image_size,
-            img_pad_value=0,
-            pad_mask=True,
-            mask_pad_value=0,
-            pad_seg=False)
-    ]),
-    backbone=dict(
-        weights='dinov2_vits14',
-        drop_path_rate=0.0,
-        norm_cfg=dict(type='LN2d'),
-        with_cp=False),
-    panoptic_head=dict(
-        in_channels=[384, 384, 384, 384],
-        num_queries=num_queries,
-        feat_channels=128,
-        out_channels=128,
-        pixel_decoder=dict(
-            encoder=dict(
-                num_layers=2,
-                layer_cfg=dict(
-                    self_attn_cfg=dict(embed_dims=128, num_heads=4),
-                    ffn_cfg=dict(
-                        embed_dims=128, feedforward_channels=256))),
-            positional_encoding=dict(num_feats=64)),
-        positional_encoding=dict(num_feats=64),
-        transformer_decoder=dict(
-            num_layers=3,
-            layer_cfg=dict(
-                self_attn_cfg=dict(embed_dims=128, num_heads=4),
-                cross_attn_cfg=dict(embed_dims=128, num_heads=4),
-                ffn_cfg=dict(embed_dims=128, feedforward_channels=512)))),
-    train_cfg=dict(num_points=1024))
+model = _base_.tiny_model
 
 train_pipeline = [
     dict(type='sohes.LoadEntityImage'),
@@ -104,14 +68,7 @@ optim_wrapper = dict(
         lr=base_lr,
         betas=(0.98, 0.92, 0.99),
         weight_decay=0.02),
-    paramwise_cfg=dict(
-        custom_keys={
-            'backbone.vit': dict(lr_mult=0.1),
-            'query_embed': dict(decay_mult=0.0),
-            'query_feat': dict(decay_mult=0.0),
-            'level_embed': dict(decay_mult=0.0),
-        },
-        norm_decay_mult=0.0),
+    paramwise_cfg=_base_.optim_wrapper.paramwise_cfg,
     clip_grad=dict(max_norm=1.0, norm_type=2))
 param_scheduler = dict(end=max_iters, milestones=[900])
 default_hooks = dict(

@@ -11,7 +11,7 @@ configs/sohes_phase3.py.
 
 Hardware: 2 CPU cores. Memory, time and result: not measured.
 """
-_base_ = '../sohes_phase3.py'
+_base_ = ['../sohes_phase3.py', '../_base_/models/tiny.py']
 
 # ----- frequently changed ---------------------------------------------------
 batch_size = 2  # a process, of I1 and of I2
@@ -19,48 +19,11 @@ num_workers = 1
 max_iters = 500
 base_lr = 0.00003  # a tenth of Phase 2's
 image_size = (320, 320)
-num_queries = 50
 
-data_preprocessor = dict(batch_augments=[
-    dict(
-        type='BatchFixedSizePad',
-        size=image_size,
-        img_pad_value=0,
-        pad_mask=True,
-        mask_pad_value=0,
-        pad_seg=False)
-])
 model = dict(
-    data_preprocessor=dict(data_preprocessor=data_preprocessor),
-    detector=dict(
-        data_preprocessor=data_preprocessor,
-        backbone=dict(
-            weights='dinov2_vits14',
-            drop_path_rate=0.0,
-            norm_cfg=dict(type='LN2d'),
-            with_cp=False),
-        panoptic_head=dict(
-            in_channels=[384, 384, 384, 384],
-            num_queries=num_queries,
-            feat_channels=128,
-            out_channels=128,
-            pixel_decoder=dict(
-                encoder=dict(
-                    num_layers=2,
-                    layer_cfg=dict(
-                        self_attn_cfg=dict(embed_dims=128, num_heads=4),
-                        ffn_cfg=dict(
-                            embed_dims=128, feedforward_channels=256))),
-                positional_encoding=dict(num_feats=64)),
-            positional_encoding=dict(num_feats=64),
-            transformer_decoder=dict(
-                num_layers=3,
-                layer_cfg=dict(
-                    self_attn_cfg=dict(embed_dims=128, num_heads=4),
-                    cross_attn_cfg=dict(embed_dims=128, num_heads=4),
-                    ffn_cfg=dict(
-                        embed_dims=128, feedforward_channels=512)))),
-        train_cfg=dict(num_points=1024)))
+    data_preprocessor=dict(
+        data_preprocessor=_base_.tiny_model.data_preprocessor),
+    detector=_base_.tiny_model)
 
 geometry = [
     dict(type='RandomFlip', prob=0.5),
@@ -121,14 +84,7 @@ optim_wrapper = dict(
         lr=base_lr,
         betas=(0.98, 0.92, 0.99),
         weight_decay=0.02),
-    paramwise_cfg=dict(
-        custom_keys={
-            'backbone.vit': dict(lr_mult=0.1),
-            'query_embed': dict(decay_mult=0.0),
-            'query_feat': dict(decay_mult=0.0),
-            'level_embed': dict(decay_mult=0.0),
-        },
-        norm_decay_mult=0.0),
+    paramwise_cfg=_base_.optim_wrapper.paramwise_cfg,
     clip_grad=dict(max_norm=1.0, norm_type=2))
 default_hooks = dict(
     logger=dict(interval=10), checkpoint=dict(interval=250))

@@ -32,6 +32,24 @@ def run_parser(description: str, example: str) -> argparse.ArgumentParser:
     return parser
 
 
+def converter_parser(description: str) -> argparse.ArgumentParser:
+    """A parser of a command that takes a part of a checkpoint.
+
+    Args:
+        description (str): the script's docstring, printed as it stands.
+    """
+    parser = argparse.ArgumentParser(
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('checkpoint', help='a file that training wrote')
+    parser.add_argument(
+        'out', help='digits of its hash come before the suffix')
+    parser.add_argument(
+        '--student', dest='which', action='store_const', const='student',
+        default='teacher', help='of Phase 3, instead of the teacher')
+    return parser
+
+
 def parse_run_args(parser: argparse.ArgumentParser) -> argparse.Namespace:
     """Read the command line of a :func:`run_parser`."""
     args = parser.parse_args()

@@ -6,28 +6,19 @@ writes backbone-HASH.pth and prints the lines of a configuration that use it.
 With --vit the plain ViT alone, for mmpretrain, or for Phase 1's --weights.
 Of Phase 3 it takes the teacher. Exit codes: 0 done, 2 bad input.
 """
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('checkpoint', help='a file that training wrote')
-    parser.add_argument('out', help='its digits come before the suffix')
-    parser.add_argument('--vit', action='store_true',
-                        help='the ViT without its adapter')
-    parser.add_argument('--student', action='store_true',
-                        help='of Phase 3, instead of the teacher')
-    return parser.parse_args()
+from sohes.utils.arguments import converter_parser
 
 
 def main() -> int:
-    args = parse_args()
+    parser = converter_parser(__doc__)
+    parser.add_argument('--vit', action='store_true',
+                        help='the ViT without its adapter')
+    args = parser.parse_args()
     from mmengine.config import Config
 
     from sohes.apis.command import run_command
@@ -35,8 +26,7 @@ def main() -> int:
 
     def run() -> None:
         path, backbone = extract_backbone(
-            args.checkpoint, args.out, args.vit,
-            'student' if args.student else 'teacher')
+            args.checkpoint, args.out, args.vit, args.which)
         print(f'{path}, {path.stat().st_size / 2**20:.1f} MiB\n')
         print(Config(dict(backbone=backbone)).pretty_text)
 

@@ -1,0 +1,19 @@
+"""Adan in bf16, for a batch of 128 (appendix A of the paper)."""
+optim_wrapper = dict(
+    type='AmpOptimWrapper',  # deformable attention stays in fp32 inside it
+    dtype='bfloat16',
+    loss_scale=1.0,  # bf16 has fp32's range: there is nothing to scale
+    optimizer=dict(
+        type='sohes.Adan',  # appendix A; the rest is ours
+        lr=0.0008,
+        betas=(0.98, 0.92, 0.99),
+        weight_decay=0.02),
+    paramwise_cfg=dict(
+        custom_keys={
+            'backbone.vit': dict(lr_mult=0.1),  # ours
+            'query_embed': dict(decay_mult=0.0),
+            'query_feat': dict(decay_mult=0.0),
+            'level_embed': dict(decay_mult=0.0),
+        },
+        norm_decay_mult=0.0),
+    clip_grad=dict(max_norm=0.01, norm_type=2))  # Mask2Former's
