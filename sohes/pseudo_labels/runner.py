@@ -49,11 +49,17 @@ def _load(root: str, name: str) -> np.ndarray | ImageError:
 
 def _quiet_worker() -> None:
     """One thread a worker, and Ctrl-C left to the parent."""
+    import os
     import signal
+    import sys
 
     import cv2
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
+    # For CascadePSP's torch, whether it is here already or comes later.
+    os.environ['OMP_NUM_THREADS'] = '1'
+    if 'torch' in sys.modules:
+        sys.modules['torch'].set_num_threads(1)
 
 
 def _ahead(root: str, names: Sequence[str],
