@@ -30,11 +30,12 @@ def run_command(run: Callable[[], None], interrupted: str) -> int:
         run()
     except UsageError as error:
         # Every process finds the same mistake; one of a machine says so.
-        if os.environ.get('LOCAL_RANK', '0') == '0':
+        if _is_first('LOCAL_RANK', 'SLURM_LOCALID',
+                     'OMPI_COMM_WORLD_LOCAL_RANK'):
             print(f'error: {error}', file=sys.stderr)
         return 2
     except NonFiniteLossError as error:
-        if os.environ.get('RANK', '0') == '0':
+        if _is_first('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK'):
             print(f'error: {error}', file=sys.stderr)
         return 1
     except ImageError as error:
@@ -45,6 +46,11 @@ def run_command(run: Callable[[], None], interrupted: str) -> int:
         print(f'stopped; {interrupted}', file=sys.stderr)
         return 130
     return 0
+
+
+def _is_first(*names: str) -> bool:
+    """Whether none of these variables counts this process above 0."""
+    return all(os.environ.get(name, '0') == '0' for name in names)
 
 
 def sentence(error: BaseException) -> str:

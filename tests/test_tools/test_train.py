@@ -235,6 +235,22 @@ def test_interrupt_says_how_to_go_on(capsys):
     assert capsys.readouterr().err == 'stopped; do this\n'
 
 
+@pytest.mark.parametrize(('variable', 'says'), [
+    ('LOCAL_RANK', 1), ('SLURM_LOCALID', 1), ('SLURM_PROCID', 0),
+    ('OMPI_COMM_WORLD_LOCAL_RANK', 1)
+])
+def test_one_process_of_a_machine_says_what_is_wrong(
+        monkeypatch, capsys, variable, says):
+    def run() -> None:
+        raise UsageError('no such thing')
+
+    for value in ('0', '1'):
+        monkeypatch.setenv(variable, value)
+        assert run_command(run, '') == 2
+    # Of the two processes of a machine one; on two machines both.
+    assert capsys.readouterr().err.count('no such thing') == 2 - says
+
+
 def test_slurm_starts_what_was_asked_for(tmp_path):
     srun = tmp_path / 'srun'
     srun.write_text('#!/bin/sh\nfor word in "$@"; do echo "$word"; done\n')

@@ -5,7 +5,7 @@ from mmdet.structures.bbox import HorizontalBoxes
 
 from sohes.datasets.entity_masks import EntityMasks
 from sohes.datasets.mask_sources import RleSource
-from sohes.pseudo_labels.images import load_image
+from sohes.pseudo_labels.images import ImageError, load_image
 from sohes.registry import TRANSFORMS
 from sohes.structures import EntityForest
 
@@ -25,8 +25,8 @@ class LoadEntityImage(BaseTransform):
     - img_shape, ori_shape: (H, W).
 
     Raises:
-        ImageError: the file cannot be read; names it.
-        ValueError: the image has another size than its masks.
+        ImageError: the file cannot be read, or the image has another size
+            than its masks; names it.
     """
 
     def transform(self, results: dict) -> dict:
@@ -35,7 +35,7 @@ class LoadEntityImage(BaseTransform):
         wanted = (results.get('height', shape[0]),
                   results.get('width', shape[1]))
         if shape != wanted:
-            raise ValueError(
+            raise ImageError(
                 f'{results["img_path"]} is {shape[0]} x {shape[1]} pixels '
                 f'(height x width, upright), its annotations are for '
                 f'{wanted[0]} x {wanted[1]}: is this the right folder of '
