@@ -49,7 +49,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def check_weights(path: str | Path, checkpoint: Mapping[str, Any],
-                  model: nn.Module, config_name: str) -> None:
+                  model: nn.Module, config_name: str,
+                  advice: str = 'take the configuration that it was trained '
+                  'with') -> None:
     """Compare a checkpoint's weights with the model's, by name and shape.
 
     Args:
@@ -57,6 +59,7 @@ def check_weights(path: str | Path, checkpoint: Mapping[str, Any],
         checkpoint: from :func:`read_checkpoint`.
         model: with or without its data-parallel wrapper.
         config_name: the model's configuration, for the message.
+        advice: what to do, for the message.
 
     Raises:
         UsageError: naming the first differences.
@@ -74,8 +77,7 @@ def check_weights(path: str | Path, checkpoint: Mapping[str, Any],
         more = f', and {len(wrong) - 3} more' if len(wrong) > 3 else ''
         raise UsageError(
             f'{path} is of another model than {config_name}: '
-            f'{"; ".join(wrong[:3])}{more}; take the configuration that it '
-            'was trained with')
+            f'{"; ".join(wrong[:3])}{more}; {advice}')
 
 
 def check_same_run(path: str | Path, checkpoint: Mapping[str, Any],

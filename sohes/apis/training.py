@@ -214,7 +214,8 @@ def _check_start(path: str | None, runner: Runner) -> None:
     expected = model.state_dict()
     if hasattr(model, 'student') and not any(
             key.startswith(('student.', 'teacher.')) for key in found):
-        check_weights(path, checkpoint, model.student, name)
+        check_weights(path, checkpoint, model.student, name,
+                      'give one of the same model as load_from')
     elif not found & expected.keys():
         raise UsageError(
             f'load_from={path}: none of its {len(found)} weights is in the '
