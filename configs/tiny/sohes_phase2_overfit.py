@@ -25,8 +25,7 @@ model = dict(
             type='BatchFixedSizePad',
             size=image_size,
             img_pad_value=0,
-            pad_mask=True,
-            mask_pad_value=0,
+            pad_mask=False,  # the head takes smaller masks
             pad_seg=False)
     ]))
 

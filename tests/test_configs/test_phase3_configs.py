@@ -67,6 +67,17 @@ def test_trains_from_phase2_and_predicts(name, data, phase2, tmp_path):
     assert found['forest/pairs'] == 6 * 3
 
 
+def test_views_that_are_padded_train(data, phase2, tmp_path):
+    # In a batch of landscapes none is as high as the size of the batch.
+    config = read(TINY, data, tmp_path, load_from=phase2[TINY],
+                  train_cfg__max_iters=1)
+    size = (160, 160)
+    for preprocessor in (config.model.data_preprocessor.data_preprocessor,
+                         config.model.detector.data_preprocessor):
+        preprocessor.batch_augments[0].size = size
+    assert train_model(config).iter == 1
+
+
 def test_the_papers_values():
     config = Config.fromfile(ROOT / 'configs/sohes_phase3.py')
     before = Config.fromfile(ROOT / 'configs/sohes_phase2.py')

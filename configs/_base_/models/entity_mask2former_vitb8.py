@@ -21,8 +21,7 @@ model = dict(
                 type='BatchFixedSizePad',
                 size=(1024, 1024),
                 img_pad_value=0,
-                pad_mask=True,
-                mask_pad_value=0,
+                pad_mask=False,  # the head takes smaller masks
                 pad_seg=False)
         ]),
     backbone=dict(

@@ -9,8 +9,7 @@ tiny_model = dict(
             type='BatchFixedSizePad',
             size=(320, 320),
             img_pad_value=0,
-            pad_mask=True,
-            mask_pad_value=0,
+            pad_mask=False,  # the head takes smaller masks
             pad_seg=False)
     ]),
     backbone=dict(
