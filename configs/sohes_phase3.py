@@ -55,21 +55,8 @@ model = dict(
 
 meta_keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor',
              'flip', 'flip_direction', 'homography_matrix')
-geometry = [
-    dict(type='RandomFlip', prob=0.5),
-    dict(  # large scale jittering
-        type='RandomResize',
-        scale=image_size,
-        ratio_range=(0.1, 2.0),
-        resize_type='Resize',
-        keep_ratio=True),
-    dict(
-        type='RandomCrop',
-        crop_size=image_size,
-        crop_type='absolute',
-        recompute_bbox=True,
-        allow_negative_crop=True)
-]
+# Flip, large scale jittering and crop, as Phase 2's.
+geometry = _base_.train_pipeline[2:5]
 # Ours, after Grill et al. 2020: the paper says strong and weak, no more.
 # torchvision's, because these know that the image is RGB.
 colors = [

@@ -78,7 +78,8 @@ class Pipeline:
     """The stages, each once.
 
     Beside the outputs stands OUT/stages/NAME.json: the fingerprint of all
-    that decides a stage's output, and how long it took once it was done.
+    that decides a stage's output and, once it is done, the seconds of its last
+    start.
     """
 
     def __init__(self, args: argparse.Namespace) -> None:
@@ -143,8 +144,7 @@ class Pipeline:
             _LOG.info('%s is done: %s', name, before['output'])
             self.stages.append(before)
             return
-        record = dict(name=name, fingerprint=self.fingerprint, seconds=0.0)
-        record['seconds'] = (before or record)['seconds']
+        record = dict(name=name, fingerprint=self.fingerprint)
         _write_json(path, record)
         _LOG.info('== %s', name)
         started = time.monotonic()

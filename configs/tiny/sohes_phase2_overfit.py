@@ -36,14 +36,7 @@ pipeline = [
     dict(type='sohes.PackEntityInputs')
 ]
 train_dataloader = dict(dataset=dict(pipeline=pipeline))
-test_pipeline = [
-    dict(type='sohes.LoadEntityImage'),
-    dict(type='Resize', scale=image_size, keep_ratio=True),
-    dict(
-        type='sohes.PackEntityInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape',
-                   'scale_factor'))
-]
+test_pipeline = [pipeline[0], pipeline[2], _base_.test_pipeline[2]]
 
 # What was learnt by heart is what is asked for.
 val_dataloader = dict(

@@ -58,12 +58,7 @@ unsup_pipeline = [
         unsup_student=[*geometry, *_base_.colors, *_base_.pack])
 ]
 test_pipeline = [
-    dict(type='sohes.LoadEntityImage'),
-    dict(type='Resize', scale=image_size, keep_ratio=True),
-    dict(
-        type='sohes.PackEntityInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape',
-                   'scale_factor'))
+    _base_.test_pipeline[0], weak_pipeline[0], _base_.test_pipeline[2]
 ]
 train_dataloader = dict(
     batch_size=batch_size,

@@ -1,8 +1,6 @@
 """What others need of a checkpoint, and nothing of the run."""
 import hashlib
 import io
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ from mmengine.config import Config
 from sohes.apis.checkpoints import read_checkpoint
 from sohes.apis.generate import UsageError
 from sohes.models.backbones.vit_adapter_vit import vit_config
+from sohes.utils.files import whole_file
 from sohes.version import __version__
 
 #: Prefixes of the two models in a checkpoint of Phase 3.
@@ -146,13 +145,6 @@ def _save_hashed(content: dict[str, Any], out: Path) -> Path:
     suffix = out.suffix or '.pth'
     path = out.with_name(f'{out.name.removesuffix(suffix)}-{digits}{suffix}')
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(prefix=f'.{path.name}.', dir=path.parent)
-    try:
-        with open(handle, 'wb') as file:
-            file.write(buffer.getbuffer())
-        os.chmod(draft, 0o644)
-        os.replace(draft, path)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
+    with whole_file(path, binary=True) as file:
+        file.write(buffer.getbuffer())
     return path

@@ -4,22 +4,24 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import IO, Any
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[TextIO]:
+def whole_file(path: Path, binary: bool = False) -> Iterator[IO[Any]]:
     """Open a file that appears under its name only when it is complete.
 
     Args:
         path (Path): where it will stand. Its folder must exist.
+        binary (bool): for bytes instead of UTF-8 text.
 
     Yields:
-        TextIO: to write UTF-8 text to.
+        IO: to write to.
     """
     handle, draft = tempfile.mkstemp(prefix=f'.{path.name}.', dir=path.parent)
     try:
-        with open(handle, 'w', encoding='utf-8', newline='\n') as file:
+        text = {} if binary else dict(encoding='utf-8', newline='\n')
+        with open(handle, 'wb' if binary else 'w', **text) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

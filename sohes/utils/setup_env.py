@@ -1,8 +1,6 @@
 """Register everything of this package at once."""
 import importlib
 
-from mmengine.registry import DefaultScope
-
 
 def register_all_modules(init_default_scope: bool = True) -> None:
     """Import every module that registers types.
@@ -14,6 +12,8 @@ def register_all_modules(init_default_scope: bool = True) -> None:
         init_default_scope (bool): make ``sohes`` the default scope, so that
             types without a scope are looked up here first.
     """
+    # Here: who draws or clusters needs no mmengine, but uses this room.
+    from mmengine.registry import DefaultScope
     registry = importlib.import_module('sohes.registry')
     for name in registry.__all__:
         getattr(registry, name).import_from_location()

@@ -5,6 +5,7 @@ import numpy as np
 
 from sohes.structures import EntityForest
 from sohes.structures.mask_ops import MaskLike
+from sohes.utils.files import whole_file
 from sohes.visualization.forest_picture import draw_forest
 
 
@@ -43,6 +44,5 @@ def save_picture(path: Path, picture: np.ndarray) -> None:
     """Save a picture, (H, W, 3) uint8 RGB, as JPEG, whole or not at all."""
     from PIL import Image
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f'.{path.name}.part')
-    Image.fromarray(picture).save(draft, 'JPEG', quality=92)
-    draft.replace(path)
+    with whole_file(path, binary=True) as file:
+        Image.fromarray(picture).save(file, 'JPEG', quality=92)

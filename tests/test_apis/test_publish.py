@@ -25,7 +25,7 @@ def config() -> Config:
 @pytest.fixture(scope='module')
 def trained(config, tmp_path_factory) -> Path:
     """As a training run leaves it, of a model that was never trained."""
-    config.work_dir = '/home/somebody/secret'
+    config.work_dir = 'somebody/secret'
     init_default_scope('mmdet')
     torch.manual_seed(0)
     model = MODELS.build(config.model)
