@@ -18,6 +18,7 @@ from mmengine.config import Config
 
 from sohes.apis.generate import UsageError, generate
 from sohes.utils.arguments import parse_run_args, run_parser
+from sohes.utils.dist import close_dist
 
 
 def parse_args() -> argparse.Namespace:
@@ -66,6 +67,7 @@ def main() -> int:
             overwrite=args.overwrite,
             quiet=args.quiet,
             launcher=args.launcher)
+        close_dist()
     except UsageError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2

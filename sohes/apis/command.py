@@ -11,6 +11,7 @@ from mmengine.logging import MMLogger
 from sohes.apis.generate import UsageError
 from sohes.engine.hooks import NonFiniteLossError
 from sohes.pseudo_labels.images import ImageError
+from sohes.utils.dist import close_dist
 
 
 def run_command(run: Callable[[], None], interrupted: str) -> int:
@@ -28,6 +29,7 @@ def run_command(run: Callable[[], None], interrupted: str) -> int:
     warnings.filterwarnings('ignore', message='torch.meshgrid')
     try:
         run()
+        close_dist()
     except UsageError as error:
         # Every process finds the same mistake; one of a machine says so.
         if _is_first('LOCAL_RANK', 'SLURM_LOCALID',

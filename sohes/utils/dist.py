@@ -42,6 +42,18 @@ def init_dist(launcher: str, timeout_hours: float = 24 * 14) -> None:
         'gloo', timeout=timedelta(hours=timeout_hours))
 
 
+def close_dist() -> None:
+    """End the process group, if there is one, in all processes together.
+
+    One that leaves while another's threads still talk to it can abort that
+    other one after all its work is done.
+    """
+    import torch.distributed as torch_dist
+    if torch_dist.is_available() and torch_dist.is_initialized():
+        torch_dist.barrier()
+        torch_dist.destroy_process_group()
+
+
 def _first_host() -> str:
     """The first of slurm's nodes, or this machine."""
     nodes = os.environ.get('SLURM_NODELIST')
