@@ -37,7 +37,7 @@ from sohes.utils.files import whole_file
 
 _LOG = logging.getLogger('run_pipeline')
 PRESETS = dict(
-    cpu=('sohes_phase1_cpu.py', 'tiny/sohes_phase2_tiny.py',
+    cpu=('tiny/sohes_phase1_tiny.py', 'tiny/sohes_phase2_tiny.py',
          'tiny/sohes_phase3_tiny.py'),
     gpu=('sohes_phase1.py', 'phase2/sohes_phase2_8gpu.py',
          'sohes_phase3.py'))

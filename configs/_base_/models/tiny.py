@@ -1,13 +1,13 @@
 """What makes the paper's model one for two CPU cores.
 
-For ``model``, or Phase 3's ``detector``: ViT-S, 320 pixels, 50 queries, 3
+For ``model``, or Phase 3's ``detector``: ViT-S, 224 pixels, 50 queries, 3
 decoder layers, LN in place of SyncBN, which trains on GPUs alone.
 """
 tiny_model = dict(
     data_preprocessor=dict(batch_augments=[
         dict(
             type='BatchFixedSizePad',
-            size=(320, 320),
+            size=(224, 224),
             img_pad_value=0,
             pad_mask=False,  # the head takes smaller masks
             pad_seg=False)

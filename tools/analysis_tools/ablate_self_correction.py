@@ -1,0 +1,182 @@
+"""Table 3 of the paper: what the teacher is worth, and its threshold.
+
+    python tools/analysis_tools/ablate_self_correction.py \
+        configs/sohes_phase3.py PHASE2.pth --out-dir OUT --seeds 0 1 2 \
+        --cfg-options data_root=DIR/
+
+continues PHASE2.pth with each seed in three ways, for as many steps each and
+with the same I1 in the same order: without the teacher's labels ('none'), with
+a fixed threshold ('fixed'), and with that of equation 3 ('dynamic'). Each is
+evaluated as the configuration's test says. OUT/table3.md holds mean and spread
+over the seeds, the differences of paired seeds, and how many of the teacher's
+masks were believed, by size; OUT/table3.json every number.
+
+Stopped, or killed, it continues when the same command is given again.
+
+Exit codes: 0 done, 1 a run was stopped, 2 the command or its data is wrong.
+"""
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from sohes.utils.files import whole_file
+
+# What stands in the configuration is the dynamic threshold.
+ROWS = dict(
+    none=('model.semi_train_cfg.unsup_weight=0.0', ),
+    fixed=('model.semi_train_cfg.score_thr=0.5', ),
+    dynamic=())
+METRICS = ('AR@1000', 'AR_S', 'AR_M', 'AR_L', 'AP')
+COUNTS = ('teacher_small', 'teacher_medium', 'teacher_large')
+
+
+class RunFailed(Exception):
+    """A run ended with an exit code; it has said why."""
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='of Phase 3')
+    parser.add_argument('checkpoint', help='of Phase 2')
+    parser.add_argument('--out-dir', required=True)
+    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
+    parser.add_argument('--rows', nargs='+', choices=ROWS,
+                        default=list(ROWS))
+    parser.add_argument('--cfg-options', nargs='+', default=[],
+                        metavar='KEY=VALUE', help='of all runs')
+    return parser.parse_args()
+
+
+def train_and_test(args: argparse.Namespace, row: str,
+                   seed: int) -> dict[str, Any]:
+    """One cell of the table, from its file if it is there.
+
+    Raises:
+        RunFailed: training or testing did not end well.
+    """
+    folder = Path(args.out_dir) / f'{row}_seed{seed}'
+    result = folder / 'result.json'
+    decides = dict(config=args.config, checkpoint=args.checkpoint,
+                   options=[*args.cfg_options, *ROWS[row]])
+    if result.is_file():
+        found = json.loads(result.read_text())
+        if found['decides'] != decides:
+            raise RunFailed(
+                f'{folder} was made with {found["decides"]}; this command '
+                f'says {decides}; choose another --out-dir', 2)
+        return found
+    print(f'== {row}, seed {seed}', flush=True)
+    options = ['--cfg-options', f'load_from={args.checkpoint}',
+               f'randomness.seed={seed}', *decides['options']]
+    _tool('train.py', args.config, '--work-dir', str(folder), '--resume',
+          *options)
+    weights = folder / Path(
+        (folder / 'last_checkpoint').read_text().strip()).name
+    tests = folder / 'test'
+    _tool('test.py', args.config, str(weights), '--work-dir', str(tests),
+          *options)
+    metrics = json.loads(
+        max(tests.glob('*/*.json'), key=lambda p: p.stat().st_mtime)
+        .read_text())
+    found = dict(decides=decides, row=row, seed=seed, metrics=metrics,
+                 counts=read_counts(folder))
+    with whole_file(result) as file:
+        json.dump(found, file, indent=1)
+    return found
+
+
+def _tool(name: str, *arguments: str) -> None:
+    code = subprocess.run(
+        [sys.executable, str(ROOT / 'tools' / name), *arguments]).returncode
+    if code:
+        raise RunFailed(f'tools/{name} was stopped (exit code {code}); the '
+                        'same command continues', 2 if code == 2 else 1)
+
+
+def read_counts(folder: Path) -> dict[str, float]:
+    """The teacher's masks an image, mean over all lines of the logs.
+
+    Of steps that were logged twice, before and after a kill, the later.
+    """
+    lines: dict[int, dict] = {}
+    for path in sorted(folder.glob('*/vis_data/scalars.json')):
+        for text in path.read_text().splitlines():
+            line = json.loads(text)
+            if COUNTS[0] in line:
+                lines[line['step']] = line
+    return {
+        name: float(np.mean([line[name] for line in lines.values()]))
+        for name in (COUNTS if lines else ())
+    }
+
+
+def table(cells: list[dict[str, Any]]) -> str:
+    """Markdown of rows by mean and spread, then of paired differences.
+
+    Args:
+        cells: What :func:`train_and_test` returned.
+    """
+    rows = list(dict.fromkeys(cell['row'] for cell in cells))
+    by = {(cell['row'], cell['seed']): cell for cell in cells}
+    seeds = sorted({cell['seed'] for cell in cells})
+
+    def values(row: str, kind: str, name: str) -> np.ndarray:
+        return np.array(
+            [by[row, seed][kind].get(name, np.nan) for seed in seeds])
+
+    head = ['row', *METRICS, 'teacher S', 'teacher M', 'teacher L']
+    lines = [head, ['---'] * len(head)]
+    for row in rows:
+        lines.append(
+            [row, *(_spread(values(row, 'metrics', m)) for m in METRICS),
+             *(f'{values(row, "counts", c).mean():.2f}' for c in COUNTS)])
+    for row, base in (('fixed', 'none'), ('dynamic', 'none'),
+                      ('dynamic', 'fixed')):
+        if row in rows and base in rows:
+            lines.append([f'{row} - {base}', *(
+                _spread(values(row, 'metrics', m) -
+                        values(base, 'metrics', m), '+')
+                for m in METRICS), *[''] * len(COUNTS)])
+    return '\n'.join(f'| {" | ".join(line)} |' for line in lines) + (
+        f'\n\nMean and standard deviation over {len(seeds)} seeds, percent; '
+        'differences are of paired seeds. Teacher: masks an image above its '
+        'threshold.\n')
+
+
+def _spread(values: np.ndarray, sign: str = '') -> str:
+    spread = f' ± {values.std(ddof=1):.2f}' if len(values) > 1 else ''
+    return f'{values.mean():{sign}.2f}{spread}'
+
+
+def main() -> int:
+    args = parse_args()
+    try:
+        cells = [train_and_test(args, row, seed)
+                 for seed in args.seeds for row in args.rows]
+    except RunFailed as error:
+        print(f'error: {error.args[0]}', file=sys.stderr)
+        return error.args[1]
+    except KeyboardInterrupt:
+        print('stopped; the same command continues', file=sys.stderr)
+        return 130
+    text = table(cells)
+    for name, content in (('table3.json', json.dumps(cells, indent=1)),
+                          ('table3.md', text)):
+        with whole_file(Path(args.out_dir) / name) as file:
+            file.write(content)
+    print(text)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
