@@ -1,5 +1,6 @@
 """A run over a folder: the ViT here, the rest in a pool, resumable."""
 import multiprocessing
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -48,18 +49,28 @@ def _load(root: str, name: str) -> np.ndarray | ImageError:
 
 
 def _quiet_worker() -> None:
-    """One thread a worker, and Ctrl-C left to the parent."""
-    import os
+    """One thread a worker, Ctrl-C left to the parent, and no life without it.
+
+    A pool's workers hold both ends of the pipe they wait at, so nothing tells
+    them that their parent was killed.
+    """
     import signal
     import sys
+    import threading
 
     import cv2
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
     # For CascadePSP's torch, whether it is here already or comes later.
     os.environ['OMP_NUM_THREADS'] = '1'
     if 'torch' in sys.modules:
         sys.modules['torch'].set_num_threads(1)
+
+
+def _end_with_the_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def _ahead(root: str, names: Sequence[str],

@@ -142,6 +142,28 @@ def test_killed_run_continues_to_the_same_bytes(labels, work, tmp_path,
     assert out.read_bytes() == labels.read_bytes()
 
 
+@pytest.mark.skipif(not Path('/proc/self/task').is_dir(),
+                    reason='looks for child processes under /proc')
+def test_killed_alone_it_leaves_no_worker_behind(work, tmp_path):
+    out = tmp_path / 'labels.json'
+    process = subprocess.Popen(
+        _command(work, out, '--cfg-options', 'workers=1'),
+        stderr=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 240
+    while not list(tmp_path.glob('labels.json.parts/shard-*')):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    listed = Path(f'/proc/{process.pid}/task/{process.pid}/children')
+    children = [Path('/proc', pid) for pid in listed.read_text().split()]
+    assert children
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 30
+    while any(child.exists() for child in children):
+        assert time.monotonic() < deadline, children
+        time.sleep(0.01)
+
+
 def test_two_processes_give_the_same_bytes(labels, work, tmp_path):
     out = tmp_path / 'labels.json'
     script = Path(__file__).resolve().parents[2] / 'tools/dist_generate.sh'
