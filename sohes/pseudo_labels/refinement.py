@@ -1,5 +1,6 @@
 """Step 3: refine the masks' boundaries (section 3.1, table 2)."""
 import functools
+import importlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -107,7 +108,8 @@ def build_refiner(config: Mapping[str, Any]) -> Any:
 
     Args:
         config (Mapping): ``type`` one of 'none', 'densecrf', 'cascadepsp',
-            and that class's arguments.
+            or a class of your own as 'package.module.Class', and that
+            class's arguments.
 
     Returns:
         callable: (image, Proposal) -> ((H, W) bool mask, IoU with before).
@@ -121,17 +123,28 @@ def build_refiner(config: Mapping[str, Any]) -> Any:
 
 @functools.lru_cache(maxsize=4)
 def _build_once(text: str) -> Any:
+    config = json.loads(text)
+    kind = config.pop('type', None)
+    try:
+        return _refiner_class(kind)(**config)
+    except TypeError as error:
+        raise ValueError(f'refiner {kind}: {error}') from error
+
+
+def _refiner_class(kind: Any) -> type:
     from sohes.pseudo_labels.cascadepsp import CascadePSPRefiner
     kinds = dict(
         none=NoRefiner,
         densecrf=DenseCRFRefiner,
         cascadepsp=CascadePSPRefiner)
-    config = json.loads(text)
-    kind = config.pop('type', None)
-    if kind not in kinds:
+    if kind in kinds:
+        return kinds[kind]
+    module, _, name = str(kind).rpartition('.')
+    if not module:
         raise ValueError(f'refiner type {kind!r} is not known; one of '
-                         f'{", ".join(kinds)}')
+                         f'{", ".join(kinds)}, or a class of your own as '
+                         'package.module.Class')
     try:
-        return kinds[kind](**config)
-    except TypeError as error:
-        raise ValueError(f'refiner {kind}: {error}') from error
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f'refiner type {kind!r}: {error}') from error

@@ -148,9 +148,17 @@ def test_build_refiner():
                               type='densecrf')) is crf
 
 
+def test_a_class_of_ones_own_is_built_by_its_path():
+    name = 'sohes.pseudo_labels.refinement.DenseCRFRefiner'
+    own = build_refiner(dict(type=name, iterations=2))
+    assert isinstance(own, DenseCRFRefiner) and own.iterations == 2
+
+
 @pytest.mark.parametrize('config, reason', [
     (dict(type='crm'), "'crm' is not known; one of none, densecrf, cascade"),
     (dict(), 'None is not known'),
+    (dict(type='no_such_module.Mine'), "No module named 'no_such_module'"),
+    (dict(type='sohes.pseudo_labels.window.Mine'), "no attribute 'Mine'"),
     (dict(type='densecrf', speed=3), "densecrf: .*'speed'"),
     (dict(type='none', speed=3), 'none: '),
 ])
