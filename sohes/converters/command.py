@@ -2,19 +2,23 @@
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from sohes.converters.coco_like import CocoLike, convert_coco_like
-from sohes.converters.entity_json import ConverterError
+from sohes.converters.entity_json import ConverterError, sample
+from sohes.converters.image_by_image import convert_images
 from sohes.utils.json_stream import EntityIndexError
 
 
-def converter_parser(doc: str) -> argparse.ArgumentParser:
+def converter_parser(doc: str,
+                     split: bool = True) -> argparse.ArgumentParser:
     """A parser with the options of every converter.
 
     Args:
         doc (str): the script's docstring, printed as it stands.
+        split (bool): the dataset's splits have a known number of images.
     """
     parser = argparse.ArgumentParser(
         description=doc,
@@ -25,9 +29,10 @@ def converter_parser(doc: str) -> argparse.ArgumentParser:
                         help='only N images, chosen at random')
     parser.add_argument('--seed', type=int, default=0,
                         help='of --limit; default %(default)s')
-    parser.add_argument('--subset', action='store_true',
-                        help='the input is not a whole published split: do '
-                        'not check how many images it has')
+    if split:
+        parser.add_argument('--subset', action='store_true',
+                            help='the input is not a whole published split: '
+                            'do not check how many images it has')
     parser.add_argument('--overwrite', action='store_true',
                         help='write over an existing output')
     parser.add_argument('--quiet', action='store_true', help='no progress')
@@ -57,12 +62,41 @@ def run_coco_like(kind: CocoLike, doc: str, both: bool = False) -> int:
             args.limit, args.seed, args.subset, args.overwrite, args.quiet))
 
 
-def run_converter(out: Path, convert: Callable[[], Counter]) -> int:
+def run_images(args: argparse.Namespace, title: str,
+               rules: Mapping[str, Any], find: Callable[[], list[str]],
+               read: Callable[[str], dict[str, Any]]) -> int:
+    """The command of a dataset with files for each image.
+
+    Args:
+        args (Namespace): of a :func:`converter_parser`.
+        title (str): for the output's ``info``.
+        rules (Mapping): what decides the output, beside the images chosen.
+        find (Callable): lists the images, see :func:`convert_images`.
+        read (Callable): reads one of them.
+
+    Returns:
+        int: the exit code.
+    """
+
+    def convert() -> Counter:
+        names = sample(find(), args.limit, args.seed)
+        info = dict(description=title, **rules, limit=args.limit,
+                    seed=args.seed)
+        return convert_images(args.out, names, read, info, args.overwrite,
+                              args.quiet, getattr(args, 'workers', 1))
+
+    return run_converter(args.out, convert,
+                         'the same command continues')
+
+
+def run_converter(out: Path, convert: Callable[[], Counter],
+                  stopped: str = 'no json was written') -> int:
     """Convert, and say what was written or what stopped it.
 
     Args:
         out (Path): the json that is written.
         convert (Callable): does it, and counts.
+        stopped (str): what to tell who pressed Ctrl-C.
 
     Returns:
         int: exit code, 0 done, 2 a mistake in the command or the files, 130
@@ -77,7 +111,7 @@ def run_converter(out: Path, convert: Callable[[], Counter]) -> int:
         print(f'error: {error.filename}: {error.strerror}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print('stopped; no json was written', file=sys.stderr)
+        print(f'stopped; {stopped}', file=sys.stderr)
         return 130
     print(f'{out}: ' + ', '.join(f'{number} {name.replace("_", " ")}'
                                  for name, number in counts.items()

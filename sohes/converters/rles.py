@@ -36,7 +36,9 @@ def region_rles(labels: np.ndarray) -> dict[int, dict[str, Any]]:
     found = {}
     for value, runs in zip(values.tolist(), np.split(order, first[1:])):
         edges = np.stack([starts[runs], stops[runs]], 1).ravel()
-        counts = np.diff(edges, prepend=0, append=len(pixels)).tolist()
+        counts = np.diff(edges, prepend=0).tolist()
+        if edges[-1] < len(pixels):
+            counts.append(len(pixels) - int(edges[-1]))
         found[value] = text_rle(
             coco_mask.frPyObjects(
                 dict(size=[height, width], counts=counts), height, width))
