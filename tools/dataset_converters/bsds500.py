@@ -1,7 +1,7 @@
 """BSDS500: the regions of all annotators of a photo, pooled, as one class.
 
-    python tools/dataset_converters/bsds500.py data/BSR/BSDS500/data \
-        --out data/BSR/BSDS500/data/entities_val.json
+    python tools/dataset_converters/bsds500.py data/BSDS500/data \
+        --out data/BSDS500/data/entities_val.json
 
 docs/datasets.md says where the files come from.
 """

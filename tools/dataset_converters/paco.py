@@ -1,8 +1,8 @@
 """PACO-LVIS's objects and their parts as one class, with the forest.
 
     python tools/dataset_converters/paco.py \
-        data/paco/annotations/paco_lvis_v1_test.json \
-        --out data/paco/entities_test.json
+        data/paco/annotations/paco_lvis_v1_val.json \
+        --out data/coco/entities_paco_lvis_v1_val.json
 
 Its images are in COCO's folders train2017 and val2017, which the file names
 begin with. docs/datasets.md has more.
