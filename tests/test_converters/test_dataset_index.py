@@ -2,6 +2,7 @@
 import json
 import os
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -54,7 +55,10 @@ def test_mim_downloads_unpacks_and_converts(tmp_path, monkeypatch):
                         lambda name: str(installed))
     monkeypatch.setattr(download, 'module_full_name', lambda name: name)
     monkeypatch.chdir(tmp_path)
-    download.download('sohes', dataset='coco2017')
+    with open('log', 'w+') as log:  # pytest's have no file descriptor
+        monkeypatch.setattr(sys, 'stdin', log)
+        monkeypatch.setattr(sys, 'stdout', log)
+        download.download('sohes', dataset='coco2017')
     asked = (tmp_path / 'asked').read_text()
     assert asked == 'dataset get OpenDataLab/COCO_2017 -d data\n'
     found = json.loads((tmp_path / 'data/coco/entities_val2017.json')
