@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from sohes.datasets.entity_index import EntityIndex, ImageEntities
-from sohes.datasets.json_stream import EntityIndexError
 from sohes.datasets.seeded_dataset import SeededDataset
 from sohes.registry import DATASETS
 from sohes.structures import EntityForest
+from sohes.utils.json_stream import EntityIndexError
 
 
 @DATASETS.register_module()

@@ -15,7 +15,7 @@ from filelock import FileLock
 from sohes.datasets.index_draft import DraftWriter, read_images
 from sohes.datasets.index_forest import forest_from_coverage, resolve_parents
 from sohes.datasets.index_records import ANNOTATION, DRAFT, FORMAT, UNKNOWN
-from sohes.datasets.json_stream import EntityIndexError
+from sohes.utils.json_stream import EntityIndexError
 
 #: Annotations put in order at a time.
 _BLOCK = 1 << 16

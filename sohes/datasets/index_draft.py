@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from sohes.datasets.index_records import DRAFT, IMAGE, ROOT, UNKNOWN
-from sohes.datasets.json_stream import (
+from sohes.datasets.rle_kernels import rle_stats
+from sohes.utils.json_stream import (
     EntityIndexError,
     stream_annotations,
     stream_images,
 )
-from sohes.datasets.rle_kernels import rle_stats
 
 
 def read_images(path: Path) -> tuple[np.ndarray, bytes]:

@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 
 from sohes.datasets.index_records import ROOT, UNKNOWN
-from sohes.datasets.json_stream import EntityIndexError
 from sohes.structures import EntityForest
+from sohes.utils.json_stream import EntityIndexError
 
 
 def resolve_parents(path: Path, draft: np.ndarray, first: np.ndarray,

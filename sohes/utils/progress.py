@@ -5,7 +5,7 @@ from types import TracebackType
 
 
 class Progress:
-    """Count images; show images/s and the time left.
+    """Count images, or whatever else; show how many a second and what is left.
 
     On a terminal it is one bar; elsewhere one line at most every half
     minute, so that a log stays short.
@@ -14,11 +14,16 @@ class Progress:
         total (int): images in the run.
         quiet (bool): show nothing.
         every (float): seconds between two lines of a log.
+        task (str): what is done to them.
+        unit (str): what is counted, in the plural.
     """
 
     def __init__(self, total: int, quiet: bool = False,
-                 every: float = 30.0) -> None:
+                 every: float = 30.0, task: str = 'labelling',
+                 unit: str = 'images') -> None:
         self.total = total
+        self.task = task
+        self.unit = unit
         self.quiet = quiet
         self.every = every
         self.done = self.skipped = self.failed = 0
@@ -36,7 +41,7 @@ class Progress:
             )
             from rich.progress import Progress as Bar
             self._bar = Bar(
-                TextColumn('labelling'), BarColumn(), MofNCompleteColumn(),
+                TextColumn(self.task), BarColumn(), MofNCompleteColumn(),
                 TextColumn('{task.fields[note]}'), TimeRemainingColumn(),
                 console=Console(stderr=True), speed_estimate_period=300)
             self._bar.start()
@@ -52,7 +57,7 @@ class Progress:
         """Images that an earlier run has done."""
         self.skipped = self.done = count
         if count and not self.quiet:
-            print(f'{count} of {self.total} images were done before',
+            print(f'{count} of {self.total} {self.unit} were done before',
                   file=sys.stderr)
         if self._bar is not None:
             self._bar.update(self._task, completed=count)
@@ -69,15 +74,15 @@ class Progress:
         elif not self.quiet and (time.monotonic() - self._shown > self.every
                                  or self.done == self.total):
             self._shown = time.monotonic()
-            print(f'{self.done} of {self.total} images, {self._note()}',
+            print(f'{self.done} of {self.total} {self.unit}, {self._note()}',
                   file=sys.stderr, flush=True)
 
     def _note(self) -> str:
         """Speed, failures, and without a bar the time left."""
         seconds = time.monotonic() - self._started
         speed = (self.done - self.skipped) / max(seconds, 1e-9)
-        text = (f'{speed:.2f} images/s' if speed >= 1 else
-                f'{1 / max(speed, 1e-9):.1f} s an image')
+        text = (f'{speed:.2f} {self.unit}/s' if speed >= 1 else
+                f'{1 / max(speed, 1e-9):.1f} s each')
         if self._bar is None:
             left = (self.total - self.done) / max(speed, 1e-9)
             text += f', {left / 60:.0f} min left'

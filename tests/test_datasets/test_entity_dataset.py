@@ -10,9 +10,9 @@ from mmengine.runner import Runner
 from PIL import Image
 
 from sohes.datasets import EntityDataset
-from sohes.datasets.json_stream import EntityIndexError
 from sohes.datasets.samplers import Draw
 from sohes.pseudo_labels.images import ImageError
+from sohes.utils.json_stream import EntityIndexError
 from tests.test_datasets.coco_files import (
     annotation,
     box_mask,

@@ -11,7 +11,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from sohes.datasets.entity_index import EntityIndex
-from sohes.datasets.json_stream import EntityIndexError
+from sohes.utils.json_stream import EntityIndexError
 from tests.test_datasets.coco_files import (
     annotation,
     box_mask,

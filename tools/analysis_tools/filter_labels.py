@@ -18,9 +18,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from sohes.datasets.entity_index import EntityIndex, ImageEntities
-from sohes.datasets.json_stream import EntityIndexError
 from sohes.structures import EntityForest
 from sohes.utils.files import whole_file
+from sohes.utils.json_stream import EntityIndexError
 
 
 def parse_args() -> argparse.Namespace:

@@ -1,38 +1,40 @@
 """A COCO json read piece by piece, whatever its size."""
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import ijson
 
 #: Bytes read at a time.
-_BLOCK = 1 << 18
+BLOCK = 1 << 18
 
 
 class EntityIndexError(ValueError):
     """A json that cannot be trained on: the file, the place, the reason."""
 
 
-def stream_images(path: Path) -> Iterator[dict[str, Any]]:
+def stream_images(path: Path,
+                  more: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
     """Read the images of a COCO json.
 
     Where they come first, as they do in most, the rest is not read.
 
     Args:
         path: the json.
+        more: other keys of an image to read.
 
     Yields:
-        For each image those of ``id``, ``file_name``, ``height`` and
-        ``width`` that it has.
+        For each image those of ``id``, ``file_name``, ``height``, ``width``
+        and ``more`` that it has.
 
     Raises:
         EntityIndexError: not json, cut short, or no list of images.
     """
-    keys = ('id', 'file_name', 'height', 'width')
+    keys = ('id', 'file_name', 'height', 'width', *more)
     wanted = {f'images.item.{key}': key for key in keys}
     image: dict[str, Any] | None = None
     with open(path, 'rb') as file:
-        events = ijson.parse(file, use_float=True, buf_size=_BLOCK)
+        events = ijson.parse(file, use_float=True, buf_size=BLOCK)
         for prefix, event, value in _guard(events, path):
             if prefix in wanted and image is not None:
                 image[wanted[prefix]] = value
@@ -51,11 +53,14 @@ def stream_images(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def stream_annotations(
-        path: Path) -> Iterator[tuple[list[Any], list[Any]]]:
+    path: Path,
+    on_block: Callable[[], None] | None = None
+) -> Iterator[tuple[list[Any], list[Any]]]:
     """Read the annotations and, beside them, the categories.
 
     Args:
         path: the json.
+        on_block: called after every ``BLOCK`` bytes, to show progress.
 
     Yields:
         A block of annotations, and of categories, in the file's order;
@@ -73,7 +78,7 @@ def stream_annotations(
     count = 0
     with open(path, 'rb') as file:
         while True:
-            block = file.read(_BLOCK)
+            block = file.read(BLOCK)
             try:
                 for parser in parsers:
                     if block:
@@ -82,6 +87,8 @@ def stream_annotations(
                         parser.close()
             except (ijson.JSONError, UnicodeDecodeError) as error:
                 raise _broken(path, error) from error
+            if block and on_block is not None:
+                on_block()
             count += len(found[0])
             if found[0] or found[1]:
                 yield list(found[0]), list(found[1])

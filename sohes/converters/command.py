@@ -1,0 +1,126 @@
+"""What the commands in tools/dataset_converters/ share."""
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sohes.converters.coco_like import CocoLike, convert_coco_like
+from sohes.converters.entity_json import ConverterError, sample
+from sohes.converters.image_by_image import convert_images
+from sohes.utils.json_stream import EntityIndexError
+
+
+def converter_parser(doc: str,
+                     split: bool = True) -> argparse.ArgumentParser:
+    """A parser with the options of every converter.
+
+    Args:
+        doc (str): the script's docstring, printed as it stands.
+        split (bool): the dataset's splits have a known number of images.
+    """
+    parser = argparse.ArgumentParser(
+        description=doc,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--out', required=True, type=Path, metavar='JSON',
+                        help='the one-class COCO json to write')
+    parser.add_argument('--limit', type=_positive, metavar='N',
+                        help='only N images, chosen at random')
+    parser.add_argument('--seed', type=int, default=0,
+                        help='of --limit; default %(default)s')
+    if split:
+        parser.add_argument('--subset', action='store_true',
+                            help='the input is not a whole published split: '
+                            'do not check how many images it has')
+    parser.add_argument('--overwrite', action='store_true',
+                        help='write over an existing output')
+    parser.add_argument('--quiet', action='store_true', help='no progress')
+    return parser
+
+
+def run_coco_like(kind: CocoLike, doc: str, both: bool = False) -> int:
+    """The command of a dataset that comes as one COCO-like json.
+
+    Args:
+        kind (CocoLike): the dataset.
+        doc (str): the script's docstring.
+        both (bool): the dataset has objects and parts to choose from.
+
+    Returns:
+        int: the exit code.
+    """
+    parser = converter_parser(doc)
+    parser.add_argument('annotations', type=Path, help='the published json')
+    if both:
+        parser.add_argument('--only', choices=('objects', 'parts'),
+                            help='default: objects and parts')
+    args = parser.parse_args()
+    return run_converter(
+        args.out, lambda: convert_coco_like(
+            kind, args.annotations, args.out, getattr(args, 'only', None),
+            args.limit, args.seed, args.subset, args.overwrite, args.quiet))
+
+
+def run_images(args: argparse.Namespace, title: str,
+               rules: Mapping[str, Any], find: Callable[[], list[str]],
+               read: Callable[[str], dict[str, Any]]) -> int:
+    """The command of a dataset with files for each image.
+
+    Args:
+        args (Namespace): of a :func:`converter_parser`.
+        title (str): for the output's ``info``.
+        rules (Mapping): what decides the output, beside the images chosen.
+        find (Callable): lists the images, see :func:`convert_images`.
+        read (Callable): reads one of them.
+
+    Returns:
+        int: the exit code.
+    """
+
+    def convert() -> Counter:
+        names = sample(find(), args.limit, args.seed)
+        info = dict(description=title, **rules, limit=args.limit,
+                    seed=args.seed)
+        return convert_images(args.out, names, read, info, args.overwrite,
+                              args.quiet, getattr(args, 'workers', 1))
+
+    return run_converter(args.out, convert,
+                         'the same command continues')
+
+
+def run_converter(out: Path, convert: Callable[[], Counter],
+                  stopped: str = 'no json was written') -> int:
+    """Convert, and say what was written or what stopped it.
+
+    Args:
+        out (Path): the json that is written.
+        convert (Callable): does it, and counts.
+        stopped (str): what to tell who pressed Ctrl-C.
+
+    Returns:
+        int: exit code, 0 done, 2 a mistake in the command or the files, 130
+        interrupted.
+    """
+    try:
+        counts = convert()
+    except (ConverterError, EntityIndexError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f'error: {error.filename}: {error.strerror}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f'stopped; {stopped}', file=sys.stderr)
+        return 130
+    print(f'{out}: ' + ', '.join(f'{number} {name.replace("_", " ")}'
+                                 for name, number in counts.items()
+                                 if number))
+    return 0
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f'must be at least 1, got {number}')
+    return number

@@ -1,0 +1,53 @@
+"""ADE20K, the full dataset, as one class, with or without parts.
+
+    A="python tools/dataset_converters/ade20k.py data/ADE20K_2021_17_01"
+    $A --out data/ADE20K_2021_17_01/entities_val.json
+    $A --out data/ADE20K_2021_17_01/forest_val.json --levels all
+
+The first is for the recall of whole entities, the second has the parts and
+their parents too, for the forest; both number the images alike. Stopped, it
+continues when the same command is given again. docs/datasets.md says where
+the files come from.
+"""
+import argparse
+import functools
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from sohes.converters.ade20k import SPLITS, find_ade20k, read_ade20k
+from sohes.converters.command import converter_parser, run_images
+
+
+def levels(text: str) -> tuple[int, ...] | None:
+    """'all', or part levels separated by commas."""
+    if text == 'all':
+        return None
+    found = tuple(sorted({int(part) for part in text.split(',')}))
+    if found[0] < 0:
+        raise argparse.ArgumentTypeError('levels begin with 0')
+    return found
+
+
+def main() -> int:
+    parser = converter_parser(__doc__)
+    parser.add_argument('root', type=Path, help='the dataset, or any folder '
+                        'in it')
+    parser.add_argument('--split', choices=tuple(SPLITS),
+                        default='validation')
+    parser.add_argument('--levels', type=levels, default=(0, ),
+                        help='0 for whole entities (the default), 0,1 with '
+                        'their parts, all')
+    parser.add_argument('--workers', type=int, default=1,
+                        help='threads; default %(default)s')
+    args = parser.parse_args()
+    return run_images(
+        args, f'ADE20K {args.split} as entities',
+        dict(split=args.split, levels=args.levels),
+        lambda: find_ade20k(args.root, args.split, args.subset),
+        functools.partial(read_ade20k, root=args.root, levels=args.levels))
+
+
+if __name__ == '__main__':
+    sys.exit(main())
