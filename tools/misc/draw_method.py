@@ -142,7 +142,7 @@ def draw_phase2(sample: Any) -> Any:
     forest = EntityForest.from_masks(masks)
     order = np.argsort(_depth_first(forest), kind='stable')
     figure, axes = plt.subplots(1, 3, figsize=(10.5, 3.9))
-    show(axes[0], image, 'resized, cropped, another photo pasted on it')
+    show(axes[0], image, 'resized, cropped, entities pasted on it')
     show(axes[1], painted(image, masks, forest),
          f'its {len(masks)} masks: what is hidden is cut off')
     axes[2].imshow(ancestors[order][:, order], cmap='Blues',

@@ -1,0 +1,79 @@
+"""What the pages say runs, and what they point at is there."""
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted((ROOT / 'docs').glob('*.md')) + [ROOT / 'README.md']
+# Written when the site is built.
+GENERATED = ('reference.md', 'configs.md')
+_BLOCK = re.compile(r'^```(\w+)\n(.*?)^```', re.MULTILINE | re.DOTALL)
+
+
+def test_examples_of_extend_run(tmp_path):
+    text = (ROOT / 'docs/extend.md').read_text()
+    (tmp_path / 'configs').symlink_to(ROOT / 'configs')
+    script = []
+    for language, code in _BLOCK.findall(text):
+        assert language == 'python'
+        name = re.match(r'# file: (\S+)\n', code)
+        if name:
+            (tmp_path / name[1]).write_text(code)
+        else:
+            script.append(code)
+    assert len(script) == 3
+    done = subprocess.run(
+        [sys.executable, '-c', '\n'.join(script)], cwd=tmp_path,
+        capture_output=True, text=True, timeout=300,
+        env={**_environment(), 'PYTHONPATH': f'{ROOT}:{tmp_path}'})
+    assert done.returncode == 0, done.stderr
+    # The refiner of the first example also does what it says.
+    probe = (
+        'import numpy as np\n'
+        'from sohes.pseudo_labels.proposals import Proposal\n'
+        'from sohes.pseudo_labels.refinement import build_refiner\n'
+        'grid = np.zeros((32, 32), bool)\n'
+        'grid[8:24, 8:24] = True\n'
+        'grid[15:17, 24:32] = True\n'
+        'item = Proposal(grid, (0, 0, 32, 32), 1.0, 1)\n'
+        'refine = build_refiner(dict(type="my_refiner.Opening", width=5))\n'
+        'mask, iou = refine(np.zeros((32, 32, 3), np.uint8), item)\n'
+        'assert mask.sum() == 256 and not mask[:, 24:].any()\n'
+        'assert abs(iou - 256 / 272) < 1e-6, iou\n')
+    done = subprocess.run(
+        [sys.executable, '-c', probe], cwd=tmp_path, capture_output=True,
+        text=True, timeout=300,
+        env={**_environment(), 'PYTHONPATH': f'{ROOT}:{tmp_path}'})
+    assert done.returncode == 0, done.stderr
+
+
+def _environment() -> dict[str, str]:
+    import os
+    return dict(os.environ, OMP_NUM_THREADS='1')
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+def test_links_and_files_exist(page):
+    text = page.read_text()
+    for target in re.findall(r'\]\(([^)\s]+)\)', text):
+        if '://' in target or target.startswith('#'):
+            continue
+        path = page.parent / target.split('#')[0]
+        assert path.exists() or path.name in GENERATED, target
+    # Commands name files of the repository as they are.
+    for code in (code for _, code in _BLOCK.findall(text)):
+        for name in re.findall(
+                r'(?<![\w/.])(?:tools|configs|demo|benchmarks)/[\w/.-]+',
+                code):
+            assert (ROOT / name.rstrip('.')).exists(), name
+
+
+def test_every_page_is_in_the_contents():
+    listed = re.findall(r'^\w+$', (ROOT / 'docs/index.md').read_text(),
+                        re.MULTILINE)
+    pages = {page.stem for page in PAGES if page.parent.name == 'docs'}
+    generated = {Path(name).stem for name in GENERATED}
+    assert set(listed) == (pages | generated) - {'index'}
