@@ -13,6 +13,7 @@ beside, marked as quoted, where the paper has the dataset. Exit codes: 0 done,
 2 the command, its configuration or its data is wrong.
 """
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -102,8 +103,6 @@ def find_predictions(args: argparse.Namespace, datasets: list) -> dict:
 def evaluate(args: argparse.Namespace, datasets: list,
              methods: dict) -> None:
     """Scores all methods, writes the tables and the pictures."""
-    import json
-
     from sohes.apis.comparison import save_comparison
     from sohes.apis.zero_shot import read_scores
     from sohes.evaluation.score_table import (

@@ -5,7 +5,6 @@ which are made here, labels of Phase 1, or any other's COCO results.
 """
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +59,7 @@ class EvalDataset:
                              f'known: {", ".join(known) or "none"}')
         try:
             values = Config.fromfile(path).get('dataset')
-            return cls(**{key: values[key] for key in values})
+            return cls(**values)
         except Exception as error:  # a configuration is a program
             raise UsageError(
                 f'{path}: it must have dataset = dict(name, ann_file, '
@@ -153,9 +152,9 @@ def predict(config_path: str, checkpoint: str, dataset: EvalDataset,
         img_dir=str(Path(dataset.img_dir).resolve()),
         settings=_digest([config.model.to_dict(),
                           config.test_dataloader.dataset.pipeline]))
-    if out.is_file() and mark.is_file():
-        if json.loads(mark.read_text(encoding='utf-8')) == made_from:
-            return out
+    if (out.is_file() and mark.is_file()
+            and json.loads(mark.read_text(encoding='utf-8')) == made_from):
+        return out
     ann_file = str(Path(dataset.ann_file).resolve())
     config.test_dataloader.dataset.update(
         data_root='', ann_file=ann_file, test_mode=True,

@@ -34,8 +34,8 @@ class PredictionFile:
         """Write one image's to the file of this process."""
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = open(self._part(get_dist_info()[0]), 'w',
-                              encoding='utf-8')
+            self._file = self._part(get_dist_info()[0]).open(
+                'w', encoding='utf-8')
         parents = prediction.parents
         json.dump(
             dict(
