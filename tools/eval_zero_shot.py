@@ -48,6 +48,9 @@ def parse_args() -> argparse.Namespace:
     args = parse_run_args(parser)
     if bool(args.config) != bool(args.checkpoint):
         parser.error('CONFIG and CKPT belong together')
+    if args.phase1 and args.config and args.launcher != 'none':
+        parser.error('with a launcher, run --phase1 in a command of its own '
+                     'first: its processes share no GPU')
     if not (args.datasets or args.dataset):
         parser.error('give --datasets or --dataset')
     if not (args.config or args.results_json or args.labels or args.phase1):

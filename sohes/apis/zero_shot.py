@@ -5,6 +5,7 @@ which are made here, labels of Phase 1, or any other's COCO results.
 """
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,31 +40,52 @@ class EvalDataset:
         paper_split: What the paper evaluates, in words; '': nothing known.
         has_parents: The forest is worth comparing, by ``parent_id`` or by
             coverage.
+        forest_file: Where the forest has a ground truth of its own, with
+            more masks; '': ``ann_file``.
     """
     name: str
     ann_file: str
     img_dir: str
     paper_split: str = ''
     has_parents: bool = True
+    forest_file: str = ''
 
     @classmethod
     def from_config(cls, path: Path) -> 'EvalDataset':
-        """Reads ``dataset`` of a file in configs/datasets/.
+        """Reads a file of configs/datasets/.
+
+        Its ``dataset`` has these attributes; without one they are taken
+        from ``test_dataloader`` and ``test_evaluator``.
 
         Raises:
-            UsageError: There is no such file, or it has no ``dataset``.
+            UsageError: There is no such file, or it has neither.
         """
         if not path.is_file():
             known = sorted(p.stem for p in path.parent.glob('*.py'))
             raise UsageError(f'--datasets {path.stem}: there is no {path}; '
                              f'known: {", ".join(known) or "none"}')
         try:
-            values = Config.fromfile(path).get('dataset')
-            return cls(**values)
+            config = Config.fromfile(path)
+            if 'dataset' in config:
+                return cls(**config.dataset)
+            data = config.test_dataloader.dataset
+            root = data.get('data_root') or ''
+            metrics = config.test_evaluator
+            forests = [
+                metric.ann_file
+                for metric in (metrics if isinstance(metrics, list) else
+                               [metrics])
+                if str(metric.type).endswith('ForestMetric')
+            ]
+            return cls(path.stem, os.path.join(root, data.ann_file),
+                       os.path.join(root, data.data_prefix.img),
+                       has_parents=bool(forests),
+                       forest_file=next(iter(forests), ''))
         except Exception as error:  # a configuration is a program
             raise UsageError(
                 f'{path}: it must have dataset = dict(name, ann_file, '
-                f'img_dir, paper_split, has_parents): {error}') from error
+                'img_dir, paper_split, has_parents), or a test_dataloader: '
+                f'{type(error).__name__}: {error}') from error
 
     @classmethod
     def from_text(cls, text: str) -> 'EvalDataset':
@@ -81,9 +103,10 @@ class EvalDataset:
 
     def check(self) -> None:
         """Raises UsageError if a file or folder is missing."""
-        if not Path(self.ann_file).is_file():
-            raise UsageError(f'{self.name}: no ground truth {self.ann_file}; '
-                             'see docs/evaluation.md')
+        for path in (self.ann_file, self.forest_file or self.ann_file):
+            if not Path(path).is_file():
+                raise UsageError(f'{self.name}: no ground truth {path}; see '
+                                 'docs/evaluation.md')
         if not Path(self.img_dir).is_dir():
             raise UsageError(f'{self.name}: no folder of photos '
                              f'{self.img_dir}')
@@ -200,30 +223,28 @@ def read_scores(dataset: EvalDataset, path: Path, method: MethodScores,
         if data.scores_missing:
             report.append(f'{where}no scores, so AP means little.')
         if dataset.has_parents and any(data.forests):
-            counts = sum((_count_forest(data, number, dataset.ann_file)
-                          for number in range(len(data.images))),
-                         ForestCounts())
-            method.forests[dataset.name] = counts.percentages()
-            if not _names_parents(data):
-                report.append(f'{dataset.name}: the true forest is computed '
-                              'from coverage; it has no parent_id.')
+            _score_forest(dataset, path, data, method, report)
     except InputError as error:
         raise UsageError(str(error)) from error
     return data
 
 
-def _count_forest(data: EvaluationInput, number: int,
-                  ann_file: str) -> ForestCounts:
-    """One image; where nothing is predicted all pairs are lost."""
-    forest = data.forests[number]
-    rles = data.images[number].rles if forest is not None else []
-    return compare_forests(rles, forest,
-                           *annotated_forest(data.rows[number], ann_file))
-
-
-def _names_parents(data: EvaluationInput) -> bool:
-    return any('parent_id' in annotation for row in data.rows
-               for annotation in row['annotations'])
+def _score_forest(dataset: EvalDataset, path: Path, data: EvaluationInput,
+                  method: MethodScores, report: list[str]) -> None:
+    """Compares the predicted forest with the true one."""
+    truth = dataset.forest_file or dataset.ann_file
+    if truth != dataset.ann_file:
+        data = read_evaluation_input(truth, path)
+    counts = ForestCounts()
+    for row, image, forest in zip(data.rows, data.images, data.forests):
+        # Where nothing is predicted all pairs are lost.
+        rles = [] if forest is None else image.rles
+        counts += compare_forests(rles, forest, *annotated_forest(row, truth))
+    method.forests[dataset.name] = counts.percentages()
+    if not any('parent_id' in annotation for row in data.rows
+               for annotation in row['annotations']):
+        report.append(f'{dataset.name}: the true forest is computed from '
+                      'coverage; it has no parent_id.')
 
 
 def _digest(value: Any) -> str:

@@ -40,14 +40,14 @@ class ForestCounts:
             pairs=self.annotated)
 
 
-def compare_forests(rles: list[dict], forest: EntityForest,
+def compare_forests(rles: list[dict], forest: EntityForest | None,
                     gt_rles: list[dict], gt_forest: EntityForest,
                     iou_thr: float = 0.5) -> ForestCounts:
     """Counts what a predicted forest has right on one image.
 
     Args:
         rles: D compressed COCO RLEs.
-        forest: Of them.
+        forest: Of them; None where there is no mask.
         gt_rles: G RLEs of the same size.
         gt_forest: Of them.
         iou_thr: In (0, 1]; masks are matched from this IoU on.

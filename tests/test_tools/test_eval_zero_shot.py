@@ -92,6 +92,26 @@ def test_the_papers_table_1():
     assert 'quoted' not in markdown([], ['bsds500'])
 
 
+def test_a_dataset_of_configs_datasets(tmp_path):
+    loader = dict(dataset=dict(data_root='data/x/', ann_file='val.json',
+                               data_prefix=dict(img='val/')))
+    metrics = [dict(type='sohes.EntityMetric', ann_file='data/x/val.json'),
+               dict(type='sohes.ForestMetric', ann_file='data/x/all.json')]
+    path = tmp_path / 'x.py'
+    path.write_text(f'test_dataloader = {loader}\n'
+                    f'test_evaluator = {metrics}\n')
+    assert zero_shot.EvalDataset.from_config(path) == zero_shot.EvalDataset(
+        'x', 'data/x/val.json', 'data/x/val/', '', True, 'data/x/all.json')
+    values = dict(name='y', ann_file='y.json', img_dir='y', paper_split='z',
+                  has_parents=False)
+    path.write_text(f'dataset = {values}\n')
+    assert zero_shot.EvalDataset.from_config(path) == zero_shot.EvalDataset(
+        **values)
+    path.write_text('model = dict()')
+    with pytest.raises(UsageError, match='x.py: it must have dataset'):
+        zero_shot.EvalDataset.from_config(path)
+
+
 def test_files_by_dataset(run, data, tmp_path, capsys):
     (tmp_path / 'x_a.json').write_text((data / 'some.json').read_text())
     datasets = dataset(data, 'a'), dataset(data, 'b')
