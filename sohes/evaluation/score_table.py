@@ -7,8 +7,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-#: Columns of the paper's Tables 4 and 5, in its order.
-PAPER_COLUMNS = ('AP@1000', 'AR_S', 'AR_M', 'AR_L', 'AR@1000')
+#: Columns of the paper's Tables 4 and 5, in its order, by our names.
+PAPER_COLUMNS = {
+    'AP': 'AP@1000',
+    'AR_S': 'AR_S',
+    'AR_M': 'AR_M',
+    'AR_L': 'AR_L',
+    'AR@1000': 'AR@1000',
+    'masks/image': 'masks/image',
+}
 FOREST_COLUMNS = ('precision', 'recall', 'F1', 'parent_accuracy', 'pairs')
 _QUOTED = Path(__file__).with_name('paper_results.json')
 
@@ -86,9 +93,10 @@ def markdown(rows: Sequence[MethodScores], datasets: Sequence[str],
     ] for row in rows])
     for name in datasets:
         lines += ['', f'## {dataset_title(name)}', '']
-        lines += _table(['method', *PAPER_COLUMNS, 'masks/image'], [[
-            row.title, *(_cell(row.masks[name].get(column))
-                         for column in (*PAPER_COLUMNS, 'masks/image'))
+        lines += _table(['method', *PAPER_COLUMNS], [[
+            row.title,
+            *(_cell(row.masks[name].get(paper if row.quoted else ours))
+              for paper, ours in PAPER_COLUMNS.items())
         ] for row in rows if name in row.masks])
     if any(row.forests for row in rows):
         lines += ['', '## Forest', '']
@@ -97,11 +105,12 @@ def markdown(rows: Sequence[MethodScores], datasets: Sequence[str],
             *(_cell(row.forests[name][column]) for column in FOREST_COLUMNS)
         ] for row in rows for name in datasets if name in row.forests])
     if any(row.quoted for row in rows):
-        notes = (f'quoted: from {_paper()["source"]}, not counted here; its '
-                 'AP does not say with how many predictions an image.',
+        notes = (f'quoted: from {_paper()["source"]}, not counted here; of '
+                 'AP it does not say with how many predictions an image.',
                  *notes)
-    lines += ['', 'Class-agnostic, in percent, IoU 0.50:0.95, up to 1000 '
-              'predictions an image.', *notes]
+    notes = ('Class-agnostic, in percent, IoU 0.50:0.95, up to 1000 '
+             'predictions an image.', *notes)
+    lines += ['', *(f'- {note}' for note in notes)]
     return '\n'.join(lines) + '\n'
 
 
