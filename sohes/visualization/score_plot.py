@@ -45,7 +45,7 @@ def plot_scores(path: str | Path, rows: Sequence[MethodScores],
                                for value in column], padding=3, fontsize=8)
         panel.set_title(dataset_title(name), fontsize=10)
         panel.set_xlim(0, 1.18 * highest)
-        panel.tick_params(labelsize=8, length=0)
+        panel.tick_params(labelsize=8, length=0, labelbottom=True)
         for side in ('top', 'right', 'left'):
             panel.spines[side].set_visible(False)
     panels[0].invert_yaxis()
