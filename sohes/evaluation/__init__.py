@@ -1,6 +1,6 @@
 """Metrics of masks and of forests."""
+from sohes.evaluation.mask_matching import ImageMasks
 from sohes.evaluation.mask_metrics import (
-    ImageMasks,
     MaskMetrics,
     evaluate_masks,
 )

@@ -4,21 +4,20 @@ Whatever is wrong with a file is said in one sentence that names the file and
 the image or annotation.
 """
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pycocotools import mask as coco_mask
-
+from sohes.evaluation.forest_pairs import forest_of
 from sohes.evaluation.image_matching import (
     InputError,
     image_name,
     match_images,
     match_results,
-    other_size,
 )
-from sohes.evaluation.mask_metrics import ImageMasks
+from sohes.evaluation.mask_matching import ImageMasks
+from sohes.evaluation.segmentations import is_finite, to_rle
+from sohes.structures import EntityForest
 
 
 @dataclass
@@ -27,14 +26,18 @@ class EvaluationInput:
 
     Attributes:
         images: The masks of each image of the ground truth, by rising id.
-        names: What each image is called in messages.
+        rows: Each image as in the file, with ``annotations``; see
+            :func:`read_ground_truth`.
+        forests: What the predictions name as parents, None where they name
+            none.
         ignored_images: Images with predictions or listed in the predictions'
             file that the ground truth does not have.
         ignored_masks: Predictions on those.
         scores_missing: No prediction has a score, and each counts as 1.
     """
     images: list[ImageMasks]
-    names: list[str]
+    rows: list[dict]
+    forests: list[EntityForest | None]
     ignored_images: int = 0
     ignored_masks: int = 0
     scores_missing: bool = False
@@ -66,7 +69,7 @@ def read_evaluation_input(gt_path: str | Path,
     """
     rows = read_ground_truth(gt_path)
     result = EvaluationInput([row['masks'] for row in rows.values()],
-                             [image_name(row) for row in rows.values()])
+                             list(rows.values()), [])
     _add_predictions(pred_path, rows, result)
     return result
 
@@ -92,12 +95,16 @@ def read_ground_truth(path: str | Path) -> dict[Any, dict]:
     for number, annotation in enumerate(truth['annotations']):
         where = f'{path}: annotation {annotation.get("id", number)}'
         row = _image_of(rows, annotation, where)
-        rle, area = _to_rle(annotation, row, where)
+        rle, area = to_rle(annotation, row, where)
         row['annotations'].append(annotation)
         row['masks'].gt_rles.append(rle)
         row['masks'].gt_crowd.append(bool(annotation.get('iscrowd', 0)))
         # COCO goes by the area in the file, which is the polygon's.
-        row['masks'].gt_areas.append(annotation.get('area', area))
+        area = annotation.get('area', area)
+        if not is_finite(area):
+            raise InputError(f'{where}: the area must be a number of '
+                             f'pixels, got {area!r}')
+        row['masks'].gt_areas.append(area)
     return rows
 
 
@@ -105,7 +112,8 @@ def _add_predictions(path: str | Path, rows: dict[Any, dict],
                      result: EvaluationInput) -> None:
     """Reads the predictions into the images of the ground truth."""
     data = _read_json(path)
-    if isinstance(data, list):
+    listed = isinstance(data, list)
+    if listed:
         annotations = _dicts(data, f'{path}: result')
         targets = match_results(path, annotations, rows)
     else:
@@ -115,20 +123,27 @@ def _add_predictions(path: str | Path, rows: dict[Any, dict],
         result.ignored_images = sum(t is None for t in targets.values())
     result.scores_missing = bool(annotations) and not any(
         'score' in annotation for annotation in annotations)
+    by_image: dict[Any, list[dict]] = {}
     for number, annotation in enumerate(annotations):
-        where = f'{path}: annotation {annotation.get("id", number)}'
+        where = (f'{path}: result {number}' if listed else
+                 f'{path}: annotation {annotation.get("id", number)}')
         row = _image_of(targets, annotation, where)
         if row is None:
             result.ignored_masks += 1
             continue
         score = 1.0 if result.scores_missing else annotation.get('score')
-        if not _is_finite(score):
+        if not is_finite(score):
             raise InputError(f'{where} on image {image_name(row)}: the score '
                              f'must be a finite number, got {score!r}')
-        rle, area = _to_rle(annotation, row, where)
+        rle, area = to_rle(annotation, row, where)
         row['masks'].rles.append(rle)
         row['masks'].scores.append(float(score))
         row['masks'].areas.append(area)
+        by_image.setdefault(row['id'], []).append(annotation)
+    result.forests = [
+        forest_of(by_image.get(row['id'], []), str(path),
+                  f'image {image_name(row)}') for row in result.rows
+    ]
 
 
 def _read_json(path: str | Path) -> Any:
@@ -188,37 +203,6 @@ def _image_of(rows: dict[Any, Any], annotation: dict, where: str) -> Any:
         raise InputError(f'{where} is on image {image_id!r}, which the file '
                          'does not list')
     return rows[image_id]
-
-
-def _to_rle(annotation: dict, row: dict, where: str) -> tuple[dict, float]:
-    """A segmentation as compressed RLE, and its area in pixels."""
-    segmentation = annotation.get('segmentation')
-    size = row['height'], row['width']
-    where = f'{where} on image {image_name(row)}'
-    if not segmentation:
-        raise InputError(f'{where} has no segmentation')
-    try:
-        rle = segmentation
-        if isinstance(segmentation, list):
-            rle = coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))
-        elif tuple(segmentation['size']) != size:
-            raise InputError(other_size(where, segmentation['size'], row))
-        elif isinstance(segmentation['counts'], list):
-            if sum(segmentation['counts']) != size[0] * size[1]:
-                raise InputError(f'{where}: the runs do not add up to '
-                                 f'{size[0]} x {size[1]} pixels')
-            rle = coco_mask.frPyObjects(segmentation, *size)
-        return rle, float(coco_mask.area(rle))
-    except InputError:
-        raise
-    except Exception as error:  # pycocotools raises whatever happens
-        raise InputError(f'{where}: the segmentation is neither polygons nor '
-                         f'RLE ({type(error).__name__}: {error})') from error
-
-
-def _is_finite(score: Any) -> bool:
-    return (isinstance(score, (int, float)) and not isinstance(score, bool)
-            and math.isfinite(score))
 
 
 def _sort_key(image: dict) -> tuple:

@@ -1,7 +1,5 @@
 """AR and AP of masks during training and in tools/test.py."""
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from mmengine.evaluator import BaseMetric
@@ -9,10 +7,16 @@ from mmengine.logging import print_log
 from pycocotools import mask as coco_mask
 
 from sohes.evaluation.coco_files import read_ground_truth
-from sohes.evaluation.mask_metrics import ImageMasks, evaluate_masks
+from sohes.evaluation.mask_matching import (
+    ImageMasks,
+    ImageMatches,
+    detection_limits,
+    match_image,
+)
+from sohes.evaluation.mask_metrics import summarize
+from sohes.evaluation.prediction_file import PredictionFile
 from sohes.evaluation.predictions import ImagePrediction, row_of
 from sohes.registry import METRICS
-from sohes.utils.files import whole_file
 
 
 @METRICS.register_module()
@@ -21,14 +25,17 @@ class EntityMetric(BaseMetric):
 
     All classes of the ground truth count as one. Rates are in percent, as
     the paper's tables have them; nan where there is no mask of that size.
-    The count is :func:`sohes.evaluation.evaluate_masks`.
+    The count is :func:`sohes.evaluation.evaluate_masks`, equal to
+    pycocotools to the last bit. An image is matched when it comes, and of
+    its masks only the outcome is kept, at most 13 kB; so memory is bounded
+    by the number of images, and little travels between processes.
 
     Args:
         ann_file (str): The ground truth, a COCO json with the ids that the
             test dataset gives its images: most often the same file.
         max_dets (int): Predictions an image that count, the best first.
-        outfile (str, optional): A json to write the predictions to, as a
-            list of COCO results.
+        outfile (str, optional): A json to write the predictions to, see
+            :class:`PredictionFile`.
         collect_device (str): 'cpu' or 'gpu', how processes bring results
             together.
         prefix (str, optional): Of the metrics' names; 'entity'.
@@ -46,74 +53,80 @@ class EntityMetric(BaseMetric):
                  collect_device: str = 'cpu',
                  prefix: str | None = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
-        if max_dets < 1:
-            raise ValueError('EntityMetric: max_dets must be at least 1, '
-                             f'found {max_dets}')
         self.ann_file = str(ann_file)
         self.max_dets = max_dets
         self.outfile = outfile
+        self._limits = detection_limits(max_dets)
+        self._file = None if outfile is None else PredictionFile(outfile)
         self._rows = read_ground_truth(ann_file)
+        for row in self._rows.values():
+            del row['annotations']  # the masks are there as RLEs
 
     def process(self, data_batch: Any,
                 data_samples: Sequence[Mapping[str, Any]]) -> None:
-        """Keep the predictions of a batch, as RLEs.
+        """Match a batch.
 
         Args:
             data_batch: Not needed.
             data_samples: See :meth:`ImagePrediction.from_sample`.
-        """
-        self.results.extend(
-            ImagePrediction.from_sample(sample) for sample in data_samples)
-
-    def compute_metrics(
-            self, results: list[ImagePrediction]) -> dict[str, float]:
-        """Count over all images.
-
-        Args:
-            results: Of all processes.
-
-        Returns:
-            ``AR@1000``, ``AR_S``, ``AR_M``, ``AR_L``, ``AP`` in percent, and
-            ``masks/image``.
 
         Raises:
             ValueError: A prediction does not fit the ground truth.
         """
-        by_id = {result.image_id: result for result in results}
+        for sample in data_samples:
+            found = ImagePrediction.from_sample(sample)
+            truth = row_of(self._rows, found, self.ann_file)['masks']
+            masks = ImageMasks(truth.gt_rles, truth.gt_areas, truth.gt_crowd,
+                               found.rles, found.scores.tolist(),
+                               [float(coco_mask.area(r)) for r in found.rles])
+            self.results.append(
+                (found.image_id, match_image(masks, self._limits)))
+            if self._file is not None:
+                self._file.add(found)
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Bring the processes' results together and sum them up.
+
+        Args:
+            size: Images of the dataset.
+
+        Returns:
+            See :meth:`compute_metrics`.
+        """
+        if self._file is None:
+            return super().evaluate(size)
+        self._file.close()
+        try:
+            return super().evaluate(size)
+        finally:
+            self._file.remove_part()
+
+    def compute_metrics(
+            self, results: list[tuple[Any, ImageMatches]]
+    ) -> dict[str, float]:
+        """Sum up all images.
+
+        Args:
+            results: Of all processes; an image may come twice.
+
+        Returns:
+            In percent ``AR@1``, ``AR@10``, ``AR@100``, ``AR@1000``;
+            ``AR_S``, ``AR_M``, ``AR_L``, ``AP@1000``, ``AP50``, ``AP75``
+            and recall by IoU, ``R@0.50`` to ``R@0.95``, with 1000
+            predictions an image; ``AP@100``; and ``masks/image``.
+        """
+        by_id = dict(results)
         if len(by_id) < len(self._rows):
             print_log(
                 f'{len(self._rows) - len(by_id)} of the {len(self._rows)} '
                 f'images of {self.ann_file} were not tested; the metrics are '
                 'those of the others', 'current', 30)
-        images = []
-        for image_id in (*self._rows, *by_id):
-            if image_id not in by_id:
-                continue
-            found = by_id.pop(image_id)
-            truth = row_of(self._rows, found, self.ann_file)['masks']
-            images.append(
-                ImageMasks(truth.gt_rles, truth.gt_areas, truth.gt_crowd,
-                           found.rles, found.scores.tolist(),
-                           [float(coco_mask.area(r)) for r in found.rles]))
-        if self.outfile is not None:
-            self._write(results)
-        metrics = evaluate_masks(images, self.max_dets).percentages()
+        # pycocotools goes through images by rising id, as these rows are.
+        images = [by_id[i] for i in self._rows if i in by_id]
+        if self._file is not None:
+            self._file.merge(self._rows)
+        metrics = summarize(images, self.max_dets).percentages()
         return {
-            name: float('nan') if value is None else round(value, 3)
+            name: float('nan') if value is None else value
             for name, value in metrics.items()
         }
-
-    def _write(self, results: list[ImagePrediction]) -> None:
-        """Write a list of COCO results, as evaluate_masks.py reads it."""
-        rows = [
-            dict(
-                image_id=result.image_id,
-                category_id=1,
-                segmentation=rle,
-                score=float(score)) for result in results
-            for rle, score in zip(result.json_rles(), result.scores)
-        ]
-        path = Path(self.outfile)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as file:
-            json.dump(rows, file)

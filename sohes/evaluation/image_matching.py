@@ -25,12 +25,16 @@ def match_results(path: str | Path, results: list[dict],
         InputError: An id is unknown: without names a list cannot say which
             image it means.
     """
-    ids = [result.get('image_id') for result in results]
-    unknown = {repr(i) for i in ids
-               if not isinstance(i, (int, str)) or i not in rows}
+    unknown = {}
+    for number, result in enumerate(results):
+        found = result.get('image_id')
+        if not isinstance(found, (int, str)) or found not in rows:
+            unknown.setdefault(repr(found), number)
     if unknown:
-        raise InputError(f'{path}: image ids that the ground truth does not '
-                         f'have: {some(unknown)}')
+        raise InputError(
+            f'{path}: image ids that the ground truth does not have: '
+            f'{some(unknown)}, first in result {min(unknown.values())} '
+            f'(from 0); the ground truth has {some(map(repr, rows))}')
     return rows
 
 

@@ -1,81 +1,83 @@
 """Class-agnostic average recall and precision of masks, as COCO counts them.
 
-pycocotools is the definition and does the counting, but for one loop: its
-matching of predictions to ground truth is plain Python, nine tenths of the
-time at 150 masks an image. Here that loop is compiled and compares the same
-numbers in the same order, so every result is equal to the last bit.
+Every figure is equal to pycocotools' to the last bit. pycocotools' own
+summary stops at 100 predictions an image; the paper's tables have 1000.
 """
-import contextlib
-import io
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
-from pycocotools.cocoeval import COCOeval
 
-#: COCO's area ranges in pixels of the ground truth, both ends included.
-AREA_RANGES = {
-    'all': (0, 1e5**2),
-    'small': (0, 32**2),
-    'medium': (32**2, 96**2),
-    'large': (96**2, 1e5**2),
-}
+from sohes.evaluation.mask_matching import (
+    AREA_RANGES,
+    IOU_THRESHOLDS,
+    ImageMasks,
+    ImageMatches,
+    detection_limits,
+    match_image,
+)
 
-
-@dataclass
-class ImageMasks:
-    """Ground truth and predictions of one image; all masks of its size.
-
-    Attributes:
-        gt_rles: G compressed COCO RLEs.
-        gt_areas: G areas in pixels, as annotated: they choose the range.
-        gt_crowd: G flags; a crowd region counts for nothing, and what it
-            swallows counts for nothing either.
-        rles: D compressed COCO RLEs.
-        scores: D scores, any finite scale; higher is better.
-        areas: D areas in pixels.
-    """
-    gt_rles: list[dict] = field(default_factory=list)
-    gt_areas: list[float] = field(default_factory=list)
-    gt_crowd: list[bool] = field(default_factory=list)
-    rles: list[dict] = field(default_factory=list)
-    scores: list[float] = field(default_factory=list)
-    areas: list[float] = field(default_factory=list)
+#: COCO's 101 recalls at which precision is read: 0, 0.01 to 1.
+RECALLS = np.linspace(.0, 1.00, int(np.round((1.00 - .0) / .01)) + 1,
+                      endpoint=True)
 
 
 @dataclass(frozen=True)
 class MaskMetrics:
     """What :func:`evaluate_masks` counts.
 
-    The five rates are in [0, 1], means over the IoU thresholds 0.5, 0.55 to
-    0.95; None when the ground truth has no mask in that range.
+    Rates are in [0, 1], means over the IoU thresholds 0.5, 0.55 to 0.95
+    where no threshold is said; None when the ground truth has no mask in
+    that range.
 
     Attributes:
-        ar: Average recall of the ``max_dets`` best predictions an image.
-        ar_small: The same for ground truth up to 32^2 pixels.
+        ar_at: Average recall by the number of best predictions an image
+            that count: 1, 10, 100 and ``max_dets``.
+        ar_small: At ``max_dets``, for ground truth up to 32^2 pixels.
         ar_medium: From 32^2 to 96^2.
         ar_large: From 96^2.
-        ap: Average precision over 101 recalls, with the same predictions.
+        ap_at: Average precision over 101 recalls, with the best 100 and with
+            the best ``max_dets`` predictions an image.
+        ap50: At IoU 0.5 alone, with ``max_dets``.
+        ap75: At IoU 0.75 alone.
+        recalls: Recall at ``max_dets`` by IoU threshold; None for none.
         masks_per_image: Predictions an image, before ``max_dets``.
         max_dets: Predictions an image that count, the best first.
     """
-    ar: float | None
+    ar_at: dict[int, float | None]
     ar_small: float | None
     ar_medium: float | None
     ar_large: float | None
-    ap: float | None
+    ap_at: dict[int, float | None]
+    ap50: float | None
+    ap75: float | None
+    recalls: dict[float, float | None]
     masks_per_image: float
     max_dets: int
 
+    @property
+    def ar(self) -> float | None:
+        """Average recall at ``max_dets``, the paper's main figure."""
+        return self.ar_at[self.max_dets]
+
+    @property
+    def ap(self) -> float | None:
+        """Average precision at ``max_dets``."""
+        return self.ap_at[self.max_dets]
+
     def percentages(self) -> dict[str, float | None]:
-        """The columns of the paper's tables: rates in percent, and masks."""
+        """All of it by name: rates in percent, and masks an image."""
         rates = {
             f'AR@{self.max_dets}': self.ar,
             'AR_S': self.ar_small,
             'AR_M': self.ar_medium,
             'AR_L': self.ar_large,
-            'AP': self.ap,
+            f'AP@{self.max_dets}': self.ap,
+            **{f'AP@{k}': value for k, value in self.ap_at.items()},
+            'AP50': self.ap50,
+            'AP75': self.ap75,
+            **{f'AR@{k}': value for k, value in self.ar_at.items()},
+            **{f'R@{iou:.2f}': value for iou, value in self.recalls.items()},
         }
         return {
             'masks/image': self.masks_per_image,
@@ -84,7 +86,7 @@ class MaskMetrics:
         }
 
 
-def evaluate_masks(images: Sequence[ImageMasks],
+def evaluate_masks(images: Iterable[ImageMasks],
                    max_dets: int = 1000) -> MaskMetrics:
     """Evaluates predicted masks without regard to classes.
 
@@ -100,114 +102,77 @@ def evaluate_masks(images: Sequence[ImageMasks],
     Raises:
         ValueError: No image, or ``max_dets`` under 1.
     """
+    limits = detection_limits(max_dets)
+    return summarize([match_image(image, limits) for image in images],
+                     max_dets)
+
+
+def summarize(images: Sequence[ImageMatches],
+              max_dets: int = 1000) -> MaskMetrics:
+    """Sums up images that are matched already.
+
+    Args:
+        images: Of :func:`match_image` with the limits of ``max_dets``, in
+            the order of :func:`evaluate_masks`.
+        max_dets: Predictions an image that count.
+
+    Returns:
+        The metrics.
+
+    Raises:
+        ValueError: No image.
+    """
     if not images:
         raise ValueError('no image to evaluate on')
-    if max_dets < 1:
-        raise ValueError(f'max_dets must be at least 1, got {max_dets}')
-    evaluator = _MaskEval(images, max_dets)
-    with contextlib.redirect_stdout(io.StringIO()):
-        evaluator.evaluate()
-        evaluator.accumulate()
-    # (IoUs, recalls, classes, areas, max_dets) and without recalls; read
-    # here because pycocotools' own summary knows only 1, 10 and 100.
-    precision = evaluator.eval['precision'][:, :, :, 0, 0]
-    recall = evaluator.eval['recall'][:, :, :, 0]
+    limits = detection_limits(max_dets)
+    positives = sum(image.positives for image in images)
+    hits = sum(image.hits for image in images)
+    # (A, K, T); a range without ground truth has no recall.
+    recall = np.where(positives[:, None, None] > 0,
+                      hits / np.maximum(positives, 1)[:, None, None], -1)
+    precision = {
+        k: _precision(images, k, int(positives[0]))
+        for k in sorted({min(100, max_dets), max_dets})
+    }
+    at = precision[max_dets]
     return MaskMetrics(
-        *(_mean(recall[:, :, area]) for area in range(len(AREA_RANGES))),
-        ap=_mean(precision),
-        masks_per_image=sum(len(i.rles) for i in images) / len(images),
+        {k: _mean(recall[0, number]) for number, k in enumerate(limits)},
+        *(_mean(recall[area, -1]) for area in range(1, len(AREA_RANGES))),
+        ap_at={k: _mean(values) for k, values in precision.items()},
+        ap50=_mean(at[0]),
+        ap75=_mean(at[5]),
+        recalls={
+            float(iou): _mean(recall[0, -1, t:t + 1])
+            for t, iou in enumerate(IOU_THRESHOLDS)
+        },
+        masks_per_image=sum(i.predictions for i in images) / len(images),
         max_dets=max_dets)
 
 
+def _precision(images: Sequence[ImageMatches], limit: int,
+               positives: int) -> np.ndarray:
+    """(T, 101) precision at each recall, -1 if there is no ground truth."""
+    found = np.zeros((len(IOU_THRESHOLDS), len(RECALLS)))
+    if not positives:
+        return found - 1
+    scores = np.concatenate([image.scores[:limit] for image in images])
+    order = np.argsort(-scores, kind='mergesort')
+    # One threshold at a time: the sums are as long as all predictions.
+    for t, row in enumerate(found):
+        right, wrong = (np.cumsum(
+            np.concatenate([image.bits(name, t)[:limit]
+                            for image in images])[order],
+            dtype=np.float64) for name in ('right', 'wrong'))
+        precision = right / (wrong + right + np.spacing(1))
+        # At a recall counts the best precision at it or at a higher one.
+        precision = np.maximum.accumulate(precision[::-1])[::-1]
+        at = np.searchsorted(right / positives, RECALLS, side='left')
+        reached = at < len(precision)
+        row[reached] = precision[at[reached]]
+    return found
+
+
 def _mean(values: np.ndarray) -> float | None:
-    """Mean of what pycocotools could count; it marks the rest with -1."""
+    """Mean of what could be counted; -1 marks the rest, as in pycocotools."""
     values = values[values > -1]
     return float(np.mean(values)) if values.size else None
-
-
-class _MaskEval(COCOeval):
-    """pycocotools on :class:`ImageMasks`, with the matching compiled."""
-
-    def __init__(self, images: Sequence[ImageMasks], max_dets: int) -> None:
-        super().__init__(iouType='segm')
-        self.images = images
-        self.params.imgIds = list(range(len(images)))
-        self.params.catIds = [1]
-        self.params.maxDets = [max_dets]
-        self.params.areaRng = [list(r) for r in AREA_RANGES.values()]
-        self.params.areaRngLbl = list(AREA_RANGES)
-
-    def _prepare(self) -> None:
-        """Fills what pycocotools' IoU reads."""
-        for number, image in enumerate(self.images):
-            self._gts[number, 1] = [
-                {'segmentation': rle, 'iscrowd': int(crowd)}
-                for rle, crowd in zip(image.gt_rles, image.gt_crowd)
-            ]
-            self._dts[number, 1] = [
-                {'segmentation': rle, 'score': score}
-                for rle, score in zip(image.rles, image.scores)
-            ]
-
-    def evaluateImg(self, imgId: int, catId: int, aRng: list[float],
-                    maxDet: int) -> dict | None:
-        """Matches one image in one area range; named as pycocotools calls."""
-        image = self.images[imgId]
-        if not image.gt_rles and not image.rles:
-            return None
-        gt_areas = np.asarray(image.gt_areas, np.float64)
-        crowd = np.asarray(image.gt_crowd, bool)
-        ignore = crowd | (gt_areas < aRng[0]) | (gt_areas > aRng[1])
-        scores = np.asarray(image.scores, np.float64)
-        best = np.argsort(-scores, kind='mergesort')[:maxDet]
-        # Ignored ground truth last: a prediction takes it only if none else.
-        order = np.argsort(ignore, kind='mergesort')
-        ignore, crowd = ignore[order], crowd[order]
-        ious = np.zeros((len(best), len(order)))
-        if ious.size:
-            ious[:] = self.ious[imgId, catId][:, order]
-        matches = _match(ious, np.asarray(self.params.iouThrs), ignore, crowd)
-        areas = np.asarray(image.areas, np.float64)[best]
-        outside = (areas < aRng[0]) | (areas > aRng[1])
-        # The last entry is what -1, unmatched, looks up.
-        swallowed = np.append(ignore, False)[matches]
-        return {
-            'dtScores': scores[best],
-            'dtMatches': matches >= 0,
-            'dtIgnore': swallowed | ((matches < 0) & outside),
-            'gtIgnore': ignore,
-        }
-
-
-@njit(cache=True, nogil=True)
-def _match(ious: np.ndarray, thresholds: np.ndarray, ignore: np.ndarray,
-           crowd: np.ndarray) -> np.ndarray:
-    """COCO's greedy matching: the best prediction chooses first.
-
-    Args:
-        ious: (D, G) IoU, predictions by falling score, ignored ground truth
-            last.
-        thresholds: (T,) IoU thresholds.
-        ignore: (G,) bool, crowds and masks outside the area range.
-        crowd: (G,) bool, may be matched many times.
-
-    Returns:
-        (T, D) int64, the ground truth of each prediction, -1 for none.
-    """
-    matches = np.full((len(thresholds), len(ious)), -1, np.int64)
-    for t, threshold in enumerate(thresholds):
-        taken = np.zeros(len(ignore), np.bool_)
-        for d in range(len(ious)):
-            best, best_iou = -1, min(threshold, 1 - 1e-10)
-            for g in range(len(ignore)):
-                if taken[g] and not crowd[g]:
-                    continue
-                if best >= 0 and not ignore[best] and ignore[g]:
-                    break
-                # Not below: of equal IoUs the later ground truth wins.
-                if ious[d, g] >= best_iou:
-                    best, best_iou = g, ious[d, g]
-            if best >= 0:
-                matches[t, d] = best
-                taken[best] = True
-    return matches

@@ -88,7 +88,8 @@ def row_of(rows: Mapping[Any, dict], prediction: ImagePrediction,
         path: The ground truth's file, for the message.
 
     Raises:
-        ValueError: The id is unknown, or the masks have another size.
+        ValueError: The id is unknown, the masks have another size, or a
+            score is not finite.
     """
     row = rows.get(prediction.image_id)
     if row is None:
@@ -101,6 +102,12 @@ def row_of(rows: Mapping[Any, dict], prediction: ImagePrediction,
         raise ValueError(
             f'{path}: image {prediction.image_id!r} is {size[1]} x {size[0]} '
             f'pixels, its predicted masks are {width} x {height}')
+    wrong = np.flatnonzero(~np.isfinite(prediction.scores))
+    if len(wrong):
+        raise ValueError(
+            f'image {prediction.image_id!r}: the score of prediction '
+            f'{wrong[0]} must be a finite number, got '
+            f'{prediction.scores[wrong[0]]}')
     return row
 
 

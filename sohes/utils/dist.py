@@ -21,6 +21,8 @@ def init_dist(launcher: str, timeout_hours: float = 24 * 14) -> None:
     if launcher == 'none':
         return
     import torch.distributed as torch_dist
+    if torch_dist.is_initialized():  # by an earlier run of this process
+        return
     names = dict(
         pytorch=('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
         slurm=('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),

@@ -90,7 +90,7 @@ def test_perfect_labels_are_100(run, pred) -> None:
     assert process.returncode == 0, process.stderr
     assert metrics['AR@1000'] == metrics['AR_S'] == metrics['AR_M'] == 100
     assert metrics['AR_L'] is None
-    assert metrics['AP'] == pytest.approx(100)
+    assert metrics['AP@1000'] == pytest.approx(100)
     assert metrics['masks/image'] == 1
     assert (metrics['images'], metrics['gt_masks'],
             metrics['gt_crowd_regions']) == (3, 3, 1)
@@ -98,16 +98,29 @@ def test_perfect_labels_are_100(run, pred) -> None:
     lines = process.stdout.splitlines()
     header = next(i for i, line in enumerate(lines) if 'AR@1000' in line)
     assert lines[header].split() == ['masks/image', 'AR@1000', 'AR_S', 'AR_M',
-                                     'AR_L', 'AP']
+                                     'AR_L', 'AP@1000']
     assert lines[header + 1].split() == ['1.0', '100.0', '100.0', '100.0',
                                          '-', '100.0']
+    assert lines[header + 3].split() == ['AP@100', 'AP50', 'AP75', 'AR@1',
+                                         'AR@10', 'AR@100']
+    assert lines[header + 7].split() == ['100.0'] * 10
+
+
+def test_any_kind_of_segmentation_is_read(run) -> None:
+    pred = results(labels())
+    pred[0]['segmentation'] = LEFT
+    pred[1]['segmentation'] = {'size': [40, 60], 'counts': [1600, 800]}
+    process, metrics = run(ground_truth(), pred)
+    assert process.returncode == 0, process.stderr
+    assert metrics['AR@1000'] == 100
 
 
 def test_no_prediction_is_0(run) -> None:
     for pred in ([], {'images': [], 'annotations': []}):
         process, metrics = run(ground_truth(), pred)
         assert process.returncode == 0, process.stderr
-        assert metrics['AR@1000'] == metrics['AP'] == 0
+        assert metrics['AR@1000'] == metrics['AP@1000'] == 0
+        assert process.stderr == ''
 
 
 def test_images_that_the_truth_lacks_are_counted(run) -> None:
@@ -185,7 +198,31 @@ def change(data, path: list, value) -> dict:
                             {'size': [40, 60], 'counts': 3}),
      'neither polygons nor RLE'),
     (ground_truth(), change(results(labels()), [0, 'image_id'], 12345),
-     'image ids that the ground truth does not have: 12345'),
+     'pred.json: image ids that the ground truth does not have: 12345, '
+     'first in result 0 (from 0); the ground truth has 3, 7, 9'),
+    (ground_truth(), change(results(labels()), [2, 'score'], float('nan')),
+     "pred.json: result 2 on image 'b.jpg': the score must be a finite "
+     'number, got nan'),
+    (ground_truth(), change(results(labels()), [1, 'segmentation', 'size'],
+                            [60, 40]),
+     "pred.json: result 1 on image 'a.jpg' is 40 x 60 pixels, in the ground "
+     'truth 60 x 40'),
+    (ground_truth(), change(results(labels()), [1, 'segmentation', 'counts'],
+                            compressed(0, 20)['counts'][:-1]),
+     'the RLE is broken or does not fill 40 x 60 pixels'),
+    (ground_truth(), change(results(labels()), [1, 'segmentation', 'counts'],
+                            [-1600, 4000]), 'runs must be whole numbers'),
+    (ground_truth(), change(results(labels()), [0, 'segmentation'],
+                            [[0, 0, 20]]),
+     'a polygon must be at least three x, y pairs, got [0, 0, 20]'),
+    (ground_truth(), change(results(labels()), [0, 'segmentation'],
+                            [[0, 0, 20, 0, 20, float('nan')]]),
+     'a polygon has the coordinate nan'),
+    (ground_truth(), [{**r, 'id': i, 'parent_id': i - 1 if i else None}
+                      for i, r in enumerate(results(labels()))],
+     'annotation 2: its parent_id 1 is no annotation of the same image'),
+    (change(ground_truth(), ['annotations', 0, 'area'], 'big'), labels(),
+     "annotation 0: the area must be a number of pixels, got 'big'"),
     (ground_truth(),
      {'images': [{'id': 7, 'file_name': 'q.jpg'}], 'annotations': []},
      "no image is in the ground truth: it has 'q.jpg', the ground truth "

@@ -26,8 +26,8 @@ def box(y: int, x: int, height: int, width: int) -> dict:
     return encode(mask)
 
 
-def random_image(rng: np.random.Generator) -> ImageMasks:
-    """Boxes, and predictions that jitter about them or lie anywhere."""
+def random_image(rng: np.random.Generator, most: int = 60) -> ImageMasks:
+    """Boxes, and up to ``most`` predictions near them or anywhere."""
     image = ImageMasks()
     boxes = []
     for _ in range(rng.integers(0, 15)):
@@ -35,7 +35,7 @@ def random_image(rng: np.random.Generator) -> ImageMasks:
         image.gt_rles.append(box(*boxes[-1]))
         image.gt_areas.append(int(coco_mask.area(image.gt_rles[-1])))
         image.gt_crowd.append(rng.random() < 0.2)
-    for _ in range(rng.integers(0, 60)):
+    for _ in range(rng.integers(0, most)):
         where = (*rng.integers(0, SIZE), *rng.integers(1, 110, 2))
         if boxes and rng.random() < 0.8:
             where = (np.array(boxes[rng.integers(len(boxes))])
@@ -50,7 +50,8 @@ def random_image(rng: np.random.Generator) -> ImageMasks:
 
 def pycocotools_stats(images: list[ImageMasks],
                       max_dets: int) -> list[float]:
-    """AR, AR_S, AR_M, AR_L and AP, -1 for none, by pycocotools alone."""
+    """What :func:`our_stats` has, by pycocotools alone; -1 for none."""
+    limits = [*(k for k in (1, 10, 100) if k < max_dets), max_dets]
     rows = [{'id': i + 1, 'height': SIZE[0], 'width': SIZE[1]}
             for i in range(len(images))]
     truth, predictions = [], []
@@ -72,28 +73,35 @@ def pycocotools_stats(images: list[ImageMasks],
         # loadRes reads the first row to find the kind of result.
         results = gt.loadRes(predictions) if predictions else COCO()
         evaluator = COCOeval(gt, results, 'segm')
-        evaluator.params.maxDets = [max_dets]
+        evaluator.params.maxDets = list(limits)
         evaluator.evaluate()
         evaluator.accumulate()
-    recall = evaluator.eval['recall'][:, 0, :, 0]
-    precision = evaluator.eval['precision'][:, :, 0, 0, 0]
-    return [float(np.mean(v[v > -1])) if (v > -1).any() else -1
-            for v in (*recall.T, precision)]
+    recall = evaluator.eval['recall'][:, 0]  # (IoUs, areas, limits)
+    precision = evaluator.eval['precision'][:, :, 0, 0]
+    hundred = limits.index(min(100, limits[-1]))
+    return [float(np.mean(v[v > -1])) if (v > -1).any() else -1 for v in (
+        *recall[:, 0].T, *recall[:, 1:, -1].T, precision[..., hundred],
+        precision[..., -1], precision[0, :, -1], precision[5, :, -1],
+        *recall[:, 0, -1:])]
 
 
 def our_stats(images: list[ImageMasks], max_dets: int) -> list[float]:
-    """The same five by this package."""
-    metrics = evaluate_masks(images, max_dets)
-    return [-1 if v is None else v
-            for v in (metrics.ar, metrics.ar_small, metrics.ar_medium,
-                      metrics.ar_large, metrics.ap)]
+    """The same figures by this package."""
+    found = evaluate_masks(images, max_dets)
+    assert [round(100 * iou) for iou in found.recalls] == list(
+        range(50, 100, 5))
+    return [-1 if v is None else v for v in (
+        *found.ar_at.values(), found.ar_small, found.ar_medium,
+        found.ar_large, found.ap_at[min(100, max_dets)], found.ap,
+        found.ap50, found.ap75, *found.recalls.values())]
 
 
-@pytest.mark.parametrize('seed', range(40))
-@pytest.mark.parametrize('max_dets', [7, 1000])
-def test_equal_to_pycocotools_to_the_last_bit(seed, max_dets) -> None:
+@pytest.mark.parametrize('seed', range(200))
+def test_equal_to_pycocotools_to_the_last_bit(seed) -> None:
     rng = np.random.default_rng(seed)
-    images = [random_image(rng) for _ in range(rng.integers(1, 8))]
+    max_dets = (3, 25, 110, 1000)[seed % 4]
+    images = [random_image(rng, 130 if max_dets == 110 else 40)
+              for _ in range(rng.integers(1, 4))]
     images.insert(int(rng.integers(len(images) + 1)), ImageMasks())
     assert our_stats(images, max_dets) == pycocotools_stats(images, max_dets)
 
@@ -107,7 +115,7 @@ def test_equal_without_predictions_or_without_truth(rng) -> None:
     images = [random_image(rng) for _ in range(4)]
     for image in images:
         image.gt_rles, image.gt_areas, image.gt_crowd = [], [], []
-    assert our_stats(images, 100) == [-1] * 5
+    assert our_stats(images, 100) == [-1] * 20
     assert evaluate_masks(images).ar is None
 
 
@@ -124,9 +132,25 @@ def test_perfect_predictions_recall_everything() -> None:
     metrics = evaluate_masks([one_image(masks, masks)])
     assert (metrics.ar, metrics.ar_small, metrics.ar_medium,
             metrics.ar_large, metrics.ap) == (1, 1, 1, 1, 1)
-    assert metrics.percentages() == {
-        'masks/image': 3, 'AR@1000': 100, 'AR_S': 100, 'AR_M': 100,
-        'AR_L': 100, 'AP': 100}
+    found = metrics.percentages()
+    assert found.pop('masks/image') == 3
+    # With three masks to find the best one is a third.
+    assert found.pop('AR@1') == pytest.approx(100 / 3)
+    assert set(found.values()) == {100}
+    assert list(found) == [
+        'AR@1000', 'AR_S', 'AR_M', 'AR_L', 'AP@1000', 'AP@100', 'AP50',
+        'AP75', 'AR@10', 'AR@100',
+        *(f'R@0.{p}' for p in range(50, 100, 5))]
+
+
+def test_a_square_shifted_by_three_pixels() -> None:
+    # 9 of 12 columns are shared: IoU 108 / 180 = 0.6, which the thresholds
+    # 0.5, 0.55 and 0.6 reach.
+    metrics = evaluate_masks([one_image([box(20, 20, 12, 12)],
+                                        [box(20, 23, 12, 12)])])
+    assert metrics.ar == pytest.approx(0.3, abs=1e-15)
+    assert list(metrics.recalls.values()) == [1] * 3 + [0] * 7
+    assert metrics.ap50 == pytest.approx(1) and metrics.ap75 == 0
 
 
 def test_recall_by_hand() -> None:

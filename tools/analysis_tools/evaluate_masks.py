@@ -4,7 +4,8 @@
         --gt instances_val2017.json --pred labels.json --json metrics.json
 
 prints AR@1000, AR by COCO's sizes, AP and masks per image, as the tables of
-the paper do: in percent, all classes as one. Only images of the ground truth
+the paper do, and AR@1, 10, 100, AP@100, AP50, AP75 and recall by IoU: in
+percent, all classes as one. Only images of the ground truth
 count. Bad input ends with one sentence and exit code 2.
 """
 import argparse
@@ -20,6 +21,7 @@ from sohes.evaluation.coco_files import (
     read_evaluation_input,
 )
 from sohes.evaluation.mask_metrics import MaskMetrics, evaluate_masks
+from sohes.utils.files import whole_file
 from sohes.version import __version__
 
 
@@ -80,16 +82,20 @@ def print_report(args: argparse.Namespace, data: EvaluationInput,
     if data.scores_missing:
         print('scores        none given: all predictions count as equally '
               'good, so AP means little')
-    columns = {
+    cells = {
         name: '-' if value is None else f'{value:.1f}'
         for name, value in metrics.percentages().items()
     }
-    widths = [max(len(name), 6) for name in columns]
-    print()
-    for row in (columns, columns.values()):
-        print('  '.join(f'{c:>{w}}' for c, w in zip(row, widths)))
-    print('\nclass-agnostic, percent, IoU 0.50:0.95; S up to 32^2 pixels, '
-          'M to 96^2, L above')
+    names = list(cells)
+    # The columns of the paper's tables first, recall by IoU last.
+    for columns in names[:6], names[6:-10], names[-10:]:
+        print()
+        for row in columns, [cells[name] for name in columns]:
+            print('  '.join(f'{cell:>{max(len(name), 6)}}'
+                            for name, cell in zip(columns, row)))
+    print(f'\nclass-agnostic, percent, IoU 0.50:0.95; S up to 32^2 pixels, '
+          f'M to 96^2, L above; {args.max_dets} predictions an image where '
+          'no other number is said; R@: recall at that IoU')
 
 
 def main() -> int:
@@ -104,11 +110,12 @@ def main() -> int:
         metrics = evaluate_masks(data.images, args.max_dets)
         counts = describe(data, args.max_dets)
         if args.json:
-            Path(args.json).write_text(json.dumps({
-                **metrics.percentages(), 'unit': 'percent', 'gt': args.gt,
-                'pred': args.pred, **counts, 'max_dets': args.max_dets,
-                'sohes': __version__,
-            }, indent=2) + '\n', encoding='utf-8')
+            with whole_file(Path(args.json)) as file:
+                file.write(json.dumps({
+                    **metrics.percentages(), 'unit': 'percent',
+                    'gt': args.gt, 'pred': args.pred, **counts,
+                    'max_dets': args.max_dets, 'sohes': __version__,
+                }, indent=2) + '\n')
     except (InputError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2

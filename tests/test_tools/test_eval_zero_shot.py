@@ -1,0 +1,191 @@
+"""tools/eval_zero_shot.py, in this process: its imports take longest."""
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import MODELS, init_default_scope
+from PIL import Image
+
+from sohes.apis import UsageError, zero_shot
+from sohes.apis.run_config import read_config
+from sohes.evaluation.score_table import markdown, quoted_scores
+from tests.tiny_entities import make_entities, shrunk
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory) -> Path:
+    """Three photos, their truth, and two of the four masks as results."""
+    folder = make_entities(tmp_path_factory.mktemp('data') / 'entities', 3)
+    rows = json.loads((folder / 'val.json').read_text())['annotations']
+    (folder / 'some.json').write_text(json.dumps([
+        {key: row[key] for key in ('image_id', 'segmentation', 'score')}
+        for row in rows if row['id'] % 4 in (1, 0)]))
+    return folder
+
+
+@pytest.fixture
+def run(data, tmp_path, monkeypatch):
+    """The command; gives its exit code. --out-dir is tmp_path / 'out'."""
+    spec = importlib.util.spec_from_file_location(
+        'eval_zero_shot', ROOT / 'tools' / 'eval_zero_shot.py')
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+
+    def run_tool(*args: str) -> int:
+        monkeypatch.setattr(sys, 'argv', [
+            'eval_zero_shot.py', *map(str, args), '--out-dir',
+            str(tmp_path / 'out')])
+        return tool.main()
+    return run_tool
+
+
+def dataset(data: Path, name: str = 'coco') -> str:
+    return f'--dataset={name}={data}/val.json:{data}/val'
+
+
+def test_labels_and_another_method_beside_the_paper(run, data, tmp_path,
+                                                    capsys):
+    assert run(dataset(data), '--labels', data / 'labels.json',
+               '--results-json', f'Half={data}/some.json',
+               '--grid-images', '2') == 0
+    found = json.loads((tmp_path / 'out' / 'table.json').read_text())
+    rows = {row['method']: row for row in found['methods']}
+    assert [row['quoted'] for row in rows.values()] == [True] * 5 + [False] * 2
+    assert rows['SOHES']['masks'] == {'coco': {
+        'AP': 2.1, 'AR_S': 19.8, 'AR_M': 31.0, 'AR_L': 48.8, 'AR@1000': 30.5}}
+    perfect, half = rows['Phase 1 labels'], rows['Half']
+    assert perfect['masks']['coco']['AR@1000'] == 100
+    assert perfect['forests']['coco'] == dict(
+        precision=100, recall=100, F1=100, parent_accuracy=100, pairs=9)
+    # Two of four are perfect; nobody says who is part of whom.
+    assert half['masks']['coco']['AR@1000'] == 50 and half['forests'] == {}
+    text = (tmp_path / 'out' / 'table.md').read_text()
+    assert text in capsys.readouterr().out
+    assert '| SOHES (quoted)    |    30.5 |' in text
+    assert '| Phase 1 labels    |   100.0 |' in text
+    text = ' '.join(text.split())  # without the padding
+    assert '| SOHES (quoted) | 2.1 | 19.8 | 31.0 | 48.8 | 30.5 | - |' in text
+    assert '| Phase 1 labels | 100.0 | 100.0 |' in text
+    picture = np.asarray(Image.open(tmp_path / 'out' / 'table.png'))
+    assert picture.std() > 1
+    grid = Image.open(tmp_path / 'out' / 'grid_coco.png')
+    assert grid.width == 2 * 20 + 4 * 340 + 3 * 10  # four columns
+
+
+def test_the_papers_table_1():
+    names = ['coco', 'lvis', 'ade20k', 'entityseg', 'sa1b', 'partimagenet',
+             'paco']
+    rows = {row.method: [row.masks[name]['AR@1000'] for name in names]
+            for row in quoted_scores(names)}
+    assert rows == dict(
+        SAM=[49.6, 46.1, 45.8, 45.9, 60.8, 28.3, 18.1],
+        FreeSOLO=[11.6, 5.9, 7.3, 8.0, 2.2, 13.8, 2.4],
+        CutLER=[28.1, 20.2, 26.3, 23.1, 17.0, 28.7, 8.9],
+        HASSOD=[28.3, 22.5, 27.8, 26.2, 26.0, 32.6, 11.4],
+        SOHES=[30.5, 29.1, 31.1, 33.5, 33.3, 36.0, 17.1])
+    assert quoted_scores(['bsds500']) == []
+    assert 'quoted' not in markdown([], ['bsds500'])
+
+
+def test_a_dataset_of_configs_datasets(tmp_path):
+    loader = dict(dataset=dict(data_root='data/x/', ann_file='val.json',
+                               data_prefix=dict(img='val/')))
+    metrics = [dict(type='sohes.EntityMetric', ann_file='data/x/val.json'),
+               dict(type='sohes.ForestMetric', ann_file='data/x/all.json')]
+    path = tmp_path / 'x.py'
+    path.write_text(f'test_dataloader = {loader}\n'
+                    f'test_evaluator = {metrics}\n')
+    assert zero_shot.EvalDataset.from_config(path) == zero_shot.EvalDataset(
+        'x', 'data/x/val.json', 'data/x/val/', '', True, 'data/x/all.json')
+    values = dict(name='y', ann_file='y.json', img_dir='y', paper_split='z',
+                  has_parents=False)
+    path.write_text(f'dataset = {values}\n')
+    assert zero_shot.EvalDataset.from_config(path) == zero_shot.EvalDataset(
+        **values)
+    path.write_text('model = dict()')
+    with pytest.raises(UsageError, match='x.py: it must have dataset'):
+        zero_shot.EvalDataset.from_config(path)
+
+
+def test_files_by_dataset(run, data, tmp_path, capsys):
+    (tmp_path / 'x_a.json').write_text((data / 'some.json').read_text())
+    datasets = dataset(data, 'a'), dataset(data, 'b')
+    assert run(*datasets, '--grid-images', '0', '--results-json',
+               f'X={tmp_path}/x_{{dataset}}.json') == 0
+    text = (tmp_path / 'out' / 'table.md').read_text()
+    assert '| X      | 50.0 | - |' in text.replace('|    - |', '| - |')
+    capsys.readouterr()
+    assert run(*datasets, '--labels', data / 'labels.json') == 2
+    assert 'there are 2 datasets; write {dataset}' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('args, message', [
+    (['--datasets', 'nowhere'], '--datasets nowhere: there is no'),
+    (['--dataset', 'a=b'], 'it must be NAME=GT_JSON:IMG_DIR'),
+    (['--dataset', 'a=b.json:c'], 'a: no ground truth b.json'),
+    (['DATA', '--results-json', 'X'], 'X: it must be METHOD=FILE'),
+    (['DATA', '--results-json', 'X=y.json'], 'X=y.json: no such file'),
+    (['DATA', '--results-json', 'X=BROKEN'],
+     "result 1 on image '0.png': the score must be a finite number"),
+    (['DATA', 'DATA', '--labels', 'BROKEN'], 'two datasets are named coco'),
+])
+def test_a_mistake_is_one_sentence(run, data, tmp_path, capsys, args,
+                                   message):
+    rows = json.loads((data / 'some.json').read_text())
+    rows[1]['score'] = float('nan')
+    broken = tmp_path / 'broken.json'
+    broken.write_text(json.dumps(rows))
+    args = [dataset(data) if arg == 'DATA' else
+            arg.replace('BROKEN', str(broken)) for arg in args]
+    if '--labels' not in args and '--results-json' not in args:
+        args += ['--labels', str(data / 'labels.json')]
+    assert run(*args) == 2
+    error = capsys.readouterr().err
+    assert error.startswith('error: ') and message in error
+    assert len(error.splitlines()) == 1
+    assert not (tmp_path / 'out' / 'table.md').exists()
+
+
+def test_a_checkpoint_is_run_once(run, data, tmp_path, monkeypatch):
+    config = shrunk(read_config(
+        str(ROOT / 'configs/tiny/sohes_phase2_tiny.py'),
+        {'data_root': f'{data}/'}, str(tmp_path / 'work')))
+    config.dump(tmp_path / 'tiny.py')
+    init_default_scope('mmdet')
+    torch.manual_seed(0)
+    model = MODELS.build(config.model)
+    # Never trained, made so sure of itself that it predicts something.
+    model.panoptic_head.cls_embed.bias.data[:] = torch.tensor([3., 0.])
+    weights = model.state_dict()
+    checkpoint = tmp_path / 'tiny.pth'
+    torch.save(dict(state_dict=weights, meta={}), checkpoint)
+    command = (tmp_path / 'tiny.py', checkpoint, dataset(data, 'val'),
+               '--grid-images', '0')
+    assert run(*command) == 0
+    out = tmp_path / 'out'
+    first = json.loads((out / 'table.json').read_text())['methods'][0]
+    assert first['method'] == 'ours'
+    assert first['masks']['val']['masks/image'] > 0
+    assert first['forests']['val']['pairs'] == 9
+    rows = json.loads((out / 'predictions' / 'val.json').read_text())
+    assert rows[0]['id'] == 1 and 'parent_id' in rows[0]
+
+    def refuse(*args):
+        raise UsageError('run again')
+    monkeypatch.setattr(zero_shot, 'test_model', refuse)
+    assert run(*command) == 0
+    assert json.loads((out / 'table.json').read_text())['methods'][0] == first
+    # Another checkpoint is run, and so are predictions that went.
+    before = checkpoint.read_bytes()
+    torch.save(dict(state_dict=weights, meta=dict(other=1)), checkpoint)
+    assert run(*command) == 2
+    checkpoint.write_bytes(before)
+    assert run(*command) == 0
+    (out / 'predictions' / 'val.json').unlink()
+    assert run(*command) == 2

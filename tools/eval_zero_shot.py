@@ -1,0 +1,165 @@
+"""A checkpoint, Phase 1 and other methods on several datasets, as one table.
+
+    python tools/eval_zero_shot.py CONFIG CKPT --datasets coco lvis
+    python tools/eval_zero_shot.py --dataset mine=val.json:val/ \
+        --labels labels.json --results-json CutLER=cutler.json
+
+--datasets takes names of configs/datasets/, --dataset any COCO json and its
+photos. FILE may hold {dataset}, which becomes each dataset's name. --phase1
+labels the photos itself. In --out-dir appear table.md, table.json, table.png
+and grid_DATASET.png, and predictions/ of the checkpoint: a dataset that is
+there whole, of the same checkpoint, is not run again. The paper's rows stand
+beside, marked as quoted, where the paper has the dataset. Exit codes: 0 done,
+2 the command, its configuration or its data is wrong.
+"""
+import argparse
+import json
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from sohes.utils.arguments import parse_run_args, run_parser
+
+
+def parse_args() -> argparse.Namespace:
+    parser = run_parser(__doc__, 'model.test_cfg.max_per_image=1000')
+    parser.add_argument('config', nargs='?', help='of the checkpoint')
+    parser.add_argument('checkpoint', nargs='?',
+                        help='a file that training wrote')
+    parser.add_argument('--datasets', nargs='+', default=[], metavar='NAME',
+                        help='of configs/datasets/')
+    parser.add_argument('--dataset', action='append', default=[],
+                        metavar='NAME=GT_JSON:IMG_DIR')
+    parser.add_argument('--name', default='ours',
+                        help='of the checkpoint, in the table')
+    parser.add_argument('--results-json', action='append', default=[],
+                        metavar='METHOD=FILE',
+                        help="another method's COCO results")
+    parser.add_argument('--labels', metavar='FILE',
+                        help='what generate_pseudo_labels.py wrote')
+    parser.add_argument('--phase1', metavar='CONFIG',
+                        help='label the photos, as generate_pseudo_labels.py')
+    parser.add_argument('--weights', help='of --phase1')
+    parser.add_argument('--out-dir', default='work_dirs/zero_shot')
+    parser.add_argument('--grid-images', type=int, default=5,
+                        help='photos in a picture, 0: no picture')
+    args = parse_run_args(parser)
+    if bool(args.config) != bool(args.checkpoint):
+        parser.error('CONFIG and CKPT belong together')
+    if args.phase1 and args.config and args.launcher != 'none':
+        parser.error('with a launcher, run --phase1 in a command of its own '
+                     'first: its processes share no GPU')
+    if not (args.datasets or args.dataset):
+        parser.error('give --datasets or --dataset')
+    if not (args.config or args.results_json or args.labels or args.phase1):
+        parser.error('nothing to evaluate: give CONFIG CKPT, --labels, '
+                     '--phase1 or --results-json')
+    return args
+
+
+def find_datasets(args: argparse.Namespace) -> list:
+    """The datasets of the command line, all there."""
+    from sohes.apis import UsageError
+    from sohes.apis.zero_shot import EvalDataset
+    folder = ROOT / 'configs' / 'datasets'
+    datasets = [EvalDataset.from_config(folder / f'{name}.py')
+                for name in args.datasets]
+    datasets += [EvalDataset.from_text(text) for text in args.dataset]
+    names = [dataset.name for dataset in datasets]
+    for dataset in datasets:
+        dataset.check()
+        if names.count(dataset.name) > 1:
+            raise UsageError(f'two datasets are named {dataset.name}')
+    return datasets
+
+
+def find_predictions(args: argparse.Namespace, datasets: list) -> dict:
+    """By method and dataset a file; makes those that are ours to make."""
+    from mmengine.config import Config
+
+    from sohes.apis import generate
+    from sohes.apis.zero_shot import parse_method, predict
+    # What is given is looked for before anything is run.
+    given = dict(parse_method(text, datasets) for text in (
+        *args.results_json,
+        *([f'Phase 1 labels={args.labels}'] if args.labels else [])))
+    methods, out = {}, Path(args.out_dir)
+    if args.phase1:
+        files = methods['Phase 1'] = {}
+        for dataset in datasets:
+            files[dataset.name] = out / 'phase1' / f'{dataset.name}.json'
+            generate(Config.fromfile(args.phase1), dataset.img_dir,
+                     str(files[dataset.name]), weights=args.weights,
+                     launcher=args.launcher)
+    if args.checkpoint:
+        methods[args.name] = {
+            dataset.name: predict(
+                args.config, args.checkpoint, dataset, out / 'predictions',
+                args.cfg_options, args.launcher)
+            for dataset in datasets
+        }
+    return {**given, **methods}
+
+
+def evaluate(args: argparse.Namespace, datasets: list,
+             methods: dict) -> None:
+    """Scores all methods, writes the tables and the pictures."""
+    from sohes.apis.comparison import save_comparison
+    from sohes.apis.zero_shot import read_scores
+    from sohes.evaluation.score_table import (
+        MethodScores,
+        as_json,
+        markdown,
+        quoted_scores,
+    )
+    from sohes.utils.files import whole_file
+    from sohes.version import __version__
+    from sohes.visualization.score_plot import plot_scores
+    out, names = Path(args.out_dir), [d.name for d in datasets]
+    out.mkdir(parents=True, exist_ok=True)
+    scores = {method: MethodScores(method) for method in methods}
+    notes: list[str] = []
+    for dataset in datasets:
+        inputs = [(method, read_scores(dataset, files[dataset.name],
+                                       scores[method], notes))
+                  for method, files in methods.items()
+                  if dataset.name in files]
+        if inputs and args.grid_images > 0:
+            save_comparison(out / f'grid_{dataset.name}.png', dataset, inputs,
+                            args.grid_images)
+    quoted = quoted_scores(names)
+    notes += [f'{d.name}: the paper evaluates {d.paper_split}.'
+              for d in datasets if d.paper_split]
+    rows, notes = [*quoted, *scores.values()], list(dict.fromkeys(notes))
+    text = markdown(rows, names, notes)
+    with whole_file(out / 'table.md') as file:
+        file.write(text)
+    with whole_file(out / 'table.json') as file:
+        json.dump(dict(
+            methods=as_json(rows), notes=notes, sohes=__version__,
+            datasets={d.name: d.ann_file for d in datasets},
+            checkpoint=args.checkpoint), file, indent=1)
+    plot_scores(out / 'table.png', rows, names)
+    print(text)
+    print(f'table.md, table.json, table.png and pictures: {out}')
+
+
+def main() -> int:
+    args = parse_args()
+    from mmengine.dist import get_dist_info
+
+    from sohes.apis.command import run_command
+
+    def run() -> None:
+        datasets = find_datasets(args)
+        methods = find_predictions(args, datasets)
+        if get_dist_info()[0] == 0:
+            evaluate(args, datasets, methods)
+
+    return run_command(run, 'give the same command to go on')
+
+
+if __name__ == '__main__':
+    sys.exit(main())
