@@ -88,7 +88,10 @@ setup(
         'Topic :: Scientific/Engineering :: Image Recognition',
     ],
     packages=find_packages(include=('sohes', 'sohes.*')),
-    package_data={'sohes': ['py.typed']},
+    package_data={
+        'sohes': ['py.typed'],
+        'sohes.visualization.viewer': ['*.js', '*.css', '*.html'],
+    },
     python_requires='>=3.10',
     # mmengine, mmcv and mmdet are left to the extras: OpenMMLab's and
     # OneDL's distributions own the same import names.

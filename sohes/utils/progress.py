@@ -14,13 +14,15 @@ class Progress:
         total (int): images in the run.
         quiet (bool): show nothing.
         every (float): seconds between two lines of a log.
+        what (str): is done with them, beside the bar.
     """
 
     def __init__(self, total: int, quiet: bool = False,
-                 every: float = 30.0) -> None:
+                 every: float = 30.0, what: str = 'labelling') -> None:
         self.total = total
         self.quiet = quiet
         self.every = every
+        self.what = what
         self.done = self.skipped = self.failed = 0
         self._started = self._shown = time.monotonic()
         self._bar = None
@@ -36,7 +38,7 @@ class Progress:
             )
             from rich.progress import Progress as Bar
             self._bar = Bar(
-                TextColumn('labelling'), BarColumn(), MofNCompleteColumn(),
+                TextColumn(self.what), BarColumn(), MofNCompleteColumn(),
                 TextColumn('{task.fields[note]}'), TimeRemainingColumn(),
                 console=Console(stderr=True), speed_estimate_period=300)
             self._bar.start()

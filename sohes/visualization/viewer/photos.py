@@ -1,0 +1,123 @@
+"""One photo with its forest, as the viewer takes it."""
+import base64
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+
+from sohes.structures import EntityForest
+from sohes.visualization.colors import forest_colors
+
+HERE = Path(__file__).resolve().parent
+#: In the order in which a page loads them.
+SCRIPTS = ('forest.js', 'viewer.js', 'paint.js')
+#: Longest side of a photo in a page, in pixels; its masks keep theirs.
+LARGEST = 2048
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo and its masks.
+
+    Attributes:
+        name: of the photo's file, with the folders it lies in.
+        image: (H, W, 3) uint8 RGB.
+        rles: N compressed COCO RLEs of (H, W), ``counts`` bytes or text.
+        forest: of the N masks.
+        scores: (N,) any finite scale.
+        image_id: what a json calls the photo.
+        ids: N numbers of the masks; None: 1 to N.
+
+    Raises:
+        ValueError: these do not belong together.
+    """
+    name: str
+    image: np.ndarray
+    rles: Sequence[Mapping[str, Any]]
+    forest: EntityForest
+    scores: np.ndarray
+    image_id: int = 1
+    ids: Sequence[int] | None = None
+
+    def __post_init__(self) -> None:
+        counts = {len(self.rles), len(self.forest), len(self.scores),
+                  len(self.rles if self.ids is None else self.ids)}
+        if len(counts) > 1:
+            raise ValueError(
+                f'{self.name}: {len(self.rles)} masks, a forest of '
+                f'{len(self.forest)}, {len(self.scores)} scores')
+        size = tuple(self.image.shape[:2])
+        for rle in self.rles:
+            if tuple(rle['size']) != size:
+                raise ValueError(
+                    f'{self.name} is {size[1]} x {size[0]} pixels, its masks '
+                    f'are {rle["size"][1]} x {rle["size"][0]}')
+
+
+def photo_record(photo: Photo, image_url: str) -> dict[str, Any]:
+    """What ``forest.js`` describes, ready for ``json.dumps``.
+
+    Args:
+        photo: the photo and its masks.
+        image_url: where a page finds the photo.
+    """
+    from pycocotools import mask as coco_mask
+    rles = [dict(rle) for rle in photo.rles]
+    areas = np.array([coco_mask.area(rle) for rle in rles], np.int64)
+    colors = forest_colors(photo.forest, areas)
+    ids = range(1, len(rles) + 1) if photo.ids is None else photo.ids
+    return dict(
+        id=photo.image_id,
+        name=photo.name,
+        width=photo.image.shape[1],
+        height=photo.image.shape[0],
+        image=image_url,
+        ids=[int(number) for number in ids],
+        parents=photo.forest.parents.tolist(),
+        scores=[round(float(score), 6) for score in photo.scores],
+        colors=['#%02x%02x%02x' % tuple(color) for color in colors.tolist()],
+        counts=[
+            rle['counts'].decode('ascii')
+            if isinstance(rle['counts'], bytes) else rle['counts']
+            for rle in rles
+        ])
+
+
+def jpeg(image: np.ndarray, longest: int = LARGEST) -> bytes:
+    """A photo as a file that every browser shows.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        longest: larger ones are scaled down to this many pixels a side.
+    """
+    from PIL import Image
+    picture = Image.fromarray(image)
+    picture.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    # Colours at full resolution: chroma that bleeds over an edge would make
+    # an exact mask look displaced.
+    picture.save(file, 'JPEG', quality=90, subsampling=0)
+    return file.getvalue()
+
+
+def photo_page(photo: Photo) -> str:
+    """A page that shows one photo and needs no other file."""
+    url = 'data:image/jpeg;base64,' + base64.b64encode(
+        jpeg(photo.image)).decode('ascii')
+    return Template((HERE / 'photo.html').read_text('utf-8')).substitute(
+        title=escape(photo.name),
+        style=(HERE / 'viewer.css').read_text('utf-8'),
+        script='\n'.join(
+            (HERE / name).read_text('utf-8') for name in SCRIPTS),
+        record=script_json(photo_record(photo, url)))
+
+
+def script_json(value: Any) -> str:
+    """Json that may stand inside ``<script>``."""
+    return json.dumps(value, separators=(',', ':')).replace('<', '\\u003c')
