@@ -15,12 +15,16 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from sohes.utils.completion import complete
+
+if TYPE_CHECKING:
+    from sohes.visualization.viewer import Photo
 
 
 def parse_args() -> argparse.Namespace:

@@ -82,8 +82,8 @@
     for (const child of forest.children(k)) {
       this._stroke(pen, child, 1, 'rgba(255, 255, 255, 0.75)');
     }
-    this._stroke(pen, k, 5, 'rgba(0, 0, 0, 0.6)');
-    this._stroke(pen, k, 3, '#fff');
+    this._stroke(pen, k, 4, 'rgba(0, 0, 0, 0.6)');
+    this._stroke(pen, k, 2.5, '#fff');
   };
 
   /** All masks shown, small over large, each with its own colour. */

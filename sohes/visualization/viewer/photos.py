@@ -81,7 +81,7 @@ def photo_record(photo: Photo, image_url: str) -> dict[str, Any]:
         ids=[int(number) for number in ids],
         parents=photo.forest.parents.tolist(),
         scores=[round(float(score), 6) for score in photo.scores],
-        colors=['#%02x%02x%02x' % tuple(color) for color in colors.tolist()],
+        colors=['#' + bytes(color).hex() for color in colors.tolist()],
         counts=[
             rle['counts'].decode('ascii')
             if isinstance(rle['counts'], bytes) else rle['counts']
