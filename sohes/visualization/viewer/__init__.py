@@ -5,9 +5,12 @@ a folder and the web demo show the same.
 """
 from sohes.visualization.viewer.photos import (
     Photo,
+    photo_frame,
     photo_page,
     photo_record,
+    write_masks,
 )
 from sohes.visualization.viewer.report import ReportWriter
 
-__all__ = ['Photo', 'ReportWriter', 'photo_page', 'photo_record']
+__all__ = ['Photo', 'ReportWriter', 'photo_frame', 'photo_page',
+           'photo_record', 'write_masks']

@@ -2,6 +2,7 @@
 import base64
 import io
 import json
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from sohes.structures import EntityForest
+from sohes.utils.files import whole_file
 from sohes.visualization.colors import forest_colors
 
 HERE = Path(__file__).resolve().parent
@@ -32,7 +34,7 @@ class Photo:
         forest: of the N masks.
         scores: (N,) any finite scale.
         image_id: what a json calls the photo.
-        ids: N numbers of the masks; None: 1 to N.
+        ids: N numbers of the masks, each once; None: 1 to N.
 
     Raises:
         ValueError: these do not belong together.
@@ -121,3 +123,63 @@ def photo_page(photo: Photo) -> str:
 def script_json(value: Any) -> str:
     """Json that may stand inside ``<script>``."""
     return json.dumps(value, separators=(',', ':')).replace('<', '\\u003c')
+
+
+def photo_frame(photo: Photo, style: str) -> str:
+    """The page of :func:`photo_page` inside another page.
+
+    A frame keeps the two pages' styles, ids and keys apart, and its scripts
+    run where those of inserted HTML do not.
+
+    Args:
+        photo: the photo and its masks.
+        style: CSS of the frame.
+    """
+    return (f'<iframe class="sohes-viewer" title="forest of '
+            f'{escape(photo.name)}" style="{escape(style)}" '
+            f'srcdoc="{escape(photo_page(photo))}"></iframe>')
+
+
+def write_masks(path: Path, photo: Photo) -> None:
+    """Write a zip: ``labels.json`` and of each mask a PNG, ``masks/ID.png``.
+
+    Args:
+        path: of the zip, which appears whole or not at all.
+        photo: the photo and its masks.
+    """
+    from PIL import Image
+    from pycocotools import mask as coco_mask
+    record = photo_record(photo, '')
+    with whole_file(path, binary=True) as target, zipfile.ZipFile(
+            target, 'w') as archive:
+        archive.writestr('labels.json', json.dumps(coco_labels(record)))
+        for number, rle in zip(record['ids'], photo.rles):
+            file = io.BytesIO()
+            mask = coco_mask.decode(dict(rle)).astype(bool)
+            Image.fromarray(mask).save(file, 'PNG')
+            archive.writestr(f'masks/{number:04d}.png', file.getvalue())
+
+
+def coco_labels(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The COCO json of a :func:`photo_record`, as the viewer saves it."""
+    from pycocotools import mask as coco_mask
+    rles = [dict(size=[record['height'], record['width']], counts=counts)
+            for counts in record['counts']]
+    annotations = [
+        dict(
+            id=number,
+            image_id=record['id'],
+            category_id=1,
+            iscrowd=0,
+            area=int(coco_mask.area(rle)),
+            bbox=coco_mask.toBbox(rle).tolist(),
+            score=score,
+            parent_id=None if parent < 0 else record['ids'][parent],
+            segmentation=rle)
+        for number, parent, score, rle in zip(
+            record['ids'], record['parents'], record['scores'], rles)
+    ]
+    image = dict(id=record['id'], file_name=record['name'],
+                 width=record['width'], height=record['height'])
+    return dict(images=[image], annotations=annotations,
+                categories=[dict(id=1, name='entity')])
