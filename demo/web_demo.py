@@ -8,26 +8,26 @@
     python demo/web_demo.py CKPT
 
 Photos stay on this machine. Without --weights, Phase 1 takes those of `make
-demo`. Exit codes: 0 stopped, 2 the command or a file is wrong, 130
-interrupted while it started.
+demo`. Exit codes: 2 the command or a file is wrong, 130 interrupted.
 """
 import argparse
 import os
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-import numpy as np
-
 from sohes.utils.completion import complete
 
 #: Of the viewer inside the page.
 FRAME = ('width:100%;height:min(88vh,820px);border:1px solid #8884;'
          'border-radius:10px')
+#: Before there is a photo.
+EMPTY = '<p>The forest of the photo appears here.</p>'
 
 
 def parse_args() -> argparse.Namespace:
@@ -93,8 +93,7 @@ def build_page(finder: Any, folder: str, title: str) -> Any:
     def find(path: str | None) -> tuple[Any, Any, str]:
         from sohes.pseudo_labels.images import ImageError, load_image
         if path is None:
-            return gradio.HTML(visible=False), gradio.DownloadButton(
-                visible=False), ''
+            return EMPTY, gradio.DownloadButton(visible=False), ''
         try:
             image = load_image(path)
         except ImageError as error:
@@ -107,7 +106,7 @@ def build_page(finder: Any, folder: str, title: str) -> Any:
         write_masks(target, photo)
         count = len(found.rles)
         wholes = len(found.forest.roots)
-        return (gradio.HTML(photo_frame(photo, FRAME), visible=True),
+        return (photo_frame(photo, FRAME),
                 gradio.DownloadButton(value=str(target), visible=True),
                 f'{count} masks, {wholes} whole entities')
 
@@ -118,7 +117,7 @@ def build_page(finder: Any, folder: str, title: str) -> Any:
         upload = gradio.File(label='photo', file_types=['image'],
                              type='filepath', height=120)
         note = gradio.Markdown('')
-        viewer = gradio.HTML(visible=False)
+        viewer = gradio.HTML(EMPTY, min_height=80)
         masks = gradio.DownloadButton('Download masks and json (zip)',
                                       visible=False)
         upload.change(find, upload, [viewer, masks, note],
@@ -126,33 +125,46 @@ def build_page(finder: Any, folder: str, title: str) -> Any:
     return page
 
 
+def serve(args: argparse.Namespace) -> None:
+    """Serve the page until somebody interrupts."""
+    from sohes.apis import UsageError
+    try:
+        import gradio  # noqa: F401
+    except ImportError as error:
+        raise UsageError(f'the web demo needs gradio ({error}): pip install '
+                         '"sohes[demo]"') from error
+    finder = build_finder(args)
+    title = (f'Model: {Path(args.model[-1]).name}.' if args.model else
+             f'Phase 1: {Path(args.phase1_config).stem}.')
+    with tempfile.TemporaryDirectory(prefix='sohes-web-') as folder:
+        page = build_page(finder, folder, title)
+        try:
+            page.launch(server_name=args.host, server_port=args.port,
+                        share=False, quiet=args.quiet,
+                        prevent_thread_lock=True)
+        except OSError as error:
+            raise UsageError(f'port {args.port}: {error}; give another '
+                             '--port') from error
+        try:
+            # Gradio's own waiting would swallow Ctrl-C.
+            threading.Event().wait()
+        finally:
+            page.close(verbose=False)
+
+
 def main() -> int:
     args = parse_args()
+    # Not run_command: that imports mmdet, which Phase 1 does without.
     from sohes.apis import UsageError
-    from sohes.apis.command import run_command
-    os.environ.setdefault('GRADIO_ANALYTICS_ENABLED', 'False')
-
-    def run() -> None:
-        try:
-            import gradio  # noqa: F401
-        except ImportError as error:
-            raise UsageError(f'the web demo needs gradio ({error}): pip '
-                             'install "sohes[demo]"') from error
-        finder = build_finder(args)
-        # The first photo must not pay for compiling what others do not.
-        finder(np.zeros((64, 64, 3), np.uint8))
-        title = (f'Model: {Path(args.model[-1]).name}.' if args.model else
-                 f'Phase 1: {Path(args.phase1_config).stem}.')
-        with tempfile.TemporaryDirectory(prefix='sohes-web-') as folder:
-            page = build_page(finder, folder, title)
-            try:
-                page.launch(server_name=args.host, server_port=args.port,
-                            share=False, quiet=args.quiet)
-            except OSError as error:
-                raise UsageError(f'port {args.port}: {error}; give another '
-                                 '--port') from error
-
-    return run_command(run, 'nothing was left behind')
+    try:
+        serve(args)
+    except UsageError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print('stopped', file=sys.stderr)
+        return 130
+    return 0
 
 
 if __name__ == '__main__':

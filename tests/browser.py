@@ -40,7 +40,7 @@ def chromium() -> Iterator[Any]:
 def watched(browser: Any, **options: Any) -> Iterator[Any]:
     """A new page that fails the test for an error, or a foreign address."""
     page = browser.new_page(**options)
-    page.set_default_timeout(15000)
+    page.set_default_timeout(60000)  # a busy machine is slow
     wrong: list[str] = []
     page.on('pageerror', lambda error: wrong.append(str(error)))
     page.on('request', lambda request: wrong.append(request.url)
