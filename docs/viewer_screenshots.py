@@ -1,11 +1,13 @@
 """The pictures of docs/visualization.md, taken in a headless Chromium.
 
-    python docs/viewer_screenshots.py report/index.html OUT.jpg --at 0.5 0.5
+    python docs/viewer_screenshots.py 'report/index.html#5' OUT.jpg \
+        --at 0.5 0.5
     python docs/viewer_screenshots.py http://127.0.0.1:7860 OUT.jpg \
         --photo PHOTO --at 0.5 0.5
 
-opens a report, or the web demo and drops a photo there, clicks where --at says
-(shares of the photo's width and height), and saves what is on the screen.
+opens a report at its fifth photo, or the web demo and drops a photo there,
+clicks where --at says (shares of the photo's width and height), and saves what
+is on the screen.
 Needs playwright and a Chromium; see tests/browser.py.
 """
 import argparse
@@ -42,8 +44,9 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    path, _, photo = args.page.partition('#')
     page_url = (args.page if '://' in args.page else
-                Path(args.page).absolute().as_uri())
+                f'{Path(path).absolute().as_uri()}#{photo}')
     with chromium() as browser:
         page = browser.new_page(
             viewport=dict(width=args.size[0], height=args.size[1]),
