@@ -7,8 +7,9 @@
     python demo/web_demo.py CONFIG CKPT         # a trained model
     python demo/web_demo.py CKPT
 
-Photos stay on this machine. Without --weights, Phase 1 takes those of `make
-demo`. Exit codes: 2 the command or a file is wrong, 130 interrupted.
+Photos stay on this machine. Without --phase1-config and --weights, Phase 1
+takes those of `make demo`. Exit codes: 2 the command or a file is wrong, 130
+interrupted.
 """
 import argparse
 import os
@@ -21,8 +22,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from mmengine.config import Config, DictAction
+
 from sohes.utils.completion import complete
 
+PHASE1 = str(ROOT / 'configs' / 'sohes_phase1_cpu.py')
 #: Of the viewer inside the page.
 FRAME = ('width:100%;height:min(88vh,820px);border:1px solid #8884;'
          'border-radius:10px')
@@ -38,8 +42,11 @@ def parse_args() -> argparse.Namespace:
                         help='of training; without: Phase 1')
     parser.add_argument('--weights', help="of Phase 1's ViT: name or file")
     parser.add_argument(
-        '--phase1-config', metavar='PY',
-        default=str(ROOT / 'configs' / 'sohes_phase1_cpu.py'))
+        '--phase1-config', metavar='PY', default=PHASE1)
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction,
+                        metavar='KEY=VALUE',
+                        help='of that configuration, such as '
+                        'pseudo_labels.refiner=None, which is faster')
     parser.add_argument('--device', help='default: a GPU if there is one')
     parser.add_argument('--pred-score-thr', type=float, default=0.3,
                         help='a trained model leaves out what is less sure')
@@ -52,8 +59,8 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if len(args.model) > 2:
         parser.error(f'CONFIG CKPT or CKPT, got {len(args.model)} files')
-    if args.model and args.weights:
-        parser.error('--weights are of Phase 1; a checkpoint has its own')
+    if args.model and (args.weights or args.cfg_options):
+        parser.error('--weights and --cfg-options are of Phase 1')
     return args
 
 
@@ -65,15 +72,17 @@ def build_finder(args: argparse.Namespace) -> Any:
         *config, weights = args.model
         return checkpoint_finder(config[0] if config else None, weights,
                                  args.device, args.pred_score_thr)
-    from mmengine.config import Config
-
     from sohes.models.backbones import resolve_demo_weights
     try:
         config = Config.fromfile(args.phase1_config)
+        config.merge_from_dict(args.cfg_options or {})
         if args.device:
-            config.extractor.device = args.device
-        weights = args.weights or str(resolve_demo_weights())
-    except (OSError, SyntaxError, KeyError, ValueError) as error:
+            config.merge_from_dict({'extractor.device': args.device})
+        weights = args.weights
+        if weights is None and args.phase1_config == PHASE1:
+            weights = str(resolve_demo_weights())
+    except (OSError, SyntaxError, KeyError, TypeError,
+            ValueError) as error:
         raise UsageError(f'{args.phase1_config}: {error}') from error
     return phase1_finder(config, weights)
 
