@@ -216,6 +216,8 @@ def test_the_demo(trained, photos, tmp_path):
     assert done.stdout.splitlines()[-1].startswith('1 images, ')
     assert (tmp_path / 'out/vis/2.png.forest.jpg').exists()
     assert (tmp_path / 'out/preds/2.png.json').exists()
+    quiet = run(photos / '2.png', *trained, '--quiet')
+    assert (quiet.returncode, quiet.stdout) == (0, '')
     wrong = run('none.jpg', trained[1])
     assert wrong.returncode == 2
     assert wrong.stderr.splitlines()[-1] == 'error: none.jpg: does not exist'

@@ -70,6 +70,8 @@
       const image = document.createElement('img');
       image.loading = 'lazy';
       image.alt = photos[k].name;
+      // Its place is known before it is loaded.
+      image.style.aspectRatio = photos[k].ratio;
       image.src = photos[k].thumb;
       button.append(image);
       button.addEventListener('click', () => load(k));

@@ -85,6 +85,7 @@ class ReportWriter:
         self.photos.append(dict(
             name=photo.name,
             masks=len(photo.rles),
+            ratio=round(photo.image.shape[1] / photo.image.shape[0], 4),
             data=quote(paths['data']),
             thumb=quote(paths['thumbs'])))
 

@@ -229,8 +229,10 @@ Sohes.Viewer = class {
     const parent = selected < 0 ? -1 : forest.parent(selected);
     root.dataset.selected = id(selected);
     root.dataset.parent = id(parent);
-    root.querySelector('.sv-path').replaceChildren(
+    const path = root.querySelector('.sv-path');
+    path.replaceChildren(
       ...forest.path(selected).map((k) => this._button(k, `#${id(k)}`)));
+    path.scrollLeft = path.scrollWidth;
     const children = forest.children(selected);
     const parts = `${children.length} part${children.length > 1 ? 's' : ''}`;
     root.querySelector('.sv-facts').textContent = selected < 0
