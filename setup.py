@@ -8,7 +8,7 @@ from setuptools.command.sdist import sdist
 
 ROOT = Path(__file__).resolve().parent
 MIM_ITEMS = ('configs', 'tools', 'model-index.yml', 'dataset-index.yml')
-EXTRAS = ('onedl', 'openmmlab', 'refine', 'demo', 'tests')
+EXTRAS = ('onedl', 'openmmlab', 'refine', 'demo', 'web', 'docs', 'tests')
 
 
 def requirements(name: str) -> list:
@@ -88,7 +88,10 @@ setup(
         'Topic :: Scientific/Engineering :: Image Recognition',
     ],
     packages=find_packages(include=('sohes', 'sohes.*')),
-    package_data={'sohes': ['py.typed', 'evaluation/paper_results.json']},
+    package_data={
+        'sohes': ['py.typed', 'evaluation/paper_results.json'],
+        'sohes.visualization.viewer': ['*.js', '*.css', '*.html'],
+    },
     python_requires='>=3.10',
     # mmengine, mmcv and mmdet are left to the extras: OpenMMLab's and
     # OneDL's distributions own the same import names.

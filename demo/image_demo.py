@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """Entities of a photo, a folder or a video, with a trained checkpoint.
 
     python demo/image_demo.py PHOTO CONFIG CKPT --out-dir outputs
@@ -5,13 +6,16 @@
 
 PHOTO may be a folder or a video. Without CONFIG the one inside the checkpoint
 is taken. Pictures go to OUT_DIR/vis, predictions to OUT_DIR/preds. Exit codes:
-0 done, 2 an input, the configuration or the checkpoint is wrong.
+0 done, 2 an input, the configuration or the checkpoint is wrong, 130
+interrupted.
 """
 import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from sohes.utils.completion import complete
 
 
 def parse_args() -> argparse.Namespace:
@@ -31,6 +35,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--no-save-vis', action='store_true')
     parser.add_argument('--no-save-pred', action='store_true')
     parser.add_argument('--print-result', action='store_true')
+    parser.add_argument('--quiet', action='store_true',
+                        help='no progress bar, print errors only')
+    complete(parser)
     args = parser.parse_args()
     if args.batch_size < 1:
         parser.error(f'--batch-size must be at least 1, got '
@@ -44,7 +51,8 @@ def main() -> int:
     from sohes.apis.command import run_command
 
     def run() -> None:
-        inferencer = EntityInferencer(args.model, args.weights, args.device)
+        inferencer = EntityInferencer(args.model, args.weights, args.device,
+                                      show_progress=not args.quiet)
         result = inferencer(
             args.inputs,
             batch_size=args.batch_size,
@@ -56,7 +64,8 @@ def main() -> int:
             print_result=args.print_result)
         found = result['predictions']
         masks = sum(len(image['masks']) for image in found)
-        print(f'{len(found)} images, {masks} masks: {args.out_dir}')
+        if not args.quiet:
+            print(f'{len(found)} images, {masks} masks: {args.out_dir}')
 
     return run_command(run, 'what was finished stays in --out-dir')
 

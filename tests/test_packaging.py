@@ -69,7 +69,10 @@ def test_wheel_holds_mim_and_not_the_tests(source: Path,
                                            tmp_path: Path) -> None:
     names = wheel_names(build(source, 'wheel', tmp_path))
     assert names >= MIM_FILES | {
-        'sohes/version.py', 'sohes/structures/entity_forest.py'
+        'sohes/version.py', 'sohes/structures/entity_forest.py',
+        *(f'sohes/visualization/viewer/{name}' for name in (
+            'forest.js', 'viewer.js', 'paint.js', 'report.js', 'viewer.css',
+            'report.css', 'report.html', 'photo.html'))
     }
     tops = {name.split('/')[0] for name in names}
     assert {top for top in tops if not top.endswith('.dist-info')} == {'sohes'}

@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """Phase 1: label a folder of photos, without annotation or training.
 
     python tools/generate_pseudo_labels.py configs/sohes_phase1.py \
@@ -5,7 +6,8 @@
 
 A run that was stopped continues when the same command is given again. Exit
 codes: 0 all images labelled, 1 some could not be read (they are listed in the
-json's info.failed), 2 the command or its configuration is wrong.
+json's info.failed), 2 the command or its configuration is wrong, 130
+interrupted.
 """
 import argparse
 import logging

@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """From a folder of photos to a published model: Phases 1, 2 and 3.
 
     python tools/run_pipeline.py PHOTOS --out-dir OUT
@@ -11,7 +12,8 @@ given again; a stage that is done is not done again.
     --gpus 8          processes, one a GPU; without GPUs on the CPUs
     --partition NAME  through slurm, GPUS_PER_NODE and SRUN_ARGS as usual
 
-Exit codes: 0 done, 1 a stage was stopped, 2 the command or the data is wrong.
+Exit codes: 0 done, 1 a stage was stopped, 2 the command or the data is wrong,
+130 interrupted.
 """
 import argparse
 import hashlib
@@ -33,6 +35,7 @@ from mmengine.config import Config
 from sohes.apis.command import run_command
 from sohes.apis.generate import UsageError
 from sohes.pseudo_labels.images import find_images, load_image
+from sohes.utils.completion import complete
 from sohes.utils.files import whole_file
 
 _LOG = logging.getLogger('run_pipeline')
@@ -66,6 +69,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--partition', help='of slurm')
     parser.add_argument('--pictures', type=int, default=6, metavar='N',
                         help='photos in the report (6)')
+    parser.add_argument(
+        '--quiet', action='store_true',
+        help='of the stages print errors only; their log files have the rest')
+    complete(parser)
     args = parser.parse_args()
     for name, least in (('gpus', 1), ('pictures', 0)):
         if getattr(args, name) < least:
@@ -159,7 +166,8 @@ class Pipeline:
         # 1: some files could not be read, which it has said.
         self._launch('generate', 'generate_pseudo_labels.py', 1,
                      ['--img-dir', str(self.photos), '--out', str(labels),
-                      *weights], [], allowed=(0, 1))
+                      *weights, *['--quiet'] * self.args.quiet], [],
+                     allowed=(0, 1))
         return labels, f'{len(self.names)} images'
 
     def _train(self, phase: int) -> tuple[Path, str]:
@@ -196,6 +204,8 @@ class Pipeline:
         path = f'{Path(sys.executable).parent}:{os.environ.get("PATH", "")}'
         code = subprocess.run(
             [*command, *arguments],
+            # Training writes its log into a file of its work dir as well.
+            stdout=subprocess.DEVNULL if self.args.quiet else None,
             env=dict(os.environ, PATH=path, GPUS=gpus)).returncode
         if code not in allowed:
             raise CommandFailed(f'phase{phase} was stopped with exit code '
@@ -269,10 +279,13 @@ def _write_json(path: Path, value: Any) -> None:
 
 def main() -> int:
     args = parse_args()
-    logging.basicConfig(level=logging.INFO, format='%(message)s')
+    logging.basicConfig(level=logging.ERROR if args.quiet else logging.INFO,
+                        format='%(message)s')
 
     def run() -> None:
-        print(f'look at {Pipeline(args).run()}')
+        report = Pipeline(args).run()
+        if not args.quiet:
+            print(f'look at {report}')
 
     try:
         return run_command(run, 'the same command continues')

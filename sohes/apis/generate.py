@@ -57,13 +57,13 @@ def generate(config: Mapping[str, Any],
         UsageError: for whatever the person can mend; what, where, and how.
     """
     try:
-        options, extractor_args, runtime = _read_config(config, weights)
+        options, extractor_args, runtime = read_config(config, weights)
         init_dist(launcher)
         names = find_images(img_dir)
         # Whatever can be wrong is found before the first image.
         build_refiner(options.refiner)
         _LOG.info('%d images in %s', len(names), img_dir)
-        extractor = _build_extractor(extractor_args)
+        extractor = build_extractor(extractor_args)
     except (ValueError, OSError, ImportError) as error:
         raise UsageError(str(error)) from error
     if options.thresholds is None:
@@ -77,7 +77,7 @@ def generate(config: Mapping[str, Any],
                 runtime['workers'], show_dir, strict, overwrite, quiet)
 
 
-def _read_config(config: Mapping[str, Any], weights: str | None) -> tuple:
+def read_config(config: Mapping[str, Any], weights: str | None) -> tuple:
     """Check the configuration before anything slow is done."""
     for key in config:
         if key not in _KEYS:
@@ -110,7 +110,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _build_extractor(arguments: Mapping[str, Any]) -> Any:
+def build_extractor(arguments: Mapping[str, Any]) -> Any:
     with warnings.catch_warnings():
         # mmcv says so when it has no compiled ops; Phase 1 needs none.
         warnings.filterwarnings('ignore', message='Fail to import')

@@ -4,6 +4,8 @@ import os
 
 from mmengine.config import DictAction
 
+from sohes.utils.completion import complete
+
 
 def run_parser(description: str, example: str) -> argparse.ArgumentParser:
     """A parser with what OpenMMLab's commands have in common.
@@ -52,6 +54,7 @@ def converter_parser(description: str) -> argparse.ArgumentParser:
 
 def parse_run_args(parser: argparse.ArgumentParser) -> argparse.Namespace:
     """Read the command line of a :func:`run_parser`."""
+    complete(parser)
     args = parser.parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args

@@ -16,7 +16,8 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from sohes.apis import EntityInferencer, UsageError
-from sohes.pseudo_labels.images import ImageError
+from sohes.apis.photo_entities import checkpoint_finder
+from sohes.pseudo_labels.images import ImageError, load_image
 from sohes.structures import EntityForest
 from tests.tiny_entities import make_entities, shrunk
 
@@ -215,6 +216,19 @@ def test_the_demo(trained, photos, tmp_path):
     assert done.stdout.splitlines()[-1].startswith('1 images, ')
     assert (tmp_path / 'out/vis/2.png.forest.jpg').exists()
     assert (tmp_path / 'out/preds/2.png.json').exists()
+    quiet = run(photos / '2.png', *trained, '--quiet')
+    assert (quiet.returncode, quiet.stdout) == (0, '')
     wrong = run('none.jpg', trained[1])
     assert wrong.returncode == 2
     assert wrong.stderr.splitlines()[-1] == 'error: none.jpg: does not exist'
+
+
+def test_arrays_for_the_web_demo_are_rgb(trained, inferencer, photos):
+    config, weights = trained
+    find = checkpoint_finder(str(config), str(weights), 'cpu', 0.)
+    image = load_image(photos / '3.png')
+    expected, = inferencer(str(photos / '3.png'))['predictions']
+    found = find(image)
+    assert (coco_mask.decode(found.rles)
+            == coco_mask.decode(expected['masks'])).all()
+    assert found.forest == EntityForest(expected['parents'])

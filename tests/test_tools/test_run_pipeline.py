@@ -84,6 +84,12 @@ def test_what_is_done_is_not_done_again(runs):
         assert f'{stage} is done' in runs[3].stderr
 
 
+def test_quiet(runs, work):
+    done = run(work, '--quiet')
+    assert (done.returncode, done.stdout) == (0, ''), done.stderr
+    assert 'is done' not in done.stderr
+
+
 def test_model_and_report(runs, work):
     model, = (work / 'out').glob('sohes-*.pth')
     assert not any(key.startswith(('teacher', 'student')) for key in

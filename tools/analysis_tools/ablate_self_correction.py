@@ -34,7 +34,7 @@ ROWS = dict(
     none=('model.semi_train_cfg.unsup_weight=0.0', ),
     fixed=('model.semi_train_cfg.score_thr=0.5', ),
     dynamic=())
-METRICS = ('AR@1000', 'AR_S', 'AR_M', 'AR_L', 'AP')
+METRICS = ('AR@1000', 'AR_S', 'AR_M', 'AR_L', 'AP@1000')
 COUNTS = ('teacher_small', 'teacher_medium', 'teacher_large')
 
 

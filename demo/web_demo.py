@@ -1,0 +1,180 @@
+# PYTHON_ARGCOMPLETE_OK
+"""Drop a photo into a page of your browser and walk through its forest.
+
+    python demo/web_demo.py                     # Phase 1, nothing is trained
+    python demo/web_demo.py --weights dino_vitb8 \
+        --phase1-config configs/sohes_phase1.py
+    python demo/web_demo.py CONFIG CKPT         # a trained model
+    python demo/web_demo.py CKPT
+
+Photos stay on this machine. Without --phase1-config and --weights, Phase 1
+takes those of `make demo`. Exit codes: 2 the command or a file is wrong, 130
+interrupted.
+"""
+import argparse
+import os
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from mmengine.config import Config, DictAction
+
+from sohes.utils.completion import complete
+
+PHASE1 = str(ROOT / 'configs' / 'sohes_phase1_cpu.py')
+#: Of the viewer inside the page.
+FRAME = ('width:100%;height:min(88vh,820px);border:1px solid #8884;'
+         'border-radius:10px')
+#: Before there is a photo.
+EMPTY = '<p>The forest of the photo appears here.</p>'
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('model', nargs='*', metavar='CONFIG CKPT',
+                        help='of training; without: Phase 1')
+    parser.add_argument('--weights', help="of Phase 1's ViT: name or file")
+    parser.add_argument(
+        '--phase1-config', metavar='PY', default=PHASE1)
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction,
+                        metavar='KEY=VALUE',
+                        help='of that configuration, such as '
+                        'pseudo_labels.refiner=None, which is faster')
+    parser.add_argument('--device', help='default: a GPU if there is one')
+    parser.add_argument('--pred-score-thr', type=float, default=0.3,
+                        help='a trained model leaves out what is less sure')
+    parser.add_argument('--host', default='127.0.0.1',
+                        help='0.0.0.0 lets other machines in')
+    parser.add_argument('--port', type=int, default=7860)
+    parser.add_argument('--quiet', action='store_true',
+                        help='print errors only')
+    complete(parser)
+    args = parser.parse_args()
+    if len(args.model) > 2:
+        parser.error(f'CONFIG CKPT or CKPT, got {len(args.model)} files')
+    if args.model and (args.weights or args.cfg_options):
+        parser.error('--weights and --cfg-options are of Phase 1')
+    return args
+
+
+def build_finder(args: argparse.Namespace) -> Any:
+    """What finds entities in a photo."""
+    from sohes.apis import UsageError
+    from sohes.apis.photo_entities import checkpoint_finder, phase1_finder
+    if args.model:
+        *config, weights = args.model
+        return checkpoint_finder(config[0] if config else None, weights,
+                                 args.device, args.pred_score_thr)
+    from sohes.models.backbones import resolve_demo_weights
+    try:
+        config = Config.fromfile(args.phase1_config)
+        config.merge_from_dict(args.cfg_options or {})
+        if args.device:
+            config.merge_from_dict({'extractor.device': args.device})
+        weights = args.weights
+        if weights is None and args.phase1_config == PHASE1:
+            weights = str(resolve_demo_weights())
+    except (OSError, SyntaxError, KeyError, TypeError,
+            ValueError) as error:
+        raise UsageError(f'{args.phase1_config}: {error}') from error
+    return phase1_finder(config, weights)
+
+
+def build_page(finder: Any, folder: str, title: str) -> Any:
+    """The Gradio page.
+
+    Args:
+        finder: of :func:`build_finder`.
+        folder: for files to download; emptied by whoever made it.
+        title: what finds the entities, for people.
+    """
+    import gradio
+
+    from sohes.visualization.viewer import Photo, photo_frame, write_masks
+
+    def find(path: str | None) -> tuple[Any, Any, str]:
+        from sohes.pseudo_labels.images import ImageError, load_image
+        if path is None:
+            return EMPTY, gradio.DownloadButton(visible=False), ''
+        try:
+            image = load_image(path)
+        except ImageError as error:
+            raise gradio.Error(str(error)) from error
+        found = finder(image)
+        photo = Photo(os.path.basename(path), image, found.rles,
+                      found.forest, found.scores)
+        archive = tempfile.mkdtemp(dir=folder)
+        target = Path(archive, f'{Path(path).stem}-masks.zip')
+        write_masks(target, photo)
+        count = len(found.rles)
+        wholes = len(found.forest.roots)
+        return (photo_frame(photo, FRAME),
+                gradio.DownloadButton(value=str(target), visible=True),
+                f'{count} masks, {wholes} whole entities')
+
+    with gradio.Blocks(title='SOHES', analytics_enabled=False,
+                       delete_cache=(3600, 3600)) as page:
+        gradio.Markdown(f'# SOHES\nDrop a photo: entities, their parts and '
+                        f'their parts. {title}')
+        upload = gradio.File(label='photo', file_types=['image'],
+                             type='filepath', height=120)
+        note = gradio.Markdown('')
+        viewer = gradio.HTML(EMPTY, min_height=80)
+        masks = gradio.DownloadButton('Download masks and json (zip)',
+                                      visible=False)
+        upload.change(find, upload, [viewer, masks, note],
+                      show_progress='full', concurrency_limit=1)
+    return page
+
+
+def serve(args: argparse.Namespace) -> None:
+    """Serve the page until somebody interrupts."""
+    from sohes.apis import UsageError
+    try:
+        import gradio  # noqa: F401
+    except ImportError as error:
+        raise UsageError(f'the web demo needs gradio ({error}): pip install '
+                         '"sohes[web]"') from error
+    finder = build_finder(args)
+    title = (f'Model: {Path(args.model[-1]).name}.' if args.model else
+             f'Phase 1: {Path(args.phase1_config).stem}.')
+    with tempfile.TemporaryDirectory(prefix='sohes-web-') as folder:
+        page = build_page(finder, folder, title)
+        try:
+            page.launch(server_name=args.host, server_port=args.port,
+                        share=False, quiet=args.quiet,
+                        prevent_thread_lock=True)
+        except OSError as error:
+            raise UsageError(f'port {args.port}: {error}; give another '
+                             '--port') from error
+        try:
+            # Gradio's own waiting would swallow Ctrl-C.
+            threading.Event().wait()
+        finally:
+            page.close(verbose=False)
+
+
+def main() -> int:
+    args = parse_args()
+    # Not run_command: that imports mmdet, which Phase 1 does without.
+    from sohes.apis import UsageError
+    try:
+        serve(args)
+    except UsageError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print('stopped', file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

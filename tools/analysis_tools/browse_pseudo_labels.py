@@ -1,0 +1,203 @@
+# PYTHON_ARGCOMPLETE_OK
+"""Look at labels: photos with their masks and forests.
+
+    python tools/analysis_tools/browse_pseudo_labels.py labels.json \
+        --img-dir PHOTOS --html report
+
+writes a folder; open report/index.html, no server is needed. Without --html
+each photo is drawn as one picture: in a window, and with --output-dir as a
+file. The labels are any COCO json; without parent_id the forest is found from
+the masks. Exit codes: 0 done, 1 some photos could not be shown, 2 the command
+or the labels are wrong, 130 interrupted.
+"""
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from sohes.utils.completion import complete
+
+if TYPE_CHECKING:
+    from sohes.visualization.viewer import Photo
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('labels', help='a COCO json')
+    parser.add_argument(
+        '--img-dir', help='folder of the photos; default: that of the json')
+    parser.add_argument(
+        '--html', metavar='DIR', help='write a report into this new folder')
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace a report')
+    parser.add_argument(
+        '--output-dir', help='write each picture into this folder')
+    parser.add_argument(
+        '--not-show', action='store_true', help='open no window')
+    parser.add_argument(
+        '--show-interval', type=float, default=2, metavar='S',
+        help='seconds that a picture stays (2); 0: until it is closed')
+    parser.add_argument(
+        '--images', type=int, metavar='N', help='the first N; default: all')
+    parser.add_argument(
+        '--quiet', action='store_true', help='print errors only')
+    complete(parser)
+    args = parser.parse_args()
+    if args.images is not None and args.images < 1:
+        parser.error(f'--images must be at least 1, got {args.images}')
+    if args.show_interval < 0:
+        parser.error(f'--show-interval must be at least 0, got '
+                     f'{args.show_interval}')
+    if args.html and args.output_dir:
+        parser.error('--html and --output-dir exclude each other')
+    if not args.html and args.not_show and not args.output_dir:
+        parser.error('nothing to do: --not-show wants --output-dir or --html')
+    return args
+
+
+class Photos:
+    """The photos of a json with their labels, one after the other.
+
+    Args:
+        args: of the command line.
+
+    Attributes:
+        failed: how many could not be read.
+
+    Raises:
+        UsageError: the json or the folder is wrong.
+    """
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        from sohes.apis import UsageError
+        from sohes.datasets.entity_index import EntityIndex
+        from sohes.datasets.json_stream import EntityIndexError
+        self.folder = Path(args.img_dir or Path(args.labels).parent)
+        self.quiet = args.quiet
+        self.failed = 0
+        try:
+            self.index = EntityIndex.open(args.labels)
+        except (EntityIndexError, OSError) as error:
+            raise UsageError(str(error)) from error
+        if not self.folder.is_dir():
+            raise UsageError(f'{self.folder} is no folder: --img-dir must '
+                             'be where the photos are')
+        count = min(len(self.index), args.images or len(self.index))
+        names = map(self.index.file_name, range(count))
+        self.names = list(names)
+        if not any((self.folder / name).is_file() for name in self.names):
+            raise UsageError(
+                f'{self.folder} holds none of the {count} photos of '
+                f'{args.labels}, such as {self.names[0]!r}: give --img-dir'
+                if count else f'{args.labels} has no images')
+
+    def __iter__(self) -> Iterator['Photo']:
+        from sohes.pseudo_labels.images import ImageError
+        from sohes.utils.progress import Progress
+        with Progress(len(self.names), self.quiet,
+                      task='drawing') as progress:
+            for position in range(len(self.names)):
+                try:
+                    yield self._photo(position)
+                except (ImageError, ValueError) as error:
+                    self.failed += 1
+                    progress.step(str(error))
+                else:
+                    progress.step()
+
+    def _photo(self, position: int) -> 'Photo':
+        """One photo with those of its masks that are no crowd regions."""
+        from sohes.pseudo_labels.images import load_image
+        from sohes.structures import EntityForest
+        from sohes.visualization.viewer import Photo
+        entities = self.index.entities(position)
+        kept = np.flatnonzero(~entities.records['crowd'])
+        records, rles = entities.records[kept], entities.rles()
+        forest = EntityForest(entities.records['parent'].astype(np.int64))
+        return Photo(
+            name=self.names[position],
+            image=load_image(self.folder / self.names[position]),
+            rles=[rles[k] for k in kept],
+            forest=forest.subset(kept),
+            scores=records['score'],
+            image_id=int(self.index.images[position]['id']),
+            ids=records['id'].tolist())
+
+
+def write_html(photos: Photos, args: argparse.Namespace) -> None:
+    """The report of all photos."""
+    from sohes.apis import UsageError
+    from sohes.visualization.viewer import ReportWriter
+    try:
+        writer = ReportWriter(args.html, Path(args.labels).name,
+                              args.overwrite)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    with writer:
+        for photo in photos:
+            writer.add(photo)
+    if not args.quiet:
+        print(f'{len(writer.photos)} photos: open '
+              f'{Path(args.html) / "index.html"}')
+
+
+def draw(photos: Photos, args: argparse.Namespace) -> None:
+    """A picture of each photo, in a window or a file."""
+    from mmengine.structures import BaseDataElement, InstanceData
+
+    from sohes.visualization import picture_path
+    from sohes.visualization.forest_visualizer import ForestVisualizer
+    visualizer = ForestVisualizer()
+    for photo in photos:
+        sample = BaseDataElement(pred_instances=InstanceData(
+            masks=list(photo.rles), scores=photo.scores,
+            parents=photo.forest.parents))
+        visualizer.add_datasample(
+            photo.name,
+            photo.image,
+            sample,
+            show=not args.not_show,
+            wait_time=args.show_interval,
+            pred_score_thr=-np.inf,
+            out_file=args.output_dir and picture_path(args.output_dir,
+                                                      photo.name))
+    if args.output_dir and not args.quiet:
+        print(f'{len(photos.names) - photos.failed} pictures: '
+              f'{args.output_dir}')
+
+
+def main() -> int:
+    args = parse_args()
+    from sohes.apis import UsageError
+    from sohes.apis.command import run_command
+    failed = 0
+
+    def run() -> None:
+        nonlocal failed
+        if not (args.html or args.not_show or sys.platform != 'linux'
+                or os.environ.get('DISPLAY')
+                or os.environ.get('WAYLAND_DISPLAY')):
+            raise UsageError('there is no screen to open a window on: give '
+                             '--html DIR, or --not-show --output-dir DIR')
+        photos = Photos(args)
+        if args.html:
+            write_html(photos, args)
+        else:
+            draw(photos, args)
+        failed = photos.failed
+
+    left = ('no report was written' if args.html else
+            'the pictures drawn so far stay')
+    return run_command(run, left) or (1 if failed else 0)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
