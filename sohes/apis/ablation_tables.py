@@ -87,7 +87,8 @@ def to_markdown(tables: dict[str, list[dict[str, Any]]],
     for name, rows in tables.items():
         title, quoted = PAPER[name]
         parts += [f'## {title}', f'Ours: {captions[name]}.',
-                  markdown_table(rows), "Quoted from the paper: SA-1B, DINO's ViT-B"
+                  markdown_table(rows),
+                  "Quoted from the paper: SA-1B, DINO's ViT-B"
                   f'{"" if name == "weights" else "/8"}.',
                   markdown_table(quoted)]
     return '\n\n'.join(parts) + '\n'
