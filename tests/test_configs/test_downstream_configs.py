@@ -236,7 +236,7 @@ def test_with_adapter_takes_it_along(backbones):
 
 def test_what_does_not_fit_is_named(backbones, tmp_path):
     name = SEG.format('sohes')
-    with pytest.raises(ValueError, match='found a ViT alone'):
+    with pytest.raises(ValueError, match='found no level_embed in it'):
         backbone(name, backbones['vit'], with_adapter=True)
     with pytest.raises(ValueError, match='unexpected: .injectors.1'):
         backbone(name, backbones['sohes'], with_adapter=True,

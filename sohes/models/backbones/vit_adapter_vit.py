@@ -142,7 +142,7 @@ def load_adapter_into(adapter: nn.Module, weights: str | Path) -> None:
         raise WeightsError(
             f'{path}: with_adapter: expected a backbone with its adapter, as '
             'tools/model_converters/extract_backbone.py writes it without '
-            f'--vit, found {listed(state) if state else "a ViT alone"}')
+            '--vit, found no level_embed in it')
     _check_names(own, state, path, 'adapter')
     adapter.load_state_dict(state, strict=False)
     print_log(
