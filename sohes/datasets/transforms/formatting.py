@@ -3,6 +3,7 @@ import numpy as np
 import torch
 from mmdet.datasets.transforms import PackDetInputs
 from mmdet.structures.bbox import HorizontalBoxes
+from mmdet.structures.mask import BitmapMasks
 
 from sohes.registry import TRANSFORMS
 from sohes.structures.bit_masks import BitMasks
@@ -30,17 +31,24 @@ class PackEntityInputs(PackDetInputs):
 
     Args:
         min_area (int): fewest pixels of a mask.
+        bitmaps (bool): masks as mmdet's ``BitmapMasks``, without
+            ``ancestors``: for its own detectors, such as Cascade Mask R-CNN
+            (table 8).
         **kwargs: of ``PackDetInputs``.
 
     Raises:
         ValueError: if ``min_area`` is under 1.
     """
 
-    def __init__(self, min_area: int = 1, **kwargs) -> None:
+    def __init__(self,
+                 min_area: int = 1,
+                 bitmaps: bool = False,
+                 **kwargs) -> None:
         if min_area < 1:
             raise ValueError(f'min_area must be 1 or more, got {min_area}')
         super().__init__(**kwargs)
         self.min_area = min_area
+        self.bitmaps = bitmaps
 
     def transform(self, results: dict) -> dict:
         masks = results.get('gt_masks')
@@ -53,14 +61,23 @@ class PackEntityInputs(PackDetInputs):
         bits, _, boxes = masks.draw()
         # Not in the results: no mask is ignored, and mmdet would index.
         results.pop('gt_ignore_flags', None)
-        results['gt_masks'] = BitMasks(torch.from_numpy(bits), masks.width)
+        packed_masks = BitMasks(torch.from_numpy(bits), masks.width)
+        results['gt_masks'] = packed_masks
+        if self.bitmaps:
+            results['gt_masks'] = BitmapMasks(
+                packed_masks.dense().numpy().astype(np.uint8), masks.height,
+                masks.width)
+            # mmdet's detectors ask for the boxes of ignored masks, too.
+            results['gt_ignore_flags'] = np.zeros(len(masks), bool)
         results['gt_bboxes'] = HorizontalBoxes(boxes.astype(np.float32))
         results['gt_bboxes_labels'] = np.zeros(len(masks), np.int64)
         packed = super().transform(results)
+        if self.bitmaps:
+            return packed
         packed['data_samples'].gt_instances.ancestors = torch.from_numpy(
             masks.forest.ancestors.copy())
         return packed
 
     def __repr__(self) -> str:
         return (f'{type(self).__name__}(min_area={self.min_area}, '
-                f'meta_keys={self.meta_keys})')
+                f'bitmaps={self.bitmaps}, meta_keys={self.meta_keys})')

@@ -23,6 +23,7 @@ from sohes.models.backbones.vit_adapter_layers import (
 )
 from sohes.models.backbones.vit_adapter_vit import (
     build_vit,
+    load_adapter_into,
     load_into,
     vit_config,
 )
@@ -68,6 +69,9 @@ class ViTAdapter(BaseModule):
             num_groups) or LN2d. None: SyncBN, which trains on GPUs alone.
         with_cp: gradient checkpointing of blocks and interactions.
         frozen_vit: the ViT's weights get no gradient, its drop path is off.
+        with_adapter: ``weights`` are a file of extract_backbone.py, and its
+            adapter is loaded as well. False: the adapter starts anew,
+            whatever the file has beside the ViT.
         init_cfg: mmengine's; ``Pretrained`` (a checkpoint of the whole
             adapter) replaces ``weights``, which then give the shape only.
 
@@ -95,9 +99,14 @@ class ViTAdapter(BaseModule):
                  norm_cfg: dict | None = None,
                  with_cp: bool = False,
                  frozen_vit: bool = False,
+                 with_adapter: bool = False,
                  init_cfg: dict | list[dict] | None = None) -> None:
         super().__init__(init_cfg)
+        if with_adapter and weights is None:
+            raise ValueError('with_adapter: expected weights to take the '
+                             'adapter from, found none')
         self.weights = weights
+        self.with_adapter = with_adapter
         self.with_cp = with_cp
         self.frozen_vit = frozen_vit
         norm_cfg = norm_cfg or dict(type='SyncBN')
@@ -165,6 +174,8 @@ class ViTAdapter(BaseModule):
             cfg['type'] in ('Pretrained', PretrainedInit) for cfg in cfgs)
         if self.weights is not None and not again and not pretrained:
             load_into(self.vit, self.weights)
+            if self.with_adapter:
+                load_adapter_into(self, self.weights)
 
     def train(self, mode: bool = True) -> 'ViTAdapter':
         """Switch to training, a frozen ViT excepted."""

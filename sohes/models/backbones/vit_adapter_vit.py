@@ -1,10 +1,14 @@
 """Which ViT a ViT-Adapter stands on: from weights or from a config."""
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from mmengine.logging import print_log
+from torch import Tensor, nn
 
+from sohes.models.backbones.vit_files import read_tensors
+from sohes.models.backbones.vit_keys import WeightsError, listed
 from sohes.models.backbones.vit_weights import LAYER_NORM_EPS, load_vit_weights
 from sohes.models.backbones.vit_zoo import ZOO, locate_weights
 from sohes.registry import MODELS
@@ -111,9 +115,59 @@ def load_into(vit: nn.Module, weights: str | Path) -> None:
         key: value
         for key, value in loaded.state_dict.items() if key not in unused
     }
-    try:
-        vit.load_state_dict(state)
-    except RuntimeError as error:
-        raise ValueError(
-            f'{located.path}: expected the weights of the ViT in the config, '
-            f'found others: {error}') from error
+    # mmpretrain resizes it while it loads.
+    _check_names(vit.state_dict(), state, located.path, 'ViT', ('pos_embed', ))
+    vit.load_state_dict(state)
+    print_log(
+        f'{located.path}: loaded all {len(state)} weights of the ViT, 0 '
+        'missing, 0 unexpected', logger='current')
+
+
+def load_adapter_into(adapter: nn.Module, weights: str | Path) -> None:
+    """Load what lies beside the ViT, from a file of extract_backbone.py.
+
+    Args:
+        adapter: a ViTAdapter; its ViT is left as it is.
+        weights: a file, written without ``--vit``.
+
+    Raises:
+        WeightsError: it has no adapter, or one of another shape.
+    """
+    path = locate_weights(weights).path
+    state, own = (
+        {key: value for key, value in tensors.items()
+         if not key.startswith('vit.')}
+        for tensors in (read_tensors(path), adapter.state_dict()))
+    if 'level_embed' not in state:
+        raise WeightsError(
+            f'{path}: with_adapter: expected a backbone with its adapter, as '
+            'tools/model_converters/extract_backbone.py writes it without '
+            '--vit, found no level_embed in it')
+    _check_names(own, state, path, 'adapter')
+    adapter.load_state_dict(state, strict=False)
+    print_log(
+        f'{path}: loaded all {len(state)} weights of the adapter, 0 missing, '
+        '0 unexpected', logger='current')
+
+
+def _check_names(expected: Mapping[str, Tensor], found: Mapping[str, Tensor],
+                 path: Path, what: str, resized: tuple[str, ...] = ()
+                 ) -> None:
+    """Refuse weights that do not fit one to one, naming the first few."""
+    missing = [key for key in expected if key not in found]
+    unexpected = [key for key in found if key not in expected]
+    wrong = [
+        f'{key} ({tuple(found[key].shape)}, expected '
+        f'{tuple(expected[key].shape)})' for key in expected
+        if key in found and key not in resized
+        and found[key].shape != expected[key].shape
+    ]
+    problems = [
+        f'{len(keys)} {kind}: {listed(keys)}'
+        for kind, keys in (('missing', missing), ('unexpected', unexpected),
+                           ('of another shape', wrong)) if keys
+    ]
+    if problems:
+        raise WeightsError(
+            f'{path}: expected the weights of the {what} in the config, found '
+            f'others: {"; ".join(problems)}')

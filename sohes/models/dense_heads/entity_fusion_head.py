@@ -35,6 +35,8 @@ class EntityFusionHead(MaskFormerFusionHead):
               the default, keeps duplicates.
             - ancestor_thr (float): Ancestor scores above it are relations;
               0.5.
+            - coverage (float): theta_cover, for a head without ancestor
+              prediction; 0.9.
             - mask_format (str): 'tensor', the default, or 'rle'.
             - chunk_pixels (int): Masks are enlarged so many pixels at a
               time; 2**24, some 300 MB.
@@ -66,6 +68,7 @@ class EntityFusionHead(MaskFormerFusionHead):
         self.min_area = options.get('min_area', 1)
         self.nms_iou_thr = options.get('nms_iou_thr')
         self.ancestor_thr = options.get('ancestor_thr', 0.5)
+        self.coverage = options.get('coverage', 0.9)
         self.mask_format = options.get('mask_format', 'tensor')
         self.chunk_pixels = options.get('chunk_pixels', 2**24)
         if self.mask_format not in ('tensor', 'rle'):
@@ -85,7 +88,8 @@ class EntityFusionHead(MaskFormerFusionHead):
             mask_cls_results: (B, Q, 2) logits.
             mask_pred_results: (B, Q, h, w) logits over the padded batch.
             ancestor_results: (B, Q, Q) logits, [i, j]: i is an ancestor of
-                j.
+                j. (B, Q, 0) of a head that does not say: the forest is
+                then found by coverage, as in Phase 1.
             batch_data_samples: B, with ``batch_input_shape``,
                 ``img_shape`` and ``ori_shape``.
             rescale: Masks at ``ori_shape``; else at ``img_shape``.
@@ -125,14 +129,19 @@ class EntityFusionHead(MaskFormerFusionHead):
             inside = self._without_padding(mask_logits[queries[order]], meta)
             order = order[_distinct(inside > 0, self.nms_iou_thr)]
         queries = queries[order]
-        relations = ancestor_logits[queries[:, None], queries].sigmoid()
-        forest = EntityForest.from_ancestor_scores(relations.cpu().numpy(),
-                                                   self.ancestor_thr)
         if self.mask_format == 'rle':
             every = [rle for some in masks for rle in some]
             kept: Any = [every[index] for index in order.tolist()]
         else:
             kept = torch.cat(masks)[order]
+        if ancestor_logits.shape[-1]:
+            relations = ancestor_logits[queries[:, None], queries].sigmoid()
+            forest = EntityForest.from_ancestor_scores(
+                relations.cpu().numpy(), self.ancestor_thr)
+        else:
+            forest = EntityForest.from_masks(
+                kept if self.mask_format == 'rle' else kept.cpu().numpy(),
+                self.coverage)
         return InstanceData(
             scores=scores[order],
             labels=torch.zeros_like(order),

@@ -8,7 +8,12 @@ from mmcv.ops import point_sample
 from mmdet.models.dense_heads import Mask2FormerHead
 from mmdet.models.utils import get_uncertain_point_coords_with_randomness
 from mmdet.structures import SampleList
-from mmdet.utils import ConfigType, InstanceList, reduce_mean
+from mmdet.utils import (
+    ConfigType,
+    InstanceList,
+    OptConfigType,
+    reduce_mean,
+)
 from mmengine import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor
@@ -46,7 +51,8 @@ class EntityMask2FormerHead(Mask2FormerHead):
         pixel_decoder: As mmdet's; its deformable attention runs in float32
             under AMP too.
         loss_cls: As mmdet's; ``class_weight`` for entity and no-object.
-        loss_ancestor: Config of :class:`AncestorLoss`.
+        loss_ancestor: Config of :class:`AncestorLoss`. None: no ancestor
+            head (appendix D); the forest is then found by coverage.
         seed_points: Draw the points of matching and losses by image, layer
             and step, the latter counted in the state dict: a resumed run
             draws as one that was never stopped. False: from torch's global
@@ -74,7 +80,7 @@ class EntityMask2FormerHead(Mask2FormerHead):
                      loss_weight=2.0,
                      reduction='mean',
                      class_weight=[1.0, 0.1]),
-                 loss_ancestor: ConfigType = dict(  # noqa: B006
+                 loss_ancestor: OptConfigType = dict(  # noqa: B006
                      type='sohes.AncestorLoss'),
                  seed_points: bool = True,
                  point_seed: int = 0,
@@ -100,8 +106,10 @@ class EntityMask2FormerHead(Mask2FormerHead):
             pixel_decoder=in_float32(pixel_decoder),
             loss_cls=ConfigDict(loss_cls),
             **kwargs)
-        self.ancestor_head = AncestorHead(self.decoder_embed_dims)
-        self.loss_ancestor = MODELS.build(loss_ancestor)
+        self.loss_ancestor = None
+        if loss_ancestor is not None:
+            self.ancestor_head = AncestorHead(self.decoder_embed_dims)
+            self.loss_ancestor = MODELS.build(loss_ancestor)
         self.seed_points = seed_points
         self.point_seed = point_seed
         self.register_buffer('point_step', torch.tensor(0))
@@ -117,6 +125,8 @@ class EntityMask2FormerHead(Mask2FormerHead):
         """
         cls_pred, mask_pred, attn_mask = super()._forward_head(
             decoder_out, mask_feature, attn_mask_target_size)
+        if self.loss_ancestor is None:
+            return cls_pred, mask_pred, attn_mask
         queries = self.transformer_decoder.post_norm(decoder_out)
         return (torch.cat([cls_pred, self.ancestor_head(queries)],
                           dim=-1), mask_pred, attn_mask)
@@ -135,7 +145,7 @@ class EntityMask2FormerHead(Mask2FormerHead):
         Returns:
             Class logits (B, Q, 2), mask logits (B, Q, h, w) and ancestor
             logits (B, Q, Q), of the learnt queries and of each decoder
-            layer.
+            layer. Without an ancestor head the last are (B, Q, 0).
         """
         joined, mask_preds = super().forward(x, batch_data_samples)
         split = self.num_classes + 1
@@ -227,20 +237,22 @@ class EntityMask2FormerHead(Mask2FormerHead):
         loss_mask, loss_dice = self._mask_losses(mask_preds, masks,
                                                  matched >= 0, num_masks,
                                                  batch_img_metas)
-        targets = torch.stack([
-            ancestor_targets(each, truths.ancestors)
-            for each, truths in zip(matched, batch_gt_instances)
-        ])
-        return dict(
+        losses = dict(
             loss_cls=self.loss_cls(
                 cls_scores.flatten(0, 1),
                 labels.flatten(),
                 torch.cat(label_weights),
                 avg_factor=weight_sum),
             loss_mask=loss_mask,
-            loss_dice=loss_dice,
-            loss_ancestor=self.loss_ancestor(ancestor_preds, targets,
-                                             matched >= 0))
+            loss_dice=loss_dice)
+        if self.loss_ancestor is not None:
+            targets = torch.stack([
+                ancestor_targets(each, truths.ancestors)
+                for each, truths in zip(matched, batch_gt_instances)
+            ])
+            losses['loss_ancestor'] = self.loss_ancestor(
+                ancestor_preds, targets, matched >= 0)
+        return losses
 
     @torch.no_grad()
     def _get_targets_single(self, cls_score: Tensor, mask_pred: Tensor,

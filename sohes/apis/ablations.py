@@ -1,0 +1,278 @@
+"""Rows of the paper's tables on Phase 1, labelled with shared work.
+
+What two rows have in common is computed once a photo: features of the same
+crop, proposals of the same clustering. The seconds of a row are those that it
+would take alone: shared work is charged to every row that used it.
+"""
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from sohes.evaluation.mask_metrics import ImageMasks, evaluate_masks
+from sohes.pseudo_labels.options import ExploreOptions, LocalOptions
+from sohes.pseudo_labels.pipeline import (
+    FeatureExtractor,
+    Proposals,
+    PseudoLabels,
+    finish,
+    propose,
+)
+from sohes.pseudo_labels.refinement import build_refiner
+from sohes.structures import EntityForest
+
+#: theta_small as a share of the image; 0 leaves step 2 out (table 6a).
+THETA_SMALL = (0.0, 1 / 2048, 1 / 1024, 1 / 512)
+#: theta_cover (table 6b).
+THETA_COVER = (0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.0)
+#: The paper's order of columns.
+METRICS = ('AP', 'AR_S', 'AR_M', 'AR_L', 'AR@1000')
+_UNREFINED = dict(type='none')
+
+
+@dataclass
+class Row:
+    """A row of a table: what is labelled, and what it gave.
+
+    Attributes:
+        head (dict): the first columns, such as ``step`` and ``choice``.
+        options (ExploreOptions): with its thresholds.
+        not_run (str): why it cannot be labelled; empty: it can.
+        masks (list[ImageMasks]): one a photo.
+        seconds (np.ndarray): (2,) of all photos, as if the row were labelled
+            alone; see :func:`clock`.
+    """
+    head: dict[str, str]
+    options: ExploreOptions
+    not_run: str = ''
+    masks: list[ImageMasks] = field(default_factory=list)
+    seconds: np.ndarray = field(default_factory=lambda: np.zeros(2))
+
+    def add(self, truth: ImageMasks, labels: PseudoLabels,
+            seconds: np.ndarray) -> None:
+        """Take in the labels of a photo."""
+        self.masks.append(
+            replace(
+                truth,
+                rles=labels.rles,
+                scores=labels.scores.tolist(),
+                areas=[float(coco_mask.area(rle)) for rle in labels.rles]))
+        self.seconds = self.seconds + seconds
+
+    def result(self) -> dict[str, Any]:
+        """The whole row: its head, then the columns of table 2."""
+        if self.not_run:
+            return dict(self.head, not_run=self.not_run)
+        found = evaluate_masks(self.masks).percentages()
+        wall, cpu = (self.seconds / len(self.masks)).tolist()
+        columns = {'masks/image': found['masks/image'], 's/image': wall,
+                   'CPU s/image': cpu}
+        return {**self.head, **columns,
+                **{name: found[name] for name in METRICS}}
+
+
+def clock() -> np.ndarray:
+    """(2,) seconds: on the wall, and of this process on all its cores.
+
+    The second says more where other work shares the machine.
+    """
+    return np.array([time.perf_counter(), time.process_time()])
+
+
+class SharedFeatures:
+    """A feature extractor that computes each picture once.
+
+    Args:
+        extractor (callable): (images, size) -> (B, h, w, C) float32.
+
+    Attributes:
+        waited (np.ndarray): (2,) seconds that calls took.
+        charged (np.ndarray): (2,) seconds that they would have taken alone.
+    """
+
+    def __init__(self, extractor: FeatureExtractor) -> None:
+        self.extractor = extractor
+        self.waited = self.charged = np.zeros(2)
+        self._known: dict[tuple, tuple[np.ndarray, np.ndarray]] = {}
+
+    def __call__(self, images: Sequence[np.ndarray],
+                 size: int) -> np.ndarray:
+        started = clock()
+        keys = [(size, image.shape, image.tobytes()) for image in images]
+        new = {key: image for key, image in zip(keys, images)
+               if key not in self._known}
+        if new:
+            features = self.extractor(list(new.values()), size)
+            cost = (clock() - started) / len(new)
+            for key, each in zip(new, features):
+                self._known[key] = each, cost
+        found = [self._known[key] for key in keys]
+        self.charged = self.charged + sum(cost for _, cost in found)
+        stacked = np.stack([each for each, _ in found])
+        self.waited = self.waited + clock() - started
+        return stacked
+
+    def forget(self) -> None:
+        """Free the features of a photo that is done."""
+        self._known.clear()
+
+
+class PhotoLabeller:
+    """Labels one photo again and again, with other options.
+
+    Args:
+        image (np.ndarray): (H, W, 3) uint8 RGB.
+        features (SharedFeatures): of one ViT.
+    """
+
+    def __init__(self, image: np.ndarray, features: SharedFeatures) -> None:
+        self.image = image
+        self.features = features
+        self._proposed: dict[str, tuple[Proposals, np.ndarray]] = {}
+        self._labelled: dict[str, tuple[PseudoLabels, np.ndarray]] = {}
+
+    def label(self,
+              options: ExploreOptions) -> tuple[PseudoLabels, np.ndarray]:
+        """All four steps.
+
+        Returns:
+            tuple: the labels, and the seconds that they take alone.
+        """
+        key = repr(options)
+        if key not in self._labelled:
+            proposals, seconds = self._propose(options)
+            started = clock()
+            labels = finish(self.image, proposals, options)
+            seconds += clock() - started
+            self._labelled[key] = labels, seconds
+        return self._labelled[key]
+
+    def _propose(self,
+                 options: ExploreOptions) -> tuple[Proposals, np.ndarray]:
+        """Steps 1 and 2, which do not ask what comes after them."""
+        # But for the membership, which DenseCRF starts from.
+        key = repr((replace(options, refiner=_UNREFINED, coverage=0.9),
+                    options.membership))
+        if key not in self._proposed:
+            features = self.features
+            shared = features.charged - features.waited
+            started = clock()
+            proposals = propose(self.image, features, options.thresholds,
+                                options)
+            seconds = clock() - started
+            seconds += features.charged - features.waited - shared
+            self._proposed[key] = proposals, seconds
+        return self._proposed[key]
+
+
+@dataclass
+class CoverChange:
+    """How the forest of fixed masks changes with theta_cover (table 6b).
+
+    Attributes:
+        base (float): theta_cover that the others are compared with.
+        masks (int): masks so far.
+        pairs (int): pairs of ancestor and descendant at ``base``.
+        parents (dict): by theta_cover, masks whose parent is another.
+        changed (dict): by theta_cover, pairs that come or go.
+    """
+    base: float = 0.9
+    masks: int = 0
+    pairs: int = 0
+    parents: dict[float, int] = field(default_factory=dict)
+    changed: dict[float, int] = field(default_factory=dict)
+
+    def add(self, rles: Sequence[Mapping[str, Any]]) -> None:
+        """Take in the masks of a photo."""
+        rles = list(rles)
+        base = EntityForest.from_masks(rles, self.base)
+        self.masks += len(base)
+        self.pairs += int(base.ancestors.sum())
+        for cover in THETA_COVER:
+            other = EntityForest.from_masks(rles, cover)
+            self.parents[cover] = self.parents.get(cover, 0) + int(
+                (other.parents != base.parents).sum())
+            self.changed[cover] = self.changed.get(cover, 0) + int(
+                (other.ancestors != base.ancestors).sum())
+
+    def results(self) -> list[dict[str, Any]]:
+        """A row for every theta_cover, in percent."""
+        return [{
+            'theta_cover': f'{cover:g}',
+            'other parent %': 100 * self.parents.get(cover, 0) /
+            max(self.masks, 1),
+            'pairs changed %': 100 * self.changed.get(cover, 0) /
+            max(self.pairs, 1),
+        } for cover in THETA_COVER]
+
+
+def step_rows(base: ExploreOptions) -> list[Row]:
+    """Table 2: each threshold alone, their mix, steps 2 and 3."""
+    plain = replace(base, local=None, refiner=_UNREFINED)
+    rows = [
+        Row(dict(step='1', choice=f'theta_merge = {threshold:g}'),
+            replace(plain, thresholds=(threshold, )))
+        for threshold in reversed(base.thresholds)
+    ]
+    zoomed = replace(base, local=base.local or LocalOptions(),
+                     refiner=_UNREFINED)
+    rows += [Row(dict(step='1', choice='mix with NMS'), plain),
+             Row(dict(step='2', choice='local re-clustering'), zoomed)]
+    for kind, name in (('densecrf', 'DenseCRF'),
+                       ('cascadepsp', 'CascadePSP')):
+        refiner = base.refiner if base.refiner['type'] == kind else dict(
+            type=kind)
+        row = Row(dict(step='3', choice=name),
+                  replace(zoomed, refiner=refiner))
+        try:
+            build_refiner(refiner)
+        except (ImportError, ValueError, OSError) as error:
+            row.not_run = str(error)
+        rows.append(row)
+    return rows
+
+
+def theta_small_rows(base: ExploreOptions) -> list[Row]:
+    """Table 6a: from what size on regions are looked at again.
+
+    The paper's four values, and the configuration's own where it is another.
+    Step 3 is left out, as in the paper, whose figures are those of step 2.
+    """
+    local = base.local or LocalOptions()
+    values = [*THETA_SMALL]
+    if local.max_area not in values:
+        values.append(local.max_area)
+    return [
+        Row(dict(theta_small=_area(value)),
+            replace(base, refiner=_UNREFINED,
+                    local=replace(local, max_area=value) if value else None))
+        for value in values
+    ]
+
+
+def _area(value: float) -> str:
+    """theta_small as a person writes it."""
+    if value == 0:
+        return '0 (no step 2)'
+    return f'1/{1 / value:,.0f}' if value < 1 else f'{value:g} pixels'
+
+
+def weights_rows(base: ExploreOptions, name: str, patch_size: int,
+                 trained_at: int) -> list[Row]:
+    """Table 7: the three steps with one ViT.
+
+    Args:
+        base (ExploreOptions): its refiner is that of step 3.
+        name (str): of the weights.
+        patch_size (int): pixels.
+        trained_at (int): side in pixels that its position embedding is for.
+    """
+    head = {'weights': name, 'trained at': str(trained_at),
+            'patch': str(patch_size), 'image size': str(base.image_size)}
+    steps = [replace(base, local=None, refiner=_UNREFINED),
+             replace(base, refiner=_UNREFINED), base]
+    return [Row(dict(head, step=str(step)), options)
+            for step, options in enumerate(steps, 1)]

@@ -1,0 +1,155 @@
+"""The tables of Phase 1's ablations, and the work that their rows share."""
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sohes.apis.ablation_tables import PAPER, markdown_table
+from sohes.apis.ablations import (
+    CoverChange,
+    PhotoLabeller,
+    SharedFeatures,
+    step_rows,
+    theta_small_rows,
+)
+from sohes.pseudo_labels.options import ExploreOptions, LocalOptions
+from sohes.pseudo_labels.pipeline import explore
+from sohes.pseudo_labels.refinement import encode_mask
+from tests.test_tools.tiny_vit import save_tiny_vit
+from tests.tiny_entities import make_entities
+
+
+def _extract(images: list, size: int) -> np.ndarray:
+    """Mean colours of 8 x 8 cells: (B, 8, 8, 3)."""
+    cells = [np.array_split(image.astype(np.float32), 8) for image in images]
+    return np.stack([
+        np.stack([[part.mean((0, 1)) for part in np.array_split(row, 8, 1)]
+                  for row in rows]) for rows in cells
+    ]) - 100
+
+
+OPTIONS = ExploreOptions(
+    image_size=64, thresholds=(0.9, 0.5), min_patches=1,
+    local=LocalOptions(max_area=1 / 8, image_size=64, min_patches=1))
+
+
+def test_shared_work_gives_what_each_row_gives_alone(rng):
+    image = rng.integers(0, 256, (48, 64, 3), np.uint8)
+    calls = []
+
+    def extractor(images, size):
+        calls.extend(images)
+        return _extract(images, size)
+
+    labeller = PhotoLabeller(image, SharedFeatures(extractor))
+    rows = [row for row in step_rows(OPTIONS) + theta_small_rows(OPTIONS)
+            if not row.not_run]
+    for row in rows:
+        found, seconds = labeller.label(row.options)
+        wanted = explore(image, _extract, row.options.thresholds,
+                         row.options)
+        assert found.rles == wanted.rles
+        assert np.array_equal(found.scores, wanted.scores)
+        assert (seconds > 0).all()
+    assert len(calls) == len({each.tobytes() for each in calls})
+
+
+def test_a_shared_feature_is_charged_each_time(rng):
+    image = rng.integers(0, 256, (8, 8, 3), np.uint8)
+    features = SharedFeatures(_extract)
+    features([image], 8)
+    once = features.charged
+    features([image, image], 8)
+    np.testing.assert_allclose(features.charged, 3 * once)
+    features.forget()
+    features([image], 8)
+    assert not np.allclose(features.charged, 4 * once)
+
+
+def test_table_6b_counted_by_hand():
+    masks = np.zeros((3, 10, 10), bool)
+    masks[0] = True  # the whole
+    masks[1, :5] = True  # its half, and 84 % of the rest of it
+    masks[2, :5] = True
+    masks[2, 4, 2:] = False
+    masks[2, 6, :8] = True  # 42 of 50 pixels in the half
+    change = CoverChange()
+    change.add([encode_mask(mask) for mask in masks])
+    rows = {row['theta_cover']: row for row in change.results()}
+    # at 0.9 both hang from the whole; at 0.8 neither is in the other, for
+    # 42 / 50 of each lies in the other
+    assert rows['0.9'] == {'theta_cover': '0.9', 'other parent %': 0,
+                           'pairs changed %': 0}
+    assert rows['0.8']['other parent %'] == 0
+    masks[1, 5] = True  # 60 pixels: 42 / 50 of one, 42 / 60 of the other
+    change = CoverChange()
+    change.add([encode_mask(mask) for mask in masks])
+    rows = {row['theta_cover']: row for row in change.results()}
+    assert rows['0.8']['other parent %'] == pytest.approx(100 / 3)
+    assert rows['0.8']['pairs changed %'] == pytest.approx(50)
+
+
+def test_a_row_that_was_not_run_says_why():
+    text = markdown_table([dict(step='1', x=0.25),
+                           dict(step='3', not_run='no file. Get one')])
+    assert text.splitlines()[2:] == ['| 1 | 0.2 |', '| 3 | not run: no file |']
+
+
+@pytest.fixture
+def run(repo_root, monkeypatch, tmp_path):
+    """The tool's main in this process, on two drawn photos."""
+    data = make_entities(tmp_path / 'data', images=2)
+    save_tiny_vit(tmp_path / 'vit.pth')
+    (tmp_path / 'tiny.py').write_text(
+        f'extractor = dict(weights={str(tmp_path / "vit.pth")!r},\n'
+        '    feature="key", block=-1, center=True, device="cpu")\n'
+        'pseudo_labels = dict(image_size=128, thresholds=(.6, .3),\n'
+        '    local=dict(max_area=1/16, image_size=64, max_crops=2),\n'
+        '    refiner=None)\n')
+    path = repo_root / 'tools/analysis_tools/ablate_pseudo_labels.py'
+
+    def main(*options: str, gt: Path = data / 'val.json') -> int:
+        monkeypatch.setattr(sys, 'argv', [
+            str(path), str(tmp_path / 'tiny.py'), '--img-dir',
+            str(data / 'images'), '--gt', str(gt), '--out-dir',
+            str(tmp_path / 'out'), *options])
+        return runpy.run_path(str(path))['main']()
+
+    return main
+
+
+def test_the_command(run, tmp_path):
+    assert run('--tables', 'theta_small', 'theta_cover', 'weights',
+               '--image-sizes', '64', '128') == 0
+    found = json.loads((tmp_path / 'out/ablations.json').read_text())
+    assert [row['theta_small'] for row in found['theta_small']] == [
+        '0 (no step 2)', '1/2,048', '1/1,024', '1/512', '1/16']
+    assert [(row['image size'], row['patch'], row['trained at'], row['step'])
+            for row in found['weights']] == [
+        (size, '16', '64', step) for size in ('64', '128')
+        for step in '123']
+    assert len(found['theta_cover']) == 7
+    assert '2 photos of val.json' in found['info']['tables']['weights']
+    text = (tmp_path / 'out/ablations.md').read_text()
+    assert text.count('Quoted from the paper') == 3
+    assert all(f'## {PAPER[name][0]}' in text for name in found['info'][
+        'tables'])
+
+
+def test_bad_input_is_one_sentence(run, tmp_path, capsys):
+    content = json.loads((tmp_path / 'data/val.json').read_text())
+    content['images'][1]['height'] += 1
+    for row in content['annotations']:
+        row['segmentation']['size'][0] = next(
+            image['height'] for image in content['images']
+            if image['id'] == row['image_id'])
+    (tmp_path / 'other.json').write_text(json.dumps(content))
+    assert run(gt=tmp_path / 'other.json') == 2
+    error = capsys.readouterr().err
+    assert '1.png is 80 x 64 pixels, in' in error and '80 x 65' in error
+    assert run('--weights', 'no.pth') == 2
+    assert 'no.pth' in capsys.readouterr().err
+    assert not (tmp_path / 'out').exists()

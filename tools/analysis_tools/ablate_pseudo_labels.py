@@ -1,0 +1,226 @@
+"""The paper's ablations of Phase 1, on photos with ground truth.
+
+    python tools/analysis_tools/ablate_pseudo_labels.py \
+        configs/sohes_phase1_cpu.py --weights WEIGHTS \
+        --img-dir VAL --gt entities_val.json --out-dir OUT
+
+writes OUT/ablations.md and OUT/ablations.json: table 2 (steps: each threshold
+alone, their mix, local re-clustering, the refiners), 6a (theta_small), 6b
+(theta_cover) and 7 (weights: patch size and resolution; several --weights and
+--image-sizes give several blocks), with the paper's rows quoted below ours.
+Work that rows share is done once and charged to each. Both files are written
+anew after every photo, so a run that is stopped leaves the tables so far. Exit
+codes: 0 done, 2 bad input.
+"""
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from mmengine.config import Config, DictAction
+
+from sohes.apis.ablation_tables import PAPER, to_markdown
+from sohes.apis.ablations import (
+    CoverChange,
+    PhotoLabeller,
+    Row,
+    SharedFeatures,
+    step_rows,
+    theta_small_rows,
+    weights_rows,
+)
+from sohes.apis.command import run_command
+from sohes.apis.generate import UsageError
+from sohes.evaluation.coco_files import read_ground_truth
+from sohes.pseudo_labels.images import load_image
+from sohes.pseudo_labels.options import ExploreOptions
+from sohes.pseudo_labels.refinement import build_refiner
+from sohes.utils.files import whole_file
+from sohes.utils.progress import Progress
+from sohes.version import __version__
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='of Phase 1')
+    parser.add_argument('--gt', required=True, help='a COCO dataset json; '
+                        'its classes count as one')
+    parser.add_argument('--img-dir', required=True)
+    parser.add_argument('--out-dir', required=True)
+    parser.add_argument('--tables', nargs='+', choices=list(PAPER),
+                        default=list(PAPER))
+    parser.add_argument('--weights', nargs='+', metavar='WEIGHTS',
+                        help="replace the configuration's; all but the first "
+                        'count for table 7 alone')
+    parser.add_argument('--image-sizes', nargs='+', type=int, metavar='PIXELS',
+                        help="sides for table 7; default: the configuration's")
+    parser.add_argument('--every', type=int, default=1, metavar='N',
+                        help='every Nth photo of the ground truth')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    args = parser.parse_args()
+    if args.every < 1:
+        parser.error(f'--every must be at least 1, got {args.every}')
+    return args
+
+
+def read_photos(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """The chosen rows of the ground truth, their photos looked at.
+
+    Raises:
+        UsageError: no masks to compare with, or a photo of another size.
+        ImageError: a photo that cannot be read.
+    """
+    photos = list(read_ground_truth(args.gt).values())[::args.every]
+    if not any(photo['masks'].gt_rles for photo in photos):
+        raise UsageError(f'{args.gt}: none of the {len(photos)} images has '
+                         'a mask to compare with')
+    for photo in photos:
+        name = photo.get('file_name')
+        if not name:
+            raise UsageError(f'{args.gt}: image {photo["id"]} has no '
+                             'file_name')
+        photo['path'] = Path(args.img_dir) / name
+        size = load_image(photo['path']).shape[:2]
+        if size != (photo['height'], photo['width']):
+            raise UsageError(
+                f'{photo["path"]} is {size[1]} x {size[0]} pixels, in '
+                f'{args.gt} {photo["width"]} x {photo["height"]}')
+    return photos
+
+
+def build_extractors(args: argparse.Namespace,
+                     config: Config) -> dict[str, Any]:
+    """By file name or name of the zoo, each read before the first photo."""
+    from sohes.models.backbones import ViTFeatureExtractor
+    arguments = config.extractor.to_dict()
+    names = args.weights or [arguments['weights']]
+    if 'weights' not in args.tables:
+        names = names[:1]
+    return {
+        Path(name).name: ViTFeatureExtractor(**dict(arguments, weights=name))
+        for name in names
+    }
+
+
+def rows_of(name: str, extractor: Any, args: argparse.Namespace,
+            options: ExploreOptions, first: bool) -> dict[str, list[Row]]:
+    """The rows of each table that one ViT labels."""
+    options = replace(
+        options,
+        thresholds=options.thresholds or tuple(extractor.preset.thresholds))
+    tables = {}
+    if first and 'steps' in args.tables:
+        tables['steps'] = step_rows(options)
+    if first and 'theta_small' in args.tables:
+        tables['theta_small'] = theta_small_rows(options)
+    if first and 'theta_cover' in args.tables:
+        tables['theta_cover'] = [Row({}, options)]
+    if 'weights' in args.tables:
+        trained_at = (
+            extractor.vit.patch_resolution[0] * extractor.patch_size)
+        tables['weights'] = [
+            row for size in args.image_sizes or [options.image_size]
+            for row in weights_rows(
+                replace(options, image_size=size), name,
+                extractor.patch_size, trained_at)
+        ]
+    return tables
+
+
+def label_photos(photos: list[dict], extractor: Any, rows: list[Row],
+                 progress: Progress) -> Iterator[None]:
+    """Label every photo with every row; stops after each."""
+    features = SharedFeatures(extractor)
+    for photo in photos:
+        labeller = PhotoLabeller(load_image(photo['path']), features)
+        for row in rows:
+            if not row.not_run:
+                row.add(photo['masks'], *labeller.label(row.options))
+        features.forget()
+        progress.step()
+        yield
+
+
+def run(args: argparse.Namespace) -> None:
+    """Label, count and write."""
+    try:
+        config = Config.fromfile(args.config)
+        config.merge_from_dict(args.cfg_options or {})
+        options = ExploreOptions.from_dict(config.pseudo_labels.to_dict())
+        build_refiner(options.refiner)
+        photos = read_photos(args)
+        extractors = build_extractors(args, config)
+        out = Path(args.out_dir)
+        out.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError, ImportError, TypeError,
+            AttributeError) as error:
+        raise UsageError(str(error)) from error
+    tables: dict[str, list[Row]] = {}
+    cover = CoverChange()
+    with Progress(len(photos) * len(extractors)) as progress:
+        for number, (name, extractor) in enumerate(extractors.items()):
+            found = rows_of(name, extractor, args, options, number == 0)
+            warm_up(extractor, sum(found.values(), [])[-1])
+            for table, rows in found.items():
+                tables.setdefault(table, []).extend(rows)
+            for _ in label_photos(photos, extractor,
+                                  sum(found.values(), []), progress):
+                if 'theta_cover' in found:
+                    cover.add(found['theta_cover'][0].masks[-1].rles)
+                text = write(tables, cover, extractors, args, out)
+    print(text)
+    print(f'{out / "ablations.md"}, {out / "ablations.json"}')
+
+
+def warm_up(extractor: Any, row: Row) -> None:
+    """Not timed: the first calls compile and allocate."""
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    PhotoLabeller(noise, SharedFeatures(extractor)).label(row.options)
+
+
+def write(tables: dict[str, list[Row]], cover: CoverChange,
+          extractors: dict[str, Any], args: argparse.Namespace,
+          out: Path) -> str:
+    """The tables as markdown and json."""
+    results, captions = {}, {}
+    for name, rows in tables.items():
+        labelled = [row for row in rows if row.masks or row.not_run]
+        results[name] = (cover.results() if name == 'theta_cover' else
+                         [row.result() for row in labelled])
+        weights = list(extractors)[:None if name == 'weights' else 1]
+        count = min(len(row.masks) for row in rows if row.masks)
+        captions[name] = (f'{", ".join(weights)}; {count} photos of '
+                          f'{Path(args.gt).name}')
+    text = to_markdown(results, captions)
+    info = dict(
+        version=__version__,
+        config=Path(args.config).name,
+        cfg_options=args.cfg_options or {},
+        weights={name: each.weights_hash
+                 for name, each in extractors.items()},
+        tables=captions)
+    with whole_file(out / 'ablations.md') as file:
+        file.write(text)
+    with whole_file(out / 'ablations.json') as file:
+        json.dump(dict(info=info, **results), file, indent=1)
+        file.write('\n')
+    return text
+
+
+def main() -> int:
+    args = parse_args()
+    return run_command(lambda: run(args), 'the tables of the photos so far '
+                       'are in --out-dir')
+
+
+if __name__ == '__main__':
+    sys.exit(main())
