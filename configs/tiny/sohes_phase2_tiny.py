@@ -11,7 +11,7 @@ The same types as configs/sohes_phase2.py, for trying things out, tests, and
 those without a GPU. Images of 320 pixels, 50 queries, 3 decoder layers, no
 mixed precision, LN in place of SyncBN, which trains on GPUs alone.
 
-Hardware: 2 CPU cores. Memory and time: not measured.
+Hardware: 2 CPU cores. Memory, time and result: not measured.
 """
 _base_ = ['../sohes_phase2.py', '../_base_/models/tiny.py']
 
