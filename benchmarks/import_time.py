@@ -2,7 +2,7 @@
 
     python benchmarks/import_time.py
 
-The best of several; torch and mmdet stand there to compare.
+The best of several; torch stands there to compare.
 """
 import argparse
 import subprocess
@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = ('sohes', 'torch', 'sohes.structures', 'sohes.pseudo_labels',
-           'sohes.registry', 'mmdet.models')
+           'sohes.registry')
 CODE = ('import time; start = time.perf_counter(); import {}; '
         'print(time.perf_counter() - start)')
 

@@ -47,7 +47,7 @@ class CleanEnv:
             **variables: str) -> subprocess.CompletedProcess:
         """Run its Python, which sees no other checkout of sohes."""
         env = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH='',
-                   PIP_DISABLE_PIP_VERSION_CHECK='1', **variables)
+                   PIP_DISABLE_PIP_VERSION_CHECK='1') | variables
         return subprocess.run(
             [str(self.python), *map(str, args)], cwd=cwd, text=True, env=env,
             capture_output=True, check=False, stdin=subprocess.DEVNULL,

@@ -87,7 +87,8 @@ def test_the_table_is_true(kind: str, folder: Path, request) -> None:
            installed(folder, kind))
     (folder / 'commands.json').write_text(json.dumps(COMMANDS))
     done = env.run(ROOT / 'tests/mim_driver.py', folder / 'commands.json',
-                   cwd=folder, PYTHONSAFEPATH='1')
+                   cwd=folder, PYTHONSAFEPATH='1',
+                   PYTHONPATH=str(folder / 'lib'))
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     # mim list prints what there is, and ends well without sohes.
@@ -108,15 +109,15 @@ def test_two_processes_really_train_and_the_checkpoint_is_tested(
         folder: Path, wheel_env: CleanEnv) -> None:
     if torch.cuda.is_available():
         pytest.skip('with a GPU each process wants one')
-    (wheel_env.site / 'tests.pth').write_text(f'{folder / "lib"}\n')
+    lib = str(folder / 'lib')
     done = wheel_env.run(
         '-m', 'mim', 'train', 'sohes', 'toy.py', '--launcher', 'pytorch',
-        '--gpus', '2', cwd=folder)
+        '--gpus', '2', cwd=folder, PYTHONPATH=lib)
     assert done.returncode == 0, done.stdout + done.stderr
     checkpoint = torch.load(folder / 'run/iter_2.pth', weights_only=False)
     assert len(checkpoint['random_state']['ranks']) == 2
     done = wheel_env.run(
         '-m', 'mim', 'test', 'sohes', 'toy.py', '--checkpoint',
-        'run/iter_2.pth', '--gpus', '0', cwd=folder)
+        'run/iter_2.pth', '--gpus', '0', cwd=folder, PYTHONPATH=lib)
     assert done.returncode == 0, done.stdout + done.stderr
     assert 'mean: ' in done.stdout

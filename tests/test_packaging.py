@@ -156,7 +156,8 @@ def test_twine_has_nothing_to_say(source: Path, tmp_path: Path) -> None:
 
 def test_every_direct_dependency_has_a_reason(repo_root: Path) -> None:
     text = (repo_root / 'docs/packaging.md').read_text()
-    table = dict(re.findall(r'^\| `([\w-]+)` \| (.+?) \|$', text, re.MULTILINE))
+    rows = re.findall(r'^\| `([\w-]+)` \| (.+?) \|$', text, re.MULTILINE)
+    table = dict(rows)
     assert table.keys() == set(names_in(repo_root, 'runtime'))
     assert f'{len(table)} direct dependencies' in text
 
