@@ -6,6 +6,11 @@ from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 from setuptools.command.sdist import sdist
 
+try:
+    from setuptools.command.bdist_wheel import bdist_wheel
+except ImportError:  # setuptools before 70.1
+    from wheel.bdist_wheel import bdist_wheel
+
 ROOT = Path(__file__).resolve().parent
 MIM_ITEMS = ('configs', 'tools', 'model-index.yml', 'dataset-index.yml')
 EXTRAS = ('onedl', 'openmmlab', 'refine', 'demo', 'web', 'docs', 'tests')
@@ -60,6 +65,23 @@ class BuildPy(build_py):
             copy_mim(Path(self.build_lib) / 'sohes')
 
 
+class BdistWheel(bdist_wheel):
+    """Adds `.mim` to the wheel's metadata too.
+
+    onedl-mim takes the first file in pip's sorted list of a distribution
+    for one of its package. `sohes-0.1.0.dist-info` sorts before `sohes/`,
+    so that is where it looks; see docs/mim.md.
+    """
+
+    def write_wheelfile(self, wheelfile_base: str, *args, **kwargs) -> None:
+        """Write WHEEL, and what mim looks for beside it."""
+        super().write_wheelfile(wheelfile_base, *args, **kwargs)
+        metadata = Path(wheelfile_base)
+        built = metadata.parent / 'sohes' / '.mim'
+        if built.is_dir():  # not of an editable install
+            shutil.copytree(built, metadata / '.mim', dirs_exist_ok=True)
+
+
 class Sdist(sdist):
     """Adds `.mim` to the source distribution."""
 
@@ -99,6 +121,7 @@ setup(
     extras_require={name: requirements(name)
                     for name in EXTRAS},
     cmdclass={
+        'bdist_wheel': BdistWheel,
         'build_py': BuildPy,
         'sdist': Sdist
     },

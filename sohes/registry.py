@@ -4,7 +4,13 @@ Every one is a child of mmengine's root registry: a child of mmdet's would be
 invisible to mmseg and mmpretrain. mmengine imports this module when a config
 first names the scope; ``locations`` are imported when a type is looked up.
 """
+import sys
 from importlib.util import find_spec
+
+from sohes.utils.versions import SUPPORTED, check_versions
+
+# mmseg's users bring it with them; the rooms look at what they import.
+check_versions('torch', 'mmengine', *SUPPORTED.keys() & sys.modules.keys())
 
 from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
@@ -18,10 +24,6 @@ from mmengine.registry import OPTIMIZERS as MMENGINE_OPTIMIZERS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
 from mmengine.registry import Registry
-
-from sohes.utils.versions import check_versions
-
-check_versions()
 
 # The backbones serve mmseg and mmpretrain users, who may have no mmdet.
 _NEED_MMDET = ('dense_heads', 'detectors')

@@ -1,4 +1,5 @@
 """What wheels, sdists and editable installs hold; what is pinned."""
+import hashlib
 import re
 import shutil
 import subprocess
@@ -9,47 +10,21 @@ from pathlib import Path
 
 import pytest
 
+from tests.clean_env import CleanEnv, build, copy_source
+
 STACKS = ('onedl', 'openmmlab')
-COPIED = ('setup.py', 'MANIFEST.in', 'README.md', 'requirements', 'sohes',
-          'configs', 'tools', 'tests', 'model-index.yml', 'dataset-index.yml')
 
 
 @pytest.fixture(scope='module')
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the checkout, so that building leaves nothing behind."""
-    root = Path(__file__).resolve().parents[1]
-    target = tmp_path_factory.mktemp('source')
-    ignore = shutil.ignore_patterns('__pycache__', '*.egg-info')
-    for name in COPIED:
-        if (root / name).is_dir():
-            shutil.copytree(root / name, target / name, ignore=ignore)
-        elif (root / name).is_file():
-            shutil.copy2(root / name, target / name)
+    target = copy_source(tmp_path_factory.mktemp('source') / 'sohes')
     # Stand-ins, so that the test says the same on any checkout.
     (target / 'configs').mkdir(exist_ok=True)
     (target / 'configs' / 'sohes_packaging_probe.py').write_text('x = 1\n')
     (target / 'model-index.yml').write_text('Import: []\n')
     (target / 'dataset-index.yml').write_text('{}\n')
     return target
-
-
-def build(source: Path, kind: str, out: Path) -> Path:
-    """Build a 'wheel', 'sdist' or 'editable' as pip would, offline.
-
-    Args:
-        source: the tree to build.
-        kind: which of PEP 517's hooks.
-        out: folder for the result.
-    """
-    code = ('import sys; from setuptools import build_meta; '
-            f'print(build_meta.build_{kind}(sys.argv[1]))')
-    done = subprocess.run([sys.executable, '-c', code, str(out)],
-                          cwd=source,
-                          capture_output=True,
-                          text=True,
-                          check=False)
-    assert done.returncode == 0, done.stderr
-    return out / done.stdout.splitlines()[-1]
 
 
 def wheel_names(path: Path) -> set:
@@ -77,6 +52,11 @@ def test_wheel_holds_mim_and_not_the_tests(source: Path,
     tops = {name.split('/')[0] for name in names}
     assert {top for top in tops if not top.endswith('.dist-info')} == {'sohes'}
     assert not any('__pycache__' in name for name in names)
+    # Where onedl-mim looks; see docs/mim.md.
+    again = {name.split('.dist-info/')[1] for name in names
+             if '.dist-info/.mim/' in name}
+    assert again == {name[len('sohes/'):] for name in names
+                     if name.startswith('sohes/.mim/')}
     assert not (source / 'sohes' / '.mim').exists()
 
 
@@ -87,7 +67,9 @@ def test_removed_config_does_not_return_from_a_stale_build(
     first = wheel_names(build(source, 'wheel', tmp_path / 'a'))
     extra.unlink()
     second = wheel_names(build(source, 'wheel', tmp_path / 'b'))
-    assert first - second == {'sohes/.mim/configs/gone.py'}
+    gone = {name.split('/.mim/')[1] for name in first - second}
+    assert gone == {'configs/gone.py'}
+    assert not second - first
 
 
 def test_sdist_holds_mim_and_builds_the_same_wheel(source: Path,
@@ -98,6 +80,8 @@ def test_sdist_holds_mim_and_builds_the_same_wheel(source: Path,
     tree = tmp_path / archive.name[:-len('.tar.gz')]
     for name in MIM_FILES:
         assert (tree / name).is_file(), name
+    assert not (tree / 'tests').exists()
+    assert not (tree / 'projects').exists()
     direct = wheel_names(build(source, 'wheel', tmp_path / 'direct'))
     again = wheel_names(build(tree, 'wheel', tmp_path / 'again'))
     code = {name for name in direct if name.startswith('sohes/')}
@@ -130,6 +114,57 @@ def test_metadata(source: Path, tmp_path: Path) -> None:
         'numpy', 'numba', 'torch', 'pillow', 'pycocotools', 'rich',
         'safetensors'
     }
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """Of every file below a folder, but caches."""
+    return {path.relative_to(folder).as_posix():
+            hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in folder.rglob('*')
+            if path.is_file() and '__pycache__' not in path.parts}
+
+
+def test_a_wheel_beside_mmdet_leaves_its_files_alone(
+        source: Path, tmp_path: Path) -> None:
+    mmdet = Path(pytest.importorskip('mmdet').__file__).parent
+    wheel = build(source, 'wheel', tmp_path)
+    assert wheel.stat().st_size < 1_000_000  # bytes
+    env = CleanEnv(tmp_path / 'env')
+    shutil.copytree(mmdet, env.site / 'mmdet')
+    infos = [*mmdet.parent.glob('mmdet-*.dist-info'),
+             *mmdet.parent.glob('onedl_mmdetection-*.dist-info')]
+    for info in infos:
+        shutil.copytree(info, env.site / info.name)
+    before = hashes(env.site)
+    done = env.run('-m', 'pip', 'install', '--no-deps', '--no-index', wheel,
+                   cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    after = hashes(env.site)
+    assert before.items() <= after.items()
+    assert len(before) > 1000
+    tops = {name.split('/')[0].split('-')[0] for name in after.keys() - before}
+    assert tops == {'sohes'}
+    done = env.run('-m', 'pip', 'check', cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    found = env.run('-c', 'import sohes; print(sohes.__file__)', cwd=tmp_path)
+    assert found.stdout.startswith(str(env.site))
+
+
+def test_twine_has_nothing_to_say(source: Path, tmp_path: Path) -> None:
+    pytest.importorskip('twine')
+    files = [build(source, kind, tmp_path) for kind in ('wheel', 'sdist')]
+    done = subprocess.run(
+        [sys.executable, '-m', 'twine', 'check', '--strict', *files],
+        capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_every_direct_dependency_has_a_reason(repo_root: Path) -> None:
+    text = (repo_root / 'docs/packaging.md').read_text()
+    rows = re.findall(r'^\| `([\w-]+)` \| (.+?) \|$', text, re.MULTILINE)
+    table = dict(rows)
+    assert table.keys() == set(names_in(repo_root, 'runtime'))
+    assert f'{len(table)} direct dependencies' in text
 
 
 def pins(root: Path, stack: str) -> dict:

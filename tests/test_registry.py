@@ -2,10 +2,6 @@
 import subprocess
 import sys
 
-import pytest
-
-from sohes.utils import versions
-
 
 def _python(code: str, repo_root) -> str:
     # mmdet imports one name from where mmcv no longer wants it.
@@ -52,21 +48,3 @@ def test_register_all_modules_sets_the_scope(repo_root):
         ' type(TRANSFORMS.build(dict(type="ClusterPseudoLabels",'
         ' extractor=dict(weights="none yet")))).__name__)', repo_root)
     assert out.splitlines()[-1] == 'sohes ClusterPseudoLabels'
-
-
-def test_a_version_that_does_not_fit_is_refused(monkeypatch):
-    versions.check_versions()
-    monkeypatch.setitem(versions.SUPPORTED, 'mmengine',
-                        (('mmengine', 'onedl-mmengine'), '99.0', '100.0'))
-    with pytest.raises(ImportError, match=r'mmengine >= 99.0.*sohes\[onedl\]'):
-        versions.check_versions()
-
-
-@pytest.mark.parametrize('text, numbers', [
-    ('2.1.0', (2, 1, 0)),
-    ('2.1.0rc1', (2, 1, 0)),
-    ('0.10.12+cu1', (0, 10, 12)),
-    ('1.2.dev3', (1, 2)),
-])
-def test_version_numbers(text, numbers):
-    assert versions._numbers(text) == numbers

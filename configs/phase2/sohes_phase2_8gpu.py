@@ -10,6 +10,7 @@ train_cfg.max_iters=320000, and lr and milestones of configs/sohes_phase2.py.
 
 Hardware: 8 GPUs of 80 GB. Memory a GPU and hours: not measured. On smaller
 ones: --cfg-options train_dataloader.batch_size=1 with --auto-scale-lr.
+Result: not measured; the paper has figures for its own batch alone.
 """
 _base_ = '../sohes_phase2.py'
 

@@ -6,7 +6,8 @@ A smaller ViT and a quarter of the steps of sohes_phase2_1x24gb.py: 20 000
 steps of 2 images are 13 passes over 3 000 images. More overfits the labels'
 errors sooner than it learns.
 
-Hardware: 1 GPU of 12 GB or more. Memory and hours: not measured.
+Hardware: 1 GPU of 12 GB or more. Memory and hours: not measured. Result: not
+measured; the paper has no figure for it.
 """
 _base_ = 'sohes_phase2_1x24gb.py'
 

@@ -7,7 +7,7 @@ A model of 50 queries on images of 224 pixels has no use for 199 masks a
 photo, most of them small: step 2, the second look at small regions, is left
 out, which is three quarters of the time, and the best 60 masks are kept.
 
-Hardware: 2 CPU cores, 4 GB.
+Hardware: 2 CPU cores, 4 GB. Result: 60 masks a photo.
 """
 _base_ = '../sohes_phase1_cpu.py'
 

@@ -7,9 +7,9 @@
 
 with the photos in DIR/images. It is evaluated on what it was trained on,
 without augmentation: a model that cannot remember eight photos is broken.
-The curve that this printed is in docs/training.md.
 
-Hardware: 2 CPU cores, under 25 minutes.
+Hardware: 2 CPU cores, under 25 minutes. Result: the curve in
+docs/training.md.
 """
 _base_ = 'sohes_phase2_tiny.py'
 

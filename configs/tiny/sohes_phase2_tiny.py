@@ -13,7 +13,7 @@ those without a GPU. Images of 224 pixels, which half the time of a step at
 LN in place of SyncBN, which trains on GPUs alone. Its labels are those of
 sohes_phase1_tiny.py.
 
-Hardware: 2 CPU cores.
+Hardware: 2 CPU cores. Memory, time and result: not measured.
 """
 _base_ = ['../sohes_phase2.py', '../_base_/models/tiny.py']
 

@@ -1,4 +1,8 @@
 """Datasets and their transforms; importing this registers them all."""
+from sohes.utils.versions import check_versions
+
+check_versions('mmcv', 'mmdet')
+
 from sohes.datasets.entity_dataset import EntityDataset
 from sohes.datasets.entity_index import EntityIndex
 from sohes.datasets.entity_masks import EntityMasks

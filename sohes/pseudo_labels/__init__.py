@@ -1,4 +1,8 @@
 """Phase 1 as plain functions: arrays in, arrays out; no mm* here."""
+from sohes.utils.versions import check_versions
+
+check_versions('torch')
+
 from sohes.pseudo_labels.clustering import PAPER_THRESHOLDS, cluster_features
 from sohes.pseudo_labels.merge_tree import MergeTree
 

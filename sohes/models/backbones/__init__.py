@@ -1,4 +1,8 @@
 """Vision Transformers and their features; nothing here needs mmdet."""
+from sohes.utils.versions import check_versions
+
+check_versions('mmcv', 'mmpretrain')
+
 from sohes.models.backbones.demo_weights import resolve_demo_weights
 from sohes.models.backbones.vit_adapter import ViTAdapter
 from sohes.models.backbones.vit_feature_extractor import ViTFeatureExtractor

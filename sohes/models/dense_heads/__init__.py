@@ -1,4 +1,8 @@
 """Heads that predict masks and who is part of whom."""
+from sohes.utils.versions import check_versions
+
+check_versions('mmcv', 'mmdet')
+
 from sohes.models.dense_heads.ancestor_head import AncestorHead, AncestorLoss
 from sohes.models.dense_heads.entity_fusion_head import EntityFusionHead
 from sohes.models.dense_heads.entity_mask2former_head import (
