@@ -17,12 +17,13 @@ BOOTSTRAP = $(START) tools/bootstrap.py --stack $(STACK) \
 CACHES = .pytest_cache .ruff_cache .hypothesis build dist
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint ops clean distclean
+.PHONY: help demo test docs lint ops clean distclean
 
 help:
 	@echo 'make demo       label a few photos and draw them (sets up first)'
 	@echo 'make test       run the tests (sets up first; mmcv may compile,'
 	@echo '                about 10 min on 2 cores)'
+	@echo 'make docs       the documentation: build/docs/index.html'
 	@echo 'make ops        only set up what training needs'
 	@echo 'make lint       check the style'
 	@echo 'make clean      remove build outputs and caches'
@@ -44,6 +45,11 @@ test:
 
 ops:
 	@$(BOOTSTRAP) --stage ops
+
+docs:
+	@$(BOOTSTRAP) --stage docs -- -m sphinx -W --keep-going -q -b html \
+		docs build/docs $(ARGS)
+	@echo 'look at build/docs/index.html'
 
 lint:
 	@$(BOOTSTRAP) --stage lint -- -m ruff check . $(ARGS)

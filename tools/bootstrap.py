@@ -209,7 +209,15 @@ class Setup:
         """What only the tests use."""
         say('Installing pytest and what else the tests use (about 20 s)')
         self.env.install(
-            self._pinned('-r', str(REQUIREMENTS / 'tests.txt')), 'installing')
+            self._pinned('-r', str(REQUIREMENTS / 'tests.txt'), '-r',
+                         str(REQUIREMENTS / 'web.txt'), self.stack.mim),
+            'installing')
+
+    def step_docs(self) -> None:
+        """What builds the documentation."""
+        say('Installing Sphinx (about 10 s)')
+        self.env.install(
+            self._pinned('-r', str(REQUIREMENTS / 'docs.txt')), 'installing')
 
     def _has_uv(self) -> bool:
         """Whether uv installs here, not pip."""

@@ -1,4 +1,4 @@
-"""What is installed: two families of packages, four stages."""
+"""What is installed: two families of packages, five stages."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ class Stack:
         lite: arguments that install mmcv without compiled ops.
         light: its packages that need no compiled ops.
         heavy: those that import mmcv's ops, or make mmpretrain do so.
+        mim: its package manager, which the tests drive.
         cuda: uv's name for the CUDA of this torch on PyPI.
         download: what its demo stage fetches with that torch.
     """
@@ -22,6 +23,7 @@ class Stack:
     lite: tuple[str, ...]
     light: tuple[str, ...]
     heavy: tuple[str, ...]
+    mim: str
     cuda: str
     download: str
 
@@ -36,6 +38,7 @@ STACKS = dict(
         lite=('--no-cache-dir', '--no-binary', 'onedl-mmcv', 'onedl-mmcv'),
         light=('onedl-mmengine', 'onedl-mmpretrain'),
         heavy=('onedl-mmdetection', 'onedl-mmsegmentation'),
+        mim='onedl-mim',
         cuda='cu128',
         download='4.4 GB'),
     openmmlab=Stack(
@@ -44,6 +47,7 @@ STACKS = dict(
         lite=('mmcv-lite', ),
         light=('mmengine', 'mmpretrain'),
         heavy=('mmdet', 'mmsegmentation'),
+        mim='openmim',
         cuda='cu121',
         download='3 GB'))
 
@@ -56,4 +60,5 @@ STAGES = dict(
     lint=('venv', 'lint'),
     demo=('venv', 'packages', 'lite', 'sohes'),
     ops=('venv', 'packages', 'lite', 'sohes', 'ops'),
-    test=('venv', 'packages', 'lite', 'sohes', 'ops', 'tests'))
+    test=('venv', 'packages', 'lite', 'sohes', 'ops', 'tests'),
+    docs=('venv', 'packages', 'lite', 'sohes', 'ops', 'docs'))

@@ -77,9 +77,10 @@ class Photos:
     """
 
     def __init__(self, args: argparse.Namespace) -> None:
+        from sohes.datasets.json_stream import EntityIndexError
+
         from sohes.apis import UsageError
         from sohes.datasets.entity_index import EntityIndex
-        from sohes.datasets.json_stream import EntityIndexError
         self.folder = Path(args.img_dir or Path(args.labels).parent)
         self.quiet = args.quiet
         self.failed = 0
