@@ -77,3 +77,25 @@ def test_every_page_is_in_the_contents():
     pages = {page.stem for page in PAGES if page.parent.name == 'docs'}
     generated = {Path(name).stem for name in GENERATED}
     assert set(listed) == (pages | generated) - {'index'}
+
+
+def test_tutorial_runs(shared_data, monkeypatch):
+    nbformat = pytest.importorskip('nbformat')
+    nbclient = pytest.importorskip('nbclient')
+    weights = shared_data / 'weights/dinov2_vits14_imgfocus_fp16.safetensors'
+    monkeypatch.setenv('SOHES_WEIGHTS', str(weights))
+    monkeypatch.setenv('PYTHONPATH', str(ROOT))
+    notebook = nbformat.read(ROOT / 'demo/sohes_tutorial.ipynb', 4)
+    # No outputs are kept in the repository.
+    assert not any(cell.get('outputs') for cell in notebook.cells)
+    nbclient.NotebookClient(notebook, timeout=300,
+                            kernel_name='python3').execute()
+    printed = ''.join(
+        output.get('text', '') for cell in notebook.cells
+        for output in cell.get('outputs', []))
+    assert '37 x 37 patches, 384 numbers each' in printed
+    assert re.search(r'[1-9]\d* masks, [1-9]\d* of them part of', printed)
+    pictures = [output for cell in notebook.cells
+                for output in cell.get('outputs', [])
+                if 'image/png' in output.get('data', {})]
+    assert len(pictures) == 4

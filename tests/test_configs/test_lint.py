@@ -29,7 +29,7 @@ WHOLE = [name for name in FILES
 # {algorithm}_{model}_{training}_{data}, '-' within a part; or what people
 # type: the algorithm, its phase, and a word or two.
 LONG_NAME = re.compile(r'[a-z\d][a-z\d.-]*(_[a-z\d][a-z\d.x-]*){2,}')
-SHORT_NAME = re.compile(r'(sohes|hassod)_[a-z]+\d?(_[a-z\d]+){0,3}')
+SHORT_NAME = re.compile(r'(sohes|hassod)_[a-z][a-z\d-]*(_[a-z\d]+){0,3}')
 
 
 @cache
@@ -126,7 +126,7 @@ def small(node: Any) -> Any:
         return node
     node = {key: small(value) for key, value in node.items()}
     if node.get('type') == 'sohes.ViTAdapter':
-        size, patch = re.search(r'vit([sbl])(\d+)$',
+        size, patch = re.search(r'vit([sbl])(\d+)',
                                 node.pop('weights')).groups()
         width = dict(s=384, b=768, l=1024)[size]
         node['vit'] = dict(

@@ -8,7 +8,7 @@ dino_vitb8_retinanet_coco.py but for the weights.
         --launcher pytorch --gpus 8 \
         --cfg-options model.backbone.weights=backbone-HASH.pth
 
-The paper's result: AP 24.4; not verified here.
+Hardware: as that one. The paper's result: AP 24.4; not verified here.
 """
 _base_ = 'dino_vitb8_retinanet_coco.py'
 

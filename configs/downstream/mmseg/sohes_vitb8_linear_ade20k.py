@@ -8,7 +8,7 @@ dino_vitb8_linear_ade20k.py but for the weights.
 sohes_vitb8_linear_ade20k.py --launcher pytorch --gpus 8 \
         --cfg-options model.backbone.weights=backbone-HASH.pth
 
-The paper's result: mIoU 39.6; not verified here.
+Hardware: as that one. The paper's result: mIoU 39.6; not verified here.
 """
 _base_ = 'dino_vitb8_linear_ade20k.py'
 
