@@ -104,7 +104,8 @@ def test_metadata(source: Path, tmp_path: Path) -> None:
     exec((source / 'sohes' / 'version.py').read_text(), scope)
     assert f'Version: {scope["__version__"]}' in lines
     extras = {line[16:] for line in lines if line.startswith('Provides-Ext')}
-    assert extras == {'onedl', 'openmmlab', 'refine', 'demo', 'tests'}
+    assert extras == {'onedl', 'openmmlab', 'refine', 'demo', 'web',
+                      'docs', 'tests'}
     required = [line[15:] for line in lines
                 if line.startswith('Requires-Dist') and 'extra' not in line]
     # Two distributions own the name mmcv; requiring either would let pip
@@ -188,7 +189,8 @@ def names_in(root: Path, name: str) -> list:
 @pytest.mark.parametrize('stack', STACKS)
 def test_everything_required_is_pinned(repo_root: Path, stack: str) -> None:
     pinned = pins(repo_root, stack)
-    for name in ('runtime', 'refine', 'demo', 'tests', 'build', stack):
+    for name in ('runtime', 'refine', 'demo', 'web', 'tests', 'build',
+                     stack):
         missing = set(names_in(repo_root, name)) - set(pinned)
         assert not missing, f'{name}.txt: {missing}'
 
@@ -197,7 +199,8 @@ def test_pins_fit_the_extras_they_belong_to(repo_root: Path) -> None:
     requirements = pytest.importorskip('packaging.requirements')
     for stack in STACKS:
         pinned = pins(repo_root, stack)
-        for name in ('runtime', 'refine', 'demo', 'tests', 'build', stack):
+        for name in ('runtime', 'refine', 'demo', 'web', 'tests', 'build',
+                     stack):
             text = (repo_root / 'requirements' / f'{name}.txt').read_text()
             for line in text.splitlines():
                 if not line or line.startswith('#'):

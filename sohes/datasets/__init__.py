@@ -1,7 +1,9 @@
 """Datasets and their transforms; importing this registers them all."""
+from sohes.utils.imports import import_quietly
 from sohes.utils.versions import check_versions
 
 check_versions('mmcv', 'mmdet')
+import_quietly('mmdet.datasets')
 
 from sohes.datasets.entity_dataset import EntityDataset
 from sohes.datasets.entity_index import EntityIndex

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from sohes.datasets.index_records import DRAFT, IMAGE, ROOT, UNKNOWN
-from sohes.datasets.rle_kernels import rle_stats
+from sohes.structures.rle_kernels import rle_stats
 from sohes.utils.json_stream import (
     EntityIndexError,
     stream_annotations,

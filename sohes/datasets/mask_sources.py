@@ -3,7 +3,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sohes.datasets.rle_kernels import render, subtract
+from sohes.structures.rle_kernels import render, subtract
 
 #: bits (N, H, ceil(W / 8)) uint8, areas (N,) int64, boxes (N, 4) int64 as
 #: left, top, right, bottom in pixels.

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from sohes.datasets.rle_kernels import rle_stats
 from sohes.evaluation.image_matching import (
     InputError,
     image_name,
     other_size,
 )
+from sohes.structures.rle_kernels import rle_stats
 
 #: Pixels; pycocotools walks along a polygon's sides step by step.
 _FARTHEST = 1e5

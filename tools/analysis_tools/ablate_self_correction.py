@@ -85,9 +85,12 @@ def train_and_test(args: argparse.Namespace, row: str,
     tests = folder / 'test'
     _tool('test.py', args.config, str(weights), '--work-dir', str(tests),
           *options)
-    metrics = json.loads(
-        max(tests.glob('*/*.json'), key=lambda p: p.stat().st_mtime)
-        .read_text())
+    metrics = {
+        name.removeprefix('entity/'): value
+        for name, value in json.loads(
+            max(tests.glob('*/*.json'), key=lambda p: p.stat().st_mtime)
+            .read_text()).items()
+    }
     found = dict(decides=decides, row=row, seed=seed, metrics=metrics,
                  counts=read_counts(folder))
     with whole_file(result) as file:

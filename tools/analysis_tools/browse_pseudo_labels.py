@@ -77,10 +77,9 @@ class Photos:
     """
 
     def __init__(self, args: argparse.Namespace) -> None:
-        from sohes.datasets.json_stream import EntityIndexError
-
         from sohes.apis import UsageError
         from sohes.datasets.entity_index import EntityIndex
+        from sohes.utils.json_stream import EntityIndexError
         self.folder = Path(args.img_dir or Path(args.labels).parent)
         self.quiet = args.quiet
         self.failed = 0

@@ -3,8 +3,8 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from sohes.datasets.entity_masks import EntityMasks
-from sohes.datasets.rle_kernels import subtract
 from sohes.registry import TRANSFORMS
+from sohes.structures.rle_kernels import subtract
 
 
 @TRANSFORMS.register_module()
