@@ -5,6 +5,7 @@ the registered types and of the configurations, so that they cannot go stale.
 """
 import ast
 import inspect
+import itertools
 import sys
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ myst_enable_extensions = ['colon_fence']
 myst_heading_anchors = 3
 html_theme = 'sphinx_book_theme'
 html_title = 'SOHES'
-html_theme_options = dict(show_toc_level=2, home_page_in_toc=True)
+html_theme_options = dict(show_toc_level=2, home_page_in_toc=True,
+                          navbar_persistent=[])
 # Typed and untyped docstrings look the same.
 autodoc_typehints = 'none'
 napoleon_use_rtype = False
@@ -85,12 +87,14 @@ def write_configs() -> str:
     lines = ['# Reference: configurations', '',
              'Generated from the docstrings; each file comments its keys.',
              '']
-    for path in sorted((ROOT / 'configs').rglob('*.py')):
-        if '_base_' in path.parts:
-            continue
-        text = ast.get_docstring(ast.parse(path.read_text())) or ''
-        lines += [f'## {path.relative_to(ROOT)}', '', '```text', text, '```',
-                  '']
+    files = sorted((path.parent.relative_to(ROOT).as_posix(), path)
+                   for path in (ROOT / 'configs').rglob('*.py')
+                   if '_base_' not in path.parts)
+    for folder, group in itertools.groupby(files, lambda pair: pair[0]):
+        lines += [f'## {folder}/', '']
+        for _, path in group:
+            text = ast.get_docstring(ast.parse(path.read_text())) or ''
+            lines += [f'### {path.name}', '', '```text', text, '```', '']
     return '\n'.join(lines)
 
 
