@@ -55,7 +55,8 @@ class Setup:
             texts.append((ROOT / 'setup.py').read_text(encoding='utf-8'))
         files = dict(
             packages=('runtime', 'demo', 'build'),
-            tests=('tests', ),
+            tests=('tests', 'web'),
+            docs=('docs', ),
             sohes=('runtime', )).get(step, ())
         for path in (self.constraints,
                      *(REQUIREMENTS / f'{name}.txt' for name in files)):
@@ -215,6 +216,9 @@ class Setup:
 
     def step_docs(self) -> None:
         """What builds the documentation."""
+        if self.env.stack != 'onedl':
+            raise SetupError('the documentation is built with STACK=onedl, '
+                             'for which its packages are pinned')
         say('Installing Sphinx (about 10 s)')
         self.env.install(
             self._pinned('-r', str(REQUIREMENTS / 'docs.txt')), 'installing')

@@ -151,11 +151,15 @@ def main() -> int:
     from mmengine.dist import get_dist_info
 
     from sohes.apis.command import run_command
+    from sohes.utils.dist import close_dist
 
     def run() -> None:
         datasets = find_datasets(args)
         methods = find_predictions(args, datasets)
-        if get_dist_info()[0] == 0:
+        first = get_dist_info()[0] == 0
+        # The others need not wait, and lose patience, while one draws.
+        close_dist()
+        if first:
             evaluate(args, datasets, methods)
 
     return run_command(run, 'give the same command to go on')

@@ -147,7 +147,8 @@ class PhotoLabeller:
             proposals, seconds = self._propose(options)
             started = clock()
             labels = finish(self.image, proposals, options)
-            seconds += clock() - started
+            # A new array: the other is that of the proposals, kept for others.
+            seconds = seconds + (clock() - started)
             self._labelled[key] = labels, seconds
         return self._labelled[key]
 

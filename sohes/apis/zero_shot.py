@@ -175,8 +175,10 @@ def predict(config_path: str, checkpoint: str, dataset: EvalDataset,
         img_dir=str(Path(dataset.img_dir).resolve()),
         settings=_digest([config.model.to_dict(),
                           config.test_dataloader.dataset.pipeline]))
-    if (out.is_file() and mark.is_file()
-            and json.loads(mark.read_text(encoding='utf-8')) == made_from):
+    # With the file's hash: the mark must not vouch for a newer one.
+    if out.is_file() and mark.is_file() and json.loads(
+            mark.read_text(encoding='utf-8')) == dict(
+                made_from, predictions=sha256_of(out)):
         return out
     ann_file = str(Path(dataset.ann_file).resolve())
     config.test_dataloader.dataset.update(
@@ -189,7 +191,8 @@ def predict(config_path: str, checkpoint: str, dataset: EvalDataset,
     config.experiment_name = f'zero_shot_{dataset.name}'
     test_model(config, checkpoint)
     with whole_file(mark) as file:
-        json.dump(made_from, file, indent=1)
+        json.dump(dict(made_from, predictions=sha256_of(out)), file,
+                  indent=1)
     return out
 
 

@@ -176,6 +176,8 @@ def _match(codes: np.ndarray, regions: list[int],
 
 def _inside(codes: np.ndarray, polygon: np.ndarray) -> np.ndarray:
     """(P,) codes of the pixels in a polygon of (N, 2) x and y."""
+    if not len(polygon):
+        return codes[:0, 0]
     height, width = codes.shape
     points = np.round(polygon).astype(np.int32).clip(
         0, [width - 1, height - 1])

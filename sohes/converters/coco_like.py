@@ -167,7 +167,8 @@ class _Reader:
                     continue
                 parent = None
                 if is_part and self.only is None:
-                    parent = whole if whole in self._objects else None
+                    parent = (whole + self.kind.shift
+                              if whole in self._objects else None)
                     self.counts['parts_without_object'] += parent is None
                 self.counts['parts' if is_part else 'objects'] += 1
                 result['parent_id'] = parent

@@ -25,7 +25,7 @@ def converter_parser(doc: str,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--out', required=True, type=Path, metavar='JSON',
                         help='the one-class COCO json to write')
-    parser.add_argument('--limit', type=_positive, metavar='N',
+    parser.add_argument('--limit', type=positive, metavar='N',
                         help='only N images, chosen at random')
     parser.add_argument('--seed', type=int, default=0,
                         help='of --limit; default %(default)s')
@@ -119,7 +119,8 @@ def run_converter(out: Path, convert: Callable[[], Counter],
     return 0
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """A number from 1 on, as argparse's ``type``."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f'must be at least 1, got {number}')

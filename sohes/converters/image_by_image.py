@@ -88,12 +88,18 @@ def _merge(shards: ShardFolder, info: Mapping[str, Any]) -> Counter:
 def _images(shards: ShardFolder, ids: list[int],
             counts: Counter) -> Iterator[dict[str, Any]]:
     """Rows for ``images``; their ids and counts are noted on the way."""
+    seen: set[int] = set()
     for number in range(len(shards)):
         with open(shards.path(number), encoding='utf-8') as file:
             header = json.loads(file.readline())
         for image in header['images']:
             counts.update(image.pop('counts', {}))
             ids.append(image.pop('id', len(ids) + 1))
+            if ids[-1] in seen:
+                raise ConverterError(
+                    f'two images have the id {ids[-1]}, the second of them '
+                    f'{image["file_name"]}: is a folder there twice?')
+            seen.add(ids[-1])
             yield dict(id=ids[-1], **image)
 
 

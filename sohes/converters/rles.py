@@ -28,7 +28,7 @@ def region_rles(labels: np.ndarray) -> dict[int, dict[str, Any]]:
     height, width = labels.shape
     # COCO's runs go down the columns.
     pixels = np.ascontiguousarray(labels.T).ravel()
-    starts = np.flatnonzero(np.diff(pixels, prepend=pixels[0] - 1))
+    starts = np.flatnonzero(np.r_[True, pixels[1:] != pixels[:-1]])
     stops = np.append(starts[1:], len(pixels))
     of = pixels[starts]
     order = np.argsort(of, kind='stable')

@@ -27,7 +27,7 @@ def find_sa1b(root: Path, packs: Sequence[str] | None = None) -> list[str]:
         ConverterError: a pack is missing or empty.
     """
     found = []
-    for pack in packs or ['']:
+    for pack in dict.fromkeys(packs or ['']):
         names = []
         for folder, _, files in os.walk(root / pack):
             below = Path(folder).relative_to(root)
@@ -75,6 +75,8 @@ def read_sa1b(name: str, root: Path) -> dict[str, Any]:
     annotations = []
     for row, found in zip(rows, masks):
         rle = plain_segmentation(found, size, f'{path}: {row.get("id")}')
+        if rle is None:
+            continue
         annotations.append(dict(segmentation=rle, **measures(rle)))
     return dict(id=image_id, file_name=photo.as_posix(), height=size[0],
                 width=size[1], annotations=annotations)

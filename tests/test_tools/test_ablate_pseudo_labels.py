@@ -2,6 +2,7 @@
 import json
 import runpy
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,15 @@ def test_shared_work_gives_what_each_row_gives_alone(rng):
         assert np.array_equal(found.scores, wanted.scores)
         assert (seconds > 0).all()
     assert len(calls) == len({each.tobytes() for each in calls})
+
+
+def test_rows_that_share_proposals_keep_their_own_seconds(rng):
+    image = rng.integers(0, 256, (48, 64, 3), np.uint8)
+    labeller = PhotoLabeller(image, SharedFeatures(_extract))
+    _, seconds = labeller.label(OPTIONS)
+    before = seconds.copy()
+    labeller.label(replace(OPTIONS, coverage=0.5))
+    np.testing.assert_array_equal(labeller.label(OPTIONS)[1], before)
 
 
 def test_a_shared_feature_is_charged_each_time(rng):

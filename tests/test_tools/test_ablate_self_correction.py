@@ -44,7 +44,9 @@ def test_counts_of_a_run_that_was_killed(tmp_path):
         path.write_text(''.join(
             json.dumps(dict.fromkeys(ablate.COUNTS, count)
                        | dict(step=step)) + '\n'
-            for step, count in steps.items()) + '{"lr": 1, "step": 3}\n')
+            for step, count in steps.items())
+            # A line of no count, and one that a kill cut off.
+            + '{"lr": 1, "step": 3}\n{"lr": 1, "st')
     assert ablate.read_counts(tmp_path) == dict.fromkeys(ablate.COUNTS, 3.)
 
 

@@ -27,6 +27,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from sohes.models.backbones.vit_files import sha256_of
 from sohes.utils.files import whole_file
 
 # What stands in the configuration is the dynamic threshold.
@@ -65,16 +66,21 @@ def train_and_test(args: argparse.Namespace, row: str,
         RunFailed: training or testing did not end well.
     """
     folder = Path(args.out_dir) / f'{row}_seed{seed}'
-    result = folder / 'result.json'
+    result, begun = folder / 'result.json', folder / 'decides.json'
     decides = dict(config=args.config, checkpoint=args.checkpoint,
+                   sha256=sha256_of(Path(args.checkpoint)),
                    options=[*args.cfg_options, *ROWS[row]])
-    if result.is_file():
-        found = json.loads(result.read_text())
-        if found['decides'] != decides:
+    if begun.is_file():
+        before = json.loads(begun.read_text())
+        if before != decides:
             raise RunFailed(
-                f'{folder} was made with {found["decides"]}; this command '
-                f'says {decides}; choose another --out-dir', 2)
-        return found
+                f'{folder} was begun with {before}; this command says '
+                f'{decides}; choose another --out-dir', 2)
+        if result.is_file():
+            return json.loads(result.read_text())
+    folder.mkdir(parents=True, exist_ok=True)
+    with whole_file(begun) as file:
+        json.dump(decides, file, indent=1)
     print(f'== {row}, seed {seed}', flush=True)
     options = ['--cfg-options', f'load_from={args.checkpoint}',
                f'randomness.seed={seed}', *decides['options']]
@@ -91,7 +97,7 @@ def train_and_test(args: argparse.Namespace, row: str,
             max(tests.glob('*/*.json'), key=lambda p: p.stat().st_mtime)
             .read_text()).items()
     }
-    found = dict(decides=decides, row=row, seed=seed, metrics=metrics,
+    found = dict(row=row, seed=seed, metrics=metrics,
                  counts=read_counts(folder))
     with whole_file(result) as file:
         json.dump(found, file, indent=1)
@@ -114,7 +120,10 @@ def read_counts(folder: Path) -> dict[str, float]:
     lines: dict[int, dict] = {}
     for path in sorted(folder.glob('*/vis_data/scalars.json')):
         for text in path.read_text().splitlines():
-            line = json.loads(text)
+            try:
+                line = json.loads(text)
+            except ValueError:  # cut off by a kill
+                continue
             if COUNTS[0] in line:
                 lines[line['step']] = line
     return {
@@ -163,6 +172,10 @@ def _spread(values: np.ndarray, sign: str = '') -> str:
 
 def main() -> int:
     args = parse_args()
+    for path in (args.config, args.checkpoint):
+        if not Path(path).is_file():
+            print(f'error: {path}: no such file', file=sys.stderr)
+            return 2
     try:
         cells = [train_and_test(args, row, seed)
                  for seed in args.seeds for row in args.rows]

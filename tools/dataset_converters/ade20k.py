@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from sohes.converters.ade20k import SPLITS, find_ade20k, read_ade20k
-from sohes.converters.command import converter_parser, run_images
+from sohes.converters.command import converter_parser, positive, run_images
 
 
 def levels(text: str) -> tuple[int, ...] | None:
@@ -39,7 +39,7 @@ def main() -> int:
     parser.add_argument('--levels', type=levels, default=(0, ),
                         help='0 for whole entities (the default), 0,1 with '
                         'their parts, all')
-    parser.add_argument('--workers', type=int, default=1,
+    parser.add_argument('--workers', type=positive, default=1,
                         help='threads; default %(default)s')
     args = parser.parse_args()
     return run_images(
