@@ -15,6 +15,8 @@ _base_ = 'sohes_phase1.py'
 
 extractor = dict(weights='dinov2_vits14', dtype='bf16')
 
+shard_size = 1  # a kill loses only the photos under way
+
 pseudo_labels = dict(
     image_size=742,  # 53 x 53 patches of 14
     local=dict(

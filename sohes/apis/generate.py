@@ -62,7 +62,8 @@ def generate(config: Mapping[str, Any],
         names = find_images(img_dir)
         # Whatever can be wrong is found before the first image.
         build_refiner(options.refiner)
-        _LOG.info('%d images in %s', len(names), img_dir)
+        _LOG.info('%d images in %s; the first takes longest', len(names),
+                  img_dir)
         extractor = build_extractor(extractor_args)
     except (ValueError, OSError, ImportError) as error:
         raise UsageError(str(error)) from error
@@ -236,7 +237,7 @@ def _report(shards: ShardFolder, info: Mapping[str, Any], seconds: float,
     _LOG.info('%d images, %d masks (%.0f an image), %.0f s: %s', images,
               masks, masks / max(images, 1), seconds, shards.out)
     if show_dir is not None:
-        _LOG.info('pictures: %s', show_dir)
+        _LOG.info('a picture of each: %s', show_dir)
     for record in info['failed'][:10]:
         _LOG.warning('not read: %s', record['reason'])
     if len(info['failed']) > 10:

@@ -136,6 +136,20 @@ def test_images_that_the_truth_lacks_are_counted(run) -> None:
     assert '1 images that are not in the ground truth' in process.stdout
 
 
+def test_images_without_predictions_can_be_left_out(run) -> None:
+    truth = ground_truth()
+    truth['images'] += [{'id': 90 + k, 'file_name': f'{k}.png', 'height': 40,
+                         'width': 60} for k in range(9)]
+    truth['annotations'].append(
+        {**truth['annotations'][0], 'id': 99, 'image_id': 90})
+    process, metrics = run(truth, labels())
+    assert metrics['AR@1000'] < 100
+    assert 'warning       images without predictions' in process.stdout
+    process, metrics = run(truth, labels(), '--only-predicted')
+    assert metrics['AR@1000'] == 100
+    assert 'warning' not in process.stdout
+
+
 def test_max_dets_cuts_and_says_so(run) -> None:
     process, metrics = run(ground_truth(), labels(), '--max-dets', '1')
     assert metrics['AR@1'] == pytest.approx(200 / 3)

@@ -96,7 +96,8 @@ class Photos:
         if not any((self.folder / name).is_file() for name in self.names):
             raise UsageError(
                 f'{self.folder} holds none of the {count} photos of '
-                f'{args.labels}, such as {self.names[0]!r}: give --img-dir'
+                f'{args.labels}, such as {self.names[0]!r}: --img-dir '
+                'must be the folder that was labelled'
                 if count else f'{args.labels} has no images')
 
     def __iter__(self) -> Iterator['Photo']:

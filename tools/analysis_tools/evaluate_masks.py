@@ -41,6 +41,9 @@ def parse_args() -> argparse.Namespace:
         '--max-dets', type=int, default=1000,
         help='predictions an image that count (default: %(default)s)')
     parser.add_argument(
+        '--only-predicted', action='store_true', help='leave out images '
+        'without predictions, such as those that were not labelled')
+    parser.add_argument(
         '--json', metavar='OUT', help='also write the metrics to this file')
     args = parser.parse_args()
     if args.max_dets < 1:
@@ -72,6 +75,9 @@ def print_report(args: argparse.Namespace, data: EvaluationInput,
           f'{counts["gt_crowd_regions"]} crowd regions')
     print(f'predictions   {args.pred}: {counts["predictions"]} masks; '
           f'{counts["images_without_predictions"]} images have none')
+    if 2 * counts['images_without_predictions'] > counts['images']:
+        print('warning       images without predictions count as missed; '
+              '--only-predicted leaves them out')
     if counts['ignored_images']:
         print(f'ignored       {counts["ignored_images"]} images that are not '
               f'in the ground truth, with {counts["ignored_predictions"]} '
@@ -107,6 +113,8 @@ def main() -> int:
     args = parse_args()
     try:
         data = read_evaluation_input(args.gt, args.pred)
+        if args.only_predicted:
+            data.images = [image for image in data.images if image.rles]
         metrics = evaluate_masks(data.images, args.max_dets)
         counts = describe(data, args.max_dets)
         if args.json:

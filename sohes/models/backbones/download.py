@@ -205,7 +205,8 @@ def _cannot_fetch(url: str, target: Path, part: Path,
     kept = (f' ({have / 1e6:.1f} MB have arrived and are kept; the next '
             'try goes on from there)' if have else '')
     return (f'cannot download {url}: {reason_of(error)}{kept}. '
-            'Without a network, fetch that file elsewhere and put it at '
+            'Without a network, use a file of your own (--weights FILE, or '
+            'the key weights), or fetch that one elsewhere and put it at '
             f'{target}')
 
 
