@@ -26,19 +26,19 @@ WIDTH = 64
 
 
 @HOOKS.register_module(force=True)
-class DownstreamWatch(Hook):
+class FrozenWatch(Hook):
     """Keeps the weights that training began with, and who is training."""
     start: dict[str, torch.Tensor]
     modes: tuple[bool, bool]
 
     def before_train(self, runner: Any) -> None:
-        DownstreamWatch.start = {name: value.clone() for name, value in
+        FrozenWatch.start = {name: value.clone() for name, value in
                        runner.model.state_dict().items()}
 
     def after_train_iter(self, runner: Any, *args: Any,
                          **kwargs: Any) -> None:
         backbone = runner.model.backbone
-        DownstreamWatch.modes = backbone.vit.training, backbone.extractors.training
+        FrozenWatch.modes = backbone.vit.training, backbone.extractors.training
 
 
 @pytest.fixture(scope='module')
@@ -149,7 +149,7 @@ def small(name: str, weights: Path, data: Path | None,
         config.train_cfg.max_epochs = 1
     config.test_evaluator = config.val_evaluator
     config.param_scheduler = []  # it begins with a rate of nearly 0
-    config.custom_hooks = [dict(type='mmengine.DownstreamWatch')]
+    config.custom_hooks = [dict(type='mmengine.FrozenWatch')]
     config.work_dir = str(work_dir)
     return config
 
@@ -183,7 +183,7 @@ def test_a_step_moves_all_but_the_vit(name, head, arm, backbones, data,
                                       tmp_path, monkeypatch):
     config = small(name.format(arm), backbones[arm], data, tmp_path / 'run')
     checkpoint, log = train(config, monkeypatch)
-    start, end = DownstreamWatch.start, checkpoint['state_dict']
+    start, end = FrozenWatch.start, checkpoint['state_dict']
     vit = {key for key in end if key.startswith('backbone.vit.')}
     given = torch.load(backbones['vit'])['state_dict']
     for key in vit:
@@ -193,7 +193,7 @@ def test_a_step_moves_all_but_the_vit(name, head, arm, backbones, data,
             assert torch.equal(end[key], wanted), key
     for key in ('backbone.level_embed', 'backbone.norms.1.weight', head):
         assert not torch.equal(end[key], start[key]), key
-    assert DownstreamWatch.modes == (False, True)
+    assert FrozenWatch.modes == (False, True)
     # Frozen weights have no place in the optimizer, so no decay either.
     groups = checkpoint['optimizer']['param_groups']
     numbers = [number for group in groups for number in group['params']]
