@@ -46,7 +46,8 @@ STACKS = dict(
         mmcv='mmcv',
         lite=('mmcv-lite', ),
         light=('mmengine', 'mmpretrain'),
-        heavy=('mmdet', 'mmsegmentation'),
+        # mmsegmentation imports the last two without asking for them.
+        heavy=('mmdet', 'mmsegmentation', 'ftfy', 'regex'),
         mim='openmim',
         cuda='cu121',
         download='3 GB'))
