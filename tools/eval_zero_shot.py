@@ -130,8 +130,6 @@ def evaluate(args: argparse.Namespace, datasets: list,
             save_comparison(out / f'grid_{dataset.name}.png', dataset, inputs,
                             args.grid_images)
     quoted = quoted_scores(names)
-    notes += [f'{d.name}: the paper evaluates {d.paper_split}.'
-              for d in datasets if d.paper_split]
     rows, notes = [*quoted, *scores.values()], list(dict.fromkeys(notes))
     text = markdown(rows, names, notes)
     with whole_file(out / 'table.md') as file:

@@ -37,7 +37,6 @@ class EvalDataset:
         name: As in paper_results.json, where the paper has it.
         ann_file: A COCO json.
         img_dir: Folder of its photos.
-        paper_split: What the paper evaluates, in words; '': nothing known.
         has_parents: The forest is worth comparing, by ``parent_id`` or by
             coverage.
         forest_file: Where the forest has a ground truth of its own, with
@@ -46,7 +45,6 @@ class EvalDataset:
     name: str
     ann_file: str
     img_dir: str
-    paper_split: str = ''
     has_parents: bool = True
     forest_file: str = ''
 
@@ -54,11 +52,9 @@ class EvalDataset:
     def from_config(cls, path: Path) -> 'EvalDataset':
         """Reads a file of configs/datasets/.
 
-        Its ``dataset`` has these attributes; without one they are taken
-        from ``test_dataloader`` and ``test_evaluator``.
-
         Raises:
-            UsageError: There is no such file, or it has neither.
+            UsageError: There is no such file, or its ``test_dataloader`` or
+                ``test_evaluator`` do not say where the files are.
         """
         if not path.is_file():
             known = sorted(p.stem for p in path.parent.glob('*.py'))
@@ -66,8 +62,6 @@ class EvalDataset:
                              f'known: {", ".join(known) or "none"}')
         try:
             config = Config.fromfile(path)
-            if 'dataset' in config:
-                return cls(**config.dataset)
             data = config.test_dataloader.dataset
             root = data.get('data_root') or ''
             metrics = config.test_evaluator
@@ -83,9 +77,9 @@ class EvalDataset:
                        forest_file=next(iter(forests), ''))
         except Exception as error:  # a configuration is a program
             raise UsageError(
-                f'{path}: it must have dataset = dict(name, ann_file, '
-                'img_dir, paper_split, has_parents), or a test_dataloader: '
-                f'{type(error).__name__}: {error}') from error
+                f'{path}: its test_dataloader and test_evaluator must say '
+                f'where the files are: {type(error).__name__}: {error}'
+            ) from error
 
     @classmethod
     def from_text(cls, text: str) -> 'EvalDataset':

@@ -12,7 +12,7 @@ from sohes.converters.image_by_image import convert_images
 from sohes.utils.json_stream import EntityIndexError
 
 
-def converter_parser(doc: str,
+def dataset_parser(doc: str,
                      split: bool = True) -> argparse.ArgumentParser:
     """A parser with the options of every converter.
 
@@ -50,7 +50,7 @@ def run_coco_like(kind: CocoLike, doc: str, both: bool = False) -> int:
     Returns:
         int: the exit code.
     """
-    parser = converter_parser(doc)
+    parser = dataset_parser(doc)
     parser.add_argument('annotations', type=Path, help='the published json')
     if both:
         parser.add_argument('--only', choices=('objects', 'parts'),
@@ -68,7 +68,7 @@ def run_images(args: argparse.Namespace, title: str,
     """The command of a dataset with files for each image.
 
     Args:
-        args (Namespace): of a :func:`converter_parser`.
+        args (Namespace): of a :func:`dataset_parser`.
         title (str): for the output's ``info``.
         rules (Mapping): what decides the output, beside the images chosen.
         find (Callable): lists the images, see :func:`convert_images`.

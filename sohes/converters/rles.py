@@ -5,14 +5,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from sohes.converters.entity_json import ConverterError
-
-
-def text_rle(rle: dict[str, Any]) -> dict[str, Any]:
-    """A compressed RLE as json holds it: its counts as text."""
-    counts = rle['counts']
-    if isinstance(counts, bytes):
-        counts = counts.decode('ascii')
-    return dict(size=[int(side) for side in rle['size']], counts=counts)
+from sohes.structures.mask_ops import text_rle
 
 
 def region_rles(labels: np.ndarray) -> dict[int, dict[str, Any]]:

@@ -8,6 +8,7 @@ import torch
 from pycocotools import mask as coco_mask
 
 from sohes.structures import EntityForest
+from sohes.structures.mask_ops import text_rle
 
 
 @dataclass(frozen=True)
@@ -69,13 +70,7 @@ class ImagePrediction:
 
     def json_rles(self) -> list[dict]:
         """The RLEs with text for ``counts``, as a json holds them."""
-        return [
-            dict(
-                size=list(rle['size']),
-                counts=rle['counts'].decode()
-                if isinstance(rle['counts'], bytes) else rle['counts'])
-            for rle in self.rles
-        ]
+        return [text_rle(rle) for rle in self.rles]
 
 
 def row_of(rows: Mapping[Any, dict], prediction: ImagePrediction,

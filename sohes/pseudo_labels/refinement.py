@@ -9,14 +9,14 @@ import numpy as np
 
 from sohes.pseudo_labels.proposals import Proposal
 from sohes.pseudo_labels.window import Window, WindowRefiner
+from sohes.structures.mask_ops import text_rle
 
 
 def encode_mask(mask: np.ndarray) -> dict:
     """Encode an (H, W) bool mask as COCO RLE with `counts` a str."""
     from pycocotools import mask as coco_mask
-    rle = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
-    return dict(size=[int(s) for s in rle['size']],
-                counts=rle['counts'].decode('ascii'))
+    return text_rle(
+        coco_mask.encode(np.asfortranarray(mask.astype(np.uint8))))
 
 
 class NoRefiner:

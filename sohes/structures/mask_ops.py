@@ -188,6 +188,14 @@ def pairwise_iou(masks: MaskLike) -> np.ndarray:
     return shared / np.maximum(union, 1)
 
 
+def text_rle(rle: dict) -> dict:
+    """A compressed COCO RLE as json holds it, with text for ``counts``."""
+    counts = rle['counts']
+    if isinstance(counts, bytes):
+        counts = counts.decode('ascii')
+    return dict(size=[int(side) for side in rle['size']], counts=counts)
+
+
 def _size_of(mask: Any, index: int) -> tuple[int, int]:
     """(H, W) of one mask of a list."""
     if isinstance(mask, dict):

@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from sohes.datasets.entity_index import EntityIndex, ImageEntities
 from sohes.structures import EntityForest
+from sohes.structures.mask_ops import text_rle
 from sohes.utils.files import whole_file
 from sohes.utils.json_stream import EntityIndexError
 
@@ -74,8 +75,7 @@ def annotations(index: EntityIndex, count: int,
                 bbox=record['box'].tolist(),
                 score=float(record['score']),
                 parent_id=None if parent < 0 else number + parent,
-                segmentation=dict(rles[k],
-                                  counts=rles[k]['counts'].decode('ascii')))
+                segmentation=text_rle(rles[k]))
         number += len(kept)
 
 

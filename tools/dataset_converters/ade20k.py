@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from sohes.converters.ade20k import SPLITS, find_ade20k, read_ade20k
-from sohes.converters.command import converter_parser, positive, run_images
+from sohes.converters.command import dataset_parser, positive, run_images
 
 
 def levels(text: str) -> tuple[int, ...] | None:
@@ -31,7 +31,7 @@ def levels(text: str) -> tuple[int, ...] | None:
 
 
 def main() -> int:
-    parser = converter_parser(__doc__)
+    parser = dataset_parser(__doc__)
     parser.add_argument('root', type=Path, help='the dataset, or any folder '
                         'in it')
     parser.add_argument('--split', choices=tuple(SPLITS),

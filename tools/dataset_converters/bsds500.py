@@ -12,11 +12,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from sohes.converters.bsds500 import SPLITS, find_bsds500, read_bsds500
-from sohes.converters.command import converter_parser, run_images
+from sohes.converters.command import dataset_parser, run_images
 
 
 def main() -> int:
-    parser = converter_parser(__doc__)
+    parser = dataset_parser(__doc__)
     parser.add_argument('root', type=Path,
                         help='the folder with groundTruth and images')
     parser.add_argument('--split', choices=tuple(SPLITS), default='val')

@@ -12,12 +12,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from sohes.converters.command import converter_parser, run_images
+from sohes.converters.command import dataset_parser, run_images
 from sohes.converters.sa1b import find_sa1b, read_sa1b
 
 
 def main() -> int:
-    parser = converter_parser(__doc__, split=False)
+    parser = dataset_parser(__doc__, split=False)
     parser.add_argument('root', type=Path, help='the folder of the packs')
     parser.add_argument('--pack', action='append', metavar='FOLDER',
                         help='such as sa_000020; may be repeated; default: '

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from sohes.structures import EntityForest
+from sohes.structures.mask_ops import text_rle
 from sohes.utils.files import whole_file
 from sohes.visualization.colors import forest_colors
 
@@ -84,11 +85,7 @@ def photo_record(photo: Photo, image_url: str) -> dict[str, Any]:
         parents=photo.forest.parents.tolist(),
         scores=[round(float(score), 6) for score in photo.scores],
         colors=['#' + bytes(color).hex() for color in colors.tolist()],
-        counts=[
-            rle['counts'].decode('ascii')
-            if isinstance(rle['counts'], bytes) else rle['counts']
-            for rle in rles
-        ])
+        counts=[text_rle(rle)['counts'] for rle in rles])
 
 
 def jpeg(image: np.ndarray, longest: int = LARGEST) -> bytes:
