@@ -15,8 +15,8 @@ train_dataloader.dataset.unlabeled.data_prefix.img=/FOLDER.
 To evaluate, the teacher: tools/test.py, with DIR/val.json and DIR/val/; the
 student: model.semi_test_cfg.predict_on=student.
 
-A Phase 2 checkpoint of another size than the paper's needs a configuration
-with that model as its detector, as configs/tiny/sohes_phase3_tiny.py has.
+A Phase 2 checkpoint of another size than the paper's needs the configuration
+that follows it: configs/phase3/ and configs/tiny/sohes_phase3_tiny.py.
 
 Hardware: 64 GPUs, 2 images of I1 and 2 of I2 each. Memory a GPU and hours:
 not measured. Result to expect: AR@1000 of 33.3 on SA-1B, 32.6 before (table

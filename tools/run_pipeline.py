@@ -8,8 +8,10 @@ OUT/report.html. Stopped, or killed, it continues when the same command is
 given again; a stage that is done is not done again.
 
     --preset cpu      two CPU cores: small images, ViT-S (default without GPU)
-    --preset gpu      the paper's configurations (default with a GPU)
-    --gpus 8          processes, one a GPU; without GPUs on the CPUs
+    --preset 1gpu     24 GB: ViT-B/16 at 640 pixels (default with --gpus 1)
+    --preset 8gpu     the paper's model (default with more)
+    --gpus 8          processes, one a GPU; without GPUs on the CPUs. The
+                      learning rate follows their number
     --partition NAME  through slurm, GPUS_PER_NODE and SRUN_ARGS as usual
 
 Exit codes: 0 done, 1 a stage was stopped, 2 the command or the data is wrong,
@@ -42,8 +44,11 @@ _LOG = logging.getLogger('run_pipeline')
 PRESETS = dict(
     cpu=('tiny/sohes_phase1_tiny.py', 'tiny/sohes_phase2_tiny.py',
          'tiny/sohes_phase3_tiny.py'),
-    gpu=('sohes_phase1.py', 'phase2/sohes_phase2_8gpu.py',
-         'sohes_phase3.py'))
+    **{
+        f'{name[0]}gpu': ('sohes_phase1.py', f'phase2/sohes_phase2_{name}.py',
+                          f'phase3/sohes_phase3_{name}.py')
+        for name in ('1x24gb', '8gpu')
+    })
 
 
 class CommandFailed(Exception):
@@ -85,8 +90,8 @@ class Pipeline:
     """The stages, each once.
 
     Beside the outputs stands OUT/stages/NAME.json: the fingerprint of all
-    that decides a stage's output and, once it is done, the seconds of its last
-    start.
+    that decides a stage's output, how often it was started and, once it is
+    done, the seconds of its last start.
     """
 
     def __init__(self, args: argparse.Namespace) -> None:
@@ -100,7 +105,9 @@ class Pipeline:
         preset = args.preset
         if preset is None:
             import torch
-            preset = 'gpu' if torch.cuda.is_available() else 'cpu'
+            # Where slurm is asked from there need be no GPU.
+            gpu = args.partition or torch.cuda.is_available()
+            preset = ('8gpu' if args.gpus > 1 else '1gpu') if gpu else 'cpu'
         self.configs = [
             Path(getattr(args, f'phase{phase}_config')
                  or ROOT / 'configs' / PRESETS[preset][phase - 1])
@@ -151,7 +158,8 @@ class Pipeline:
             _LOG.info('%s is done: %s', name, before['output'])
             self.stages.append(before)
             return
-        record = dict(name=name, fingerprint=self.fingerprint)
+        starts = before.get('starts', 1) + 1 if before else 1
+        record = dict(name=name, fingerprint=self.fingerprint, starts=starts)
         _write_json(path, record)
         _LOG.info('== %s', name)
         started = time.monotonic()
@@ -177,9 +185,10 @@ class Pipeline:
             options.append(f'{model}.backbone.weights={self.args.weights}')
         if phase == 3:
             options.append(f'load_from={_last_checkpoint(self.out, 2)}')
-        self._launch('train', 'train.py', phase,
-                     ['--work-dir', str(self.out / f'phase{phase}'),
-                      '--resume'], options)
+        arguments = ['--work-dir', str(self.out / f'phase{phase}'), '--resume']
+        if Config.fromfile(self.configs[phase - 1]).get('auto_scale_lr'):
+            arguments.append('--auto-scale-lr')
+        self._launch('train', 'train.py', phase, arguments, options)
         return _last_checkpoint(self.out, phase), ''
 
     def _launch(self, kind: str, script: str, phase: int,
@@ -225,7 +234,8 @@ class Pipeline:
             path, f'SOHES on {self.photos.name}', [
                 Stage(s['name'],
                       str(Path(s['output']).relative_to(self.out)),
-                      s['seconds'], s['note']) for s in self.stages
+                      s['seconds'], s['note'], s.get('starts', 1))
+                for s in self.stages
             ], [(f'Phase {phase}', read_losses(self.out / f'phase{phase}'))
                 for phase in (2, 3)], pictures)
         return path, ''

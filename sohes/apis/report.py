@@ -21,11 +21,22 @@ figcaption { color: #555 } code { background: #f4f4f4; padding: 0 .2rem }
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage of a run: its name, what it made, and what it says of it."""
+    """A stage of a run: its name, what it made, and what it says of it.
+
+    The seconds are of the last of its starts; what was done before a kill is
+    not counted.
+    """
     name: str
     output: str
     seconds: float
     note: str = ''
+    starts: int = 1
+
+    @property
+    def time(self) -> str:
+        """'12 min', and of which start where there were several."""
+        times = '' if self.starts == 1 else f', start {self.starts} alone'
+        return f'{_duration(self.seconds)}{times}'
 
 
 def write_report(path: Path, title: str, stages: Sequence[Stage],
@@ -43,7 +54,7 @@ def write_report(path: Path, title: str, stages: Sequence[Stage],
     rows = ''.join(
         f'<tr><td>{html.escape(s.name)}</td>'
         f'<td><code>{html.escape(s.output)}</code></td>'
-        f'<td>{_duration(s.seconds)}</td><td>{html.escape(s.note)}</td></tr>'
+        f'<td>{s.time}</td><td>{html.escape(s.note)}</td></tr>'
         for s in stages)
     plots = ''.join(
         f'<figure>{_plot(points)}<figcaption>{html.escape(name)}'

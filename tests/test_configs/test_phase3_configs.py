@@ -16,10 +16,17 @@ from tests.toy_run import weights
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = 'tiny/sohes_phase3_tiny'
-CONFIGS = [
-    'sohes_phase3', TINY, 'ablations/sohes_phase3_none',
-    'ablations/sohes_phase3_fixed', 'ablations/sohes_phase3_dynamic'
-]
+# Each configuration, and that of Phase 2 which it follows.
+BEFORE = {
+    'sohes_phase3': 'sohes_phase2',
+    TINY: 'tiny/sohes_phase2_tiny',
+    'phase3/sohes_phase3_8gpu': 'phase2/sohes_phase2_8gpu',
+    'phase3/sohes_phase3_1x24gb': 'phase2/sohes_phase2_1x24gb',
+    'phase3/sohes_phase3_few_images': 'phase2/sohes_phase2_few_images',
+    **{f'ablations/sohes_phase3_{row}': 'sohes_phase2'
+       for row in ('none', 'fixed', 'dynamic')},
+}
+CONFIGS = list(BEFORE)
 
 
 @pytest.fixture(scope='module')
@@ -41,18 +48,20 @@ def read(name: str, data: Path, work_dir: Path, **options) -> Config:
 
 @pytest.fixture(scope='module')
 def phase2(data, tmp_path_factory) -> dict[str, str]:
-    """A checkpoint of Phase 2 for each model: the paper's and the tiny."""
+    """A checkpoint of Phase 2 for each configuration of Phase 3."""
     found = {}
-    for name in ('sohes_phase2', 'tiny/sohes_phase2_tiny'):
+    for name in set(BEFORE.values()):
         folder = tmp_path_factory.mktemp('phase2')
-        train_model(read(name, data, folder, train_cfg__max_iters=1))
-        found['tiny' in name] = str(folder / 'iter_1.pth')
-    return {name: found['tiny' in name] for name in CONFIGS}
+        train_model(read(name, data, folder, train_cfg__max_iters=1,
+                         optim_wrapper__accumulative_counts=1))
+        found[name] = str(folder / 'iter_1.pth')
+    return {name: found[before] for name, before in BEFORE.items()}
 
 
 @pytest.mark.parametrize('name', CONFIGS)
 def test_trains_from_phase2_and_predicts(name, data, phase2, tmp_path):
-    config = read(name, data, tmp_path, load_from=phase2[name])
+    config = read(name, data, tmp_path, load_from=phase2[name],
+                  optim_wrapper__accumulative_counts=1)
     runner = train_model(config)
     assert runner.iter == 2
     start, end = weights(phase2[name]), weights(tmp_path / 'iter_2.pth')
@@ -110,20 +119,43 @@ def test_table_3_differs_in_the_threshold_alone():
     assert options['fixed'] == dict(options['dynamic'], score_thr=0.5)
 
 
-@pytest.mark.parametrize('name, before', [
-    ('sohes_phase3', 'sohes_phase2'),
-    (TINY, 'tiny/sohes_phase2_tiny'),
-])
-def test_the_model_is_phase_2s(name, before):
+@pytest.mark.parametrize('name', CONFIGS)
+def test_the_model_is_phase_2s(name):
     config = Config.fromfile(ROOT / f'configs/{name}.py')
-    before = Config.fromfile(ROOT / f'configs/{before}.py')
+    before = Config.fromfile(ROOT / f'configs/{BEFORE[name]}.py')
     assert config.model.detector == before.model
     assert (config.model.data_preprocessor.data_preprocessor ==
             before.model.data_preprocessor)
     assert (config.test_dataloader.dataset.pipeline ==
             before.test_dataloader.dataset.pipeline)
-    assert (config.max_iters %
-            config.default_hooks.checkpoint.interval == 0)
+    interval = config.default_hooks.checkpoint.interval
+    assert config.max_iters == config.train_cfg.max_iters
+    assert config.max_iters % interval == 0
+    assert interval % config.optim_wrapper.get('accumulative_counts', 1) == 0
+    assert config.auto_scale_lr == before.auto_scale_lr
+    rates = [c.optim_wrapper.optimizer.lr for c in (config, before)]
+    assert rates[0] == pytest.approx(rates[1] / 10)
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_both_streams_are_of_the_models_size(name):
+    config = Config.fromfile(ROOT / f'configs/{name}.py')
+    augments = config.model.detector.data_preprocessor.batch_augments
+    size = augments[0].size
+    sizes = set()
+
+    def visit(node):
+        if isinstance(node, dict):
+            sizes.update(node[key] for key in ('scale', 'crop_size', 'size')
+                         if key in node)
+            node = node.values()
+        if not isinstance(node, (str, tuple)) and hasattr(node, '__iter__'):
+            for child in node:
+                visit(child)
+
+    visit(config.train_dataloader)
+    visit(config.test_dataloader)
+    assert sizes == {size}
 
 
 def test_the_metafile_lists_them():

@@ -102,6 +102,8 @@ def test_model_and_report(runs, work):
     for picture in pictures:
         assert (work / 'out' / picture).stat().st_size > 1000
     assert page.count('<polyline') == 2 and model.name in page
+    # Each training was killed once.
+    assert page.count(', start 2 alone</td>') == 2
     for phase in (2, 3):
         steps, losses = zip(*read_losses(work / f'out/phase{phase}'))
         assert steps == (1, 2, 3, 4) and min(losses) > 0
