@@ -1,6 +1,8 @@
 """tools/eval_zero_shot.py, in this process: its imports take longest."""
 import importlib.util
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from PIL import Image
 from sohes.apis import UsageError, zero_shot
 from sohes.apis.run_config import read_config
 from sohes.evaluation.score_table import markdown, quoted_scores
+from tests.test_tools.test_train import free_port
 from tests.tiny_entities import make_entities, shrunk
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -147,7 +150,9 @@ def test_a_mistake_is_one_sentence(run, data, tmp_path, capsys, args,
     assert not (tmp_path / 'out' / 'table.md').exists()
 
 
-def test_a_checkpoint_is_run_once(run, data, tmp_path, monkeypatch):
+@pytest.fixture
+def model(data, tmp_path) -> tuple[Path, Path]:
+    """A configuration and a checkpoint, never trained."""
     config = shrunk(read_config(
         str(ROOT / 'configs/tiny/sohes_phase2_tiny.py'),
         {'data_root': f'{data}/'}, str(tmp_path / 'work')))
@@ -155,13 +160,38 @@ def test_a_checkpoint_is_run_once(run, data, tmp_path, monkeypatch):
     init_default_scope('mmdet')
     torch.manual_seed(0)
     model = MODELS.build(config.model)
-    # Never trained, made so sure of itself that it predicts something.
+    # Made so sure of itself that it predicts something.
     model.panoptic_head.cls_embed.bias.data[:] = torch.tensor([3., 0.])
-    weights = model.state_dict()
-    checkpoint = tmp_path / 'tiny.pth'
-    torch.save(dict(state_dict=weights, meta={}), checkpoint)
-    command = (tmp_path / 'tiny.py', checkpoint, dataset(data, 'val'),
-               '--grid-images', '0')
+    torch.save(dict(state_dict=model.state_dict(), meta={}),
+               tmp_path / 'tiny.pth')
+    return tmp_path / 'tiny.py', tmp_path / 'tiny.pth'
+
+
+@pytest.mark.skipif(torch.cuda.is_available(),
+                    reason='with a GPU each process wants one')
+def test_two_processes_give_the_table_of_one(run, model, data, tmp_path):
+    # Three photos: one process has two of them, the other one twice.
+    command = [*map(str, model), dataset(data, 'a'), dataset(data, 'b'),
+               '--grid-images', '0']
+    assert run(*command) == 0
+    done = subprocess.run(
+        [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2',
+         f'--master_port={free_port()}',
+         str(ROOT / 'tools' / 'eval_zero_shot.py'), *command, '--out-dir',
+         str(tmp_path / 'two'), '--launcher', 'pytorch'],
+        capture_output=True, text=True, timeout=600,
+        env=dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(ROOT)))
+    assert done.returncode == 0, done.stderr
+    one, two = (json.loads((tmp_path / name / 'table.json').read_text())
+                for name in ('out', 'two'))
+    assert one == two
+    assert one['methods'][0]['masks']['b']['masks/image'] > 0
+    assert done.stdout.count('table.md, table.json') == 1
+
+
+def test_a_checkpoint_is_run_once(run, model, data, tmp_path, monkeypatch):
+    command = (*model, dataset(data, 'val'), '--grid-images', '0')
+    checkpoint = model[1]
     assert run(*command) == 0
     out = tmp_path / 'out'
     first = json.loads((out / 'table.json').read_text())['methods'][0]
@@ -178,7 +208,8 @@ def test_a_checkpoint_is_run_once(run, data, tmp_path, monkeypatch):
     assert json.loads((out / 'table.json').read_text())['methods'][0] == first
     # Another checkpoint is run, and so are predictions that went.
     before = checkpoint.read_bytes()
-    torch.save(dict(state_dict=weights, meta=dict(other=1)), checkpoint)
+    other = dict(torch.load(checkpoint), meta=dict(other=1))
+    torch.save(other, checkpoint)
     assert run(*command) == 2
     checkpoint.write_bytes(before)
     assert run(*command) == 0
