@@ -117,7 +117,7 @@ def report(path: Path, count: int) -> None:
     print(f'build: {time.perf_counter() - start:.1f} s '
           f'({cpu:.1f} s of one core)')
     kept = sum(f.stat().st_size for f in index.folder.iterdir())
-    rle = (index.folder / 'rle.npy').stat().st_size
+    rle = (index.folder / 'rle.bin').stat().st_size
     print(f'json {size / count:.0f} bytes an annotation, index '
           f'{kept / count:.0f} (of these {rle / count:.0f} RLE)')
     print(f'for all {whole}, as it is linear: json {size * scale / 1e9:.1f} '

@@ -76,7 +76,7 @@ class EntityIndex:
         self.images = _map(self.folder / 'images.npy')
         self.annotations = _map(self.folder / 'annotations.npy')
         self._names = _map(self.folder / 'names.npy')
-        self._rle = _map(self.folder / 'rle.npy')
+        self._rle = _raw(self.folder / 'rle.bin', np.uint8)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -203,8 +203,13 @@ def _build(path: Path, folder: Path, key: dict[str, Any]) -> None:
             shutil.rmtree(old)
         else:
             os.replace(draft, folder)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(draft, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise OSError(
+                f'the index of {path} cannot be written to {folder.parent} '
+                f'({error}); it is about as large as the json: make room, or '
+                'set index_dir to a folder on a larger disk') from error
         raise
 
 
@@ -242,11 +247,10 @@ def _write(path: Path, folder: Path, key: dict[str, Any]) -> None:
             draft[here], blob, (row['height'], row['width']),
             key['coverage'])
     _save(folder, draft, parents)
-    np.save(folder / 'rle.npy', blob)
     np.save(folder / 'images.npy', images)
     np.save(folder / 'names.npy', np.frombuffer(names, np.uint8))
     del draft, blob
-    for scratch in folder.glob('*.bin'):
+    for scratch in folder.glob('draft*.bin'):
         scratch.unlink()
     meta = dict(key=key, source=path.name, categories=writer.categories)
     with open(folder / 'meta.json', 'w', encoding='utf-8') as file:
@@ -254,6 +258,7 @@ def _write(path: Path, folder: Path, key: dict[str, Any]) -> None:
 
 
 def _raw(path: Path, dtype: Any) -> np.ndarray:
+    """A file without a header as an array."""
     if path.stat().st_size == 0:
         return np.zeros(0, dtype)
     return np.memmap(path, dtype, mode='r')
@@ -263,8 +268,8 @@ def _reorder(folder: Path, draft: np.ndarray, blob: np.ndarray,
              order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Bring annotations together that are on the same image."""
     at = 0
-    with open(folder / 'sorted.bin', 'wb') as records, open(
-            folder / 'sorted_rle.bin', 'wb') as texts:
+    with open(folder / 'draft_sorted.bin', 'wb') as records, open(
+            folder / 'rle_sorted.bin', 'wb') as texts:
         for start in range(0, len(order), _BLOCK):
             block = draft[order[start:start + _BLOCK]]
             for row, length in zip(block['rle'].tolist(),
@@ -274,8 +279,9 @@ def _reorder(folder: Path, draft: np.ndarray, blob: np.ndarray,
                 block['length'], dtype=np.int64) - block['length']
             at += int(block['length'].sum(dtype=np.int64))
             block.tofile(records)
-    return (_raw(folder / 'sorted.bin', DRAFT),
-            _raw(folder / 'sorted_rle.bin', np.uint8))
+    os.replace(folder / 'rle_sorted.bin', folder / 'rle.bin')
+    return (_raw(folder / 'draft_sorted.bin', DRAFT),
+            _raw(folder / 'rle.bin', np.uint8))
 
 
 def _save(folder: Path, draft: np.ndarray, parents: np.ndarray) -> None:

@@ -1,8 +1,8 @@
 """What an entity index keeps of each image and of each annotation."""
 import numpy as np
 
-#: Raise it when a field changes: older indices are then built anew.
-FORMAT = 1
+#: Raise it when a field or file changes: older indices are then built anew.
+FORMAT = 2
 
 #: One image; its annotations are ``first`` to ``first + count``.
 IMAGE = np.dtype([

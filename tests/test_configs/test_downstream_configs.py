@@ -1,7 +1,9 @@
 """The frozen ViT under mmseg's and mmdet's own training commands."""
 import importlib
 import json
+import os
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -82,12 +84,17 @@ def _bsds(shared_data: Path, folder: Path) -> None:
 
 @pytest.fixture(scope='module', params=['drawn', 'photos'])
 def data(request, tmp_path_factory) -> Path:
-    """images/ and labels.json for COCO, annotations/ for ADE20K."""
+    """Pictures and masks, for both libraries."""
     folder = tmp_path_factory.mktemp('data') / 'entities'
     if request.param == 'drawn':
         make_entities(folder, images=2)
     else:
         _bsds(request.getfixturevalue('shared_data'), folder)
+    return _tables(folder)
+
+
+def _tables(folder: Path) -> Path:
+    """To images/ and labels.json, as for COCO, annotations/ of ADE20K."""
     content = json.loads((folder / 'labels.json').read_text())
     (folder / 'annotations').mkdir()
     (folder / 'jpg').mkdir()
@@ -202,6 +209,31 @@ def test_a_step_moves_all_but_the_vit(name, head, arm, backbones, data,
     assert (f'loaded all {len(vit)} weights of the ViT, 0 missing, 0 '
             'unexpected') in log
     assert 'of the adapter' not in log
+
+
+@pytest.mark.parametrize('name', [SEG, DET])
+def test_mim_trains_it(name, backbones, tmp_path):
+    pytest.importorskip(
+        'mim', reason='no mim: pip install openmim or onedl-mim')
+    from mim.utils import PKG2PROJECT
+    # As docs/downstream.md has it: to onedl-mim 'mmdet' is not one library.
+    library = ('mmsegmentation' if name == SEG else
+               'mmdet' if 'mmdet' in PKG2PROJECT else 'mmdetection')
+    drawn = _tables(make_entities(tmp_path / 'data', images=2))
+    config = small(name.format('sohes'), backbones['sohes'], drawn,
+                   tmp_path / 'run')
+    config.custom_hooks = []
+    config.dump(tmp_path / 'config.py')
+    done = subprocess.run(
+        [sys.executable, '-m', 'mim', 'train', library,
+         str(tmp_path / 'config.py'), '--gpus', '0'],
+        capture_output=True, text=True, timeout=300, cwd=tmp_path,
+        env=dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(ROOT)))
+    assert done.returncode == 0, done.stdout + done.stderr
+    path = (tmp_path / 'run/last_checkpoint').read_text()
+    end = torch.load(path, weights_only=False)['state_dict']
+    for key, value in torch.load(backbones['vit'])['state_dict'].items():
+        assert torch.equal(end[f'backbone.vit.{key}'], value), key
 
 
 def backbone(name: str, weights: Path, **options: Any) -> torch.nn.Module:

@@ -190,6 +190,17 @@ def test_beside_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
     assert not (tmp_path / 'x.json.index').exists()
 
 
+def test_a_full_disk_is_said_and_leaves_nothing(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError('Not enough free space to write 99 bytes')
+    path = write(tmp_path / 'x.json', two_images())
+    monkeypatch.setattr(np, 'save', full)
+    with pytest.raises(OSError, match='the index of .*x.json cannot be writ'
+                       'ten.*free space.* make room, or set index_dir'):
+        EntityIndex.open(path)
+    assert sorted(os.listdir(tmp_path)) == ['x.json', 'x.json.index.lock']
+
+
 def test_pickled_as_its_folder(tmp_path):
     index = build(tmp_path, two_images())
     text = pickle.dumps(index)

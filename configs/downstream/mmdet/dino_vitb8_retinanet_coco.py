@@ -6,12 +6,13 @@ commands, where `sohes` is installed:
     mim train mmdet configs/downstream/mmdet/dino_vitb8_retinanet_coco.py \
         --launcher pytorch --gpus 8
 
-or its tools/train.py. Data: COCO 2017 in data/coco/.
+or its tools/train.py; onedl-mim calls mmdet mmdetection. Data: COCO 2017 in
+data/coco/.
 
 The ViT gets no gradient; ViT-Adapter, FPN and head start anew. The paper
 says nothing of the schedule: 12 epochs are mmdetection's for RetinaNet, AdamW
-with these values is what ViT-Adapter's authors have for COCO (Chen et al.
-2022).
+with these values is what ViT-Adapter's authors have for Mask R-CNN on COCO
+with DeiT-B (Chen et al. 2022).
 
 Hardware: 8 GPUs, 2 images each; memory and hours are not measured. The
 paper's result: AP 22.7; not verified here.
