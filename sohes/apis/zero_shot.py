@@ -23,7 +23,9 @@ from sohes.evaluation.forest_pairs import (
     compare_forests,
 )
 from sohes.evaluation.image_matching import InputError
-from sohes.evaluation.mask_metrics import evaluate_masks
+from sohes.evaluation.mask_matching import detection_limits, match_image
+from sohes.evaluation.mask_metrics import summarize
+from sohes.evaluation.resampling import resampled_ar
 from sohes.evaluation.score_table import MethodScores
 from sohes.models.backbones.vit_files import sha256_of
 from sohes.utils.files import whole_file
@@ -208,7 +210,10 @@ def read_scores(dataset: EvalDataset, path: Path, method: MethodScores,
     """
     try:
         data = read_evaluation_input(dataset.ann_file, path)
-        method.masks[dataset.name] = evaluate_masks(data.images).percentages()
+        limits = detection_limits(1000)
+        matches = [match_image(image, limits) for image in data.images]
+        method.masks[dataset.name] = summarize(matches).percentages()
+        method.resampled[dataset.name] = resampled_ar(matches)
         where = f'{method.method} on {dataset.name}: '
         empty = sum(not image.rles for image in data.images)
         if empty:

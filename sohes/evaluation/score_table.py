@@ -7,6 +7,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from sohes.evaluation.resampling import interval
+
 #: Columns of the paper's Tables 4 and 5, in its order, by our names.
 PAPER_COLUMNS = {
     'AP': 'AP@1000',
@@ -31,11 +35,13 @@ class MethodScores:
             the ground truth has no such mask.
         forests: By dataset the metrics of the forest, in percent; only
             where there is a predicted forest to compare.
+        resampled: By dataset the AR of :func:`resampled_ar`.
     """
     method: str
     quoted: bool = False
     masks: dict[str, dict[str, float | None]] = field(default_factory=dict)
     forests: dict[str, dict[str, float]] = field(default_factory=dict)
+    resampled: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -83,7 +89,8 @@ def markdown(rows: Sequence[MethodScores], datasets: Sequence[str],
 
     Returns:
         A table like the paper's Table 1, one like its Tables 4 and 5 for
-        each dataset, and one of the forests where any was compared.
+        each dataset, one of the forests where any was compared, and one of
+        the AR of resampled images, minus that of the first method.
     """
     rows = sorted(rows, key=lambda row: not row.quoted)
     lines = ['## AR@1000', '']
@@ -104,6 +111,16 @@ def markdown(rows: Sequence[MethodScores], datasets: Sequence[str],
             row.title, dataset_title(name),
             *(_cell(row.forests[name][column]) for column in FOREST_COLUMNS)
         ] for row in rows for name in datasets if name in row.forests])
+    counted = [row for row in rows if row.resampled]
+    if counted:
+        lines += ['', '## AR@1000 of other draws of the images', '']
+        lines += _table(
+            ['method', 'dataset', '95 % of the draws',
+             f'minus {counted[0].method}', '95 % of the draws'],
+            [_resampled(row, counted[0], name) for row in counted
+             for name in datasets if name in row.resampled])
+        notes = ('Draws: 2000 times as many images, with replacement '
+                 '(bootstrap), the same for all methods.', *notes)
     if any(row.quoted for row in rows):
         notes = (f'quoted: from {_paper()["source"]}, not counted here; of '
                  'AP it does not say with how many predictions an image.',
@@ -112,6 +129,21 @@ def markdown(rows: Sequence[MethodScores], datasets: Sequence[str],
              'predictions an image.', *notes)
     lines += ['', *(f'- {note}' for note in notes)]
     return '\n'.join(lines) + '\n'
+
+
+def _resampled(row: MethodScores, first: MethodScores,
+               name: str) -> list[str]:
+    cells = [row.title, dataset_title(name), _span(row.resampled[name])]
+    if row is first or name not in first.resampled:
+        return [*cells, '', '']
+    ours, theirs = (r.masks[name].get('AR@1000') for r in (row, first))
+    gain = None if None in (ours, theirs) else ours - theirs
+    return [*cells, _cell(gain),
+            _span(row.resampled[name] - first.resampled[name])]
+
+
+def _span(values: np.ndarray) -> str:
+    return ' to '.join(map(_cell, interval(values)))
 
 
 def as_json(rows: Sequence[MethodScores]) -> list[dict[str, Any]]:
@@ -124,7 +156,10 @@ def as_json(rows: Sequence[MethodScores]) -> list[dict[str, Any]]:
         }
     return [
         dict(method=row.method, quoted=row.quoted, masks=plain(row.masks),
-             forests=plain(row.forests)) for row in rows
+             forests=plain(row.forests), ar_intervals=plain({
+                 name: dict(zip(('low', 'high'), interval(values)))
+                 for name, values in row.resampled.items()
+             })) for row in rows
     ]
 
 
