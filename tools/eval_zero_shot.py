@@ -92,7 +92,7 @@ def find_predictions(args: argparse.Namespace, datasets: list) -> dict:
             files[dataset.name] = out / 'phase1' / f'{dataset.name}.json'
             generate(Config.fromfile(args.phase1), dataset.img_dir,
                      str(files[dataset.name]), weights=args.weights,
-                     launcher=args.launcher)
+                     launcher=args.launcher, names=dataset.photos())
     if args.checkpoint:
         methods[args.name] = {
             dataset.name: predict(

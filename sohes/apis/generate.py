@@ -3,7 +3,7 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,8 @@ def generate(config: Mapping[str, Any],
              strict: bool = False,
              overwrite: bool = False,
              quiet: bool = False,
-             launcher: str = 'none') -> int:
+             launcher: str = 'none',
+             names: Sequence[str] | None = None) -> int:
     """Label a folder of images (section 3.1).
 
     Args:
@@ -49,6 +50,8 @@ def generate(config: Mapping[str, Any],
         overwrite (bool): start anew where an output exists.
         quiet (bool): no progress bar.
         launcher (str): 'none', 'pytorch', 'slurm' or 'mpi'.
+        names (Sequence[str], optional): of the images to label, relative to
+            the folder; default: all that are there.
 
     Returns:
         int: number of images that could not be read.
@@ -59,7 +62,7 @@ def generate(config: Mapping[str, Any],
     try:
         options, extractor_args, runtime = read_config(config, weights)
         init_dist(launcher)
-        names = find_images(img_dir)
+        names = find_images(img_dir) if names is None else list(names)
         # Whatever can be wrong is found before the first image.
         build_refiner(options.refiner)
         _LOG.info('%d images in %s; the first takes longest', len(names),

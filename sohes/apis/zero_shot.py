@@ -29,6 +29,7 @@ from sohes.evaluation.resampling import resampled_ar
 from sohes.evaluation.score_table import MethodScores
 from sohes.models.backbones.vit_files import sha256_of
 from sohes.utils.files import whole_file
+from sohes.utils.json_stream import EntityIndexError, stream_images
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,24 @@ class EvalDataset:
         if not Path(self.img_dir).is_dir():
             raise UsageError(f'{self.name}: no folder of photos '
                              f'{self.img_dir}')
+
+    def photos(self) -> list[str]:
+        """Names of the images of the ground truth, in the folder.
+
+        Raises:
+            UsageError: One is not there, or the ground truth is broken.
+        """
+        try:
+            names = sorted(str(row.get('file_name')) for row in
+                           stream_images(Path(self.ann_file)))
+        except EntityIndexError as error:
+            raise UsageError(f'{self.name}: {error}') from error
+        for name in names:
+            if not (Path(self.img_dir) / name).is_file():
+                raise UsageError(f'{self.name}: no photo {name} in '
+                                 f'{self.img_dir}, which {self.ann_file} '
+                                 'lists')
+        return names
 
 
 def parse_method(text: str, datasets: Sequence[EvalDataset]

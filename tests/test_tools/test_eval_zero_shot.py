@@ -16,6 +16,7 @@ from sohes.apis import UsageError, zero_shot
 from sohes.apis.run_config import read_config
 from sohes.evaluation.score_table import markdown, quoted_scores
 from tests.test_tools.test_train import free_port
+from tests.test_tools.tiny_vit import save_tiny_vit
 from tests.tiny_entities import make_entities, shrunk
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -148,6 +149,35 @@ def test_a_mistake_is_one_sentence(run, data, tmp_path, capsys, args,
     assert error.startswith('error: ') and message in error
     assert len(error.splitlines()) == 1
     assert not (tmp_path / 'out' / 'table.md').exists()
+
+
+def test_phase_1_labels_the_photos_of_the_truth_alone(run, data, tmp_path,
+                                                      capsys):
+    photos = tmp_path / 'photos'
+    photos.mkdir()
+    for name in ('0.png', '1.png', '2.png'):
+        (photos / name).symlink_to(data / 'val' / name)
+    (photos / 'another.png').symlink_to(data / 'val' / '0.png')
+    (tmp_path / 'phase1.py').write_text(
+        'extractor = dict(weights="an option says", num_heads=4,\n'
+        '                 feature="key", block=-1, center=True,'
+        ' device="cpu")\n'
+        'pseudo_labels = dict(image_size=256, thresholds=(.6, .3, 0., -.3),\n'
+        '    local=None)\nworkers = 1\n')
+    command = (f'--dataset=x={data}/val.json:{photos}', '--grid-images', '0',
+               '--phase1', tmp_path / 'phase1.py', '--weights',
+               save_tiny_vit(tmp_path / 'vit.pth'))
+    assert run(*command) == 0
+    labels = json.loads((tmp_path / 'out/phase1/x.json').read_text())
+    assert [row['file_name'] for row in labels['images']] == [
+        '0.png', '1.png', '2.png']
+    found, = json.loads((tmp_path / 'out/table.json').read_text())['methods']
+    assert found['method'] == 'Phase 1'
+    assert found['masks']['x']['masks/image'] > 0
+    assert 'not in the ground truth' not in capsys.readouterr().out
+    (photos / '1.png').unlink()
+    assert run(*command) == 2
+    assert 'x: no photo 1.png in ' in capsys.readouterr().err
 
 
 @pytest.fixture
