@@ -31,7 +31,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--datasets', nargs='+', default=[], metavar='NAME',
                         help='of configs/datasets/')
     parser.add_argument('--dataset', action='append', default=[],
-                        metavar='NAME=GT_JSON:IMG_DIR')
+                        metavar='NAME=GT_JSON:IMG_DIR[:FOREST_JSON]')
     parser.add_argument('--name', default='ours',
                         help='of the checkpoint, in the table')
     parser.add_argument('--results-json', action='append', default=[],

@@ -86,17 +86,18 @@ class EvalDataset:
 
     @classmethod
     def from_text(cls, text: str) -> 'EvalDataset':
-        """Reads ``NAME=GT_JSON:IMG_DIR``.
+        """Reads ``NAME=GT_JSON:IMG_DIR``, or with ``:FOREST_JSON``.
 
         Raises:
             UsageError: It is something else.
         """
         name, _, paths = text.partition('=')
-        ann_file, _, img_dir = paths.rpartition(':')
-        if not (name and ann_file and img_dir):
+        ann_file, img_dir, forest, *more = [*paths.split(':'), '', '']
+        if not (name and ann_file and img_dir) or any(more):
             raise UsageError(f'--dataset {text}: it must be '
-                             'NAME=GT_JSON:IMG_DIR')
-        return cls(name, ann_file, img_dir)
+                             'NAME=GT_JSON:IMG_DIR or '
+                             'NAME=GT_JSON:IMG_DIR:FOREST_JSON')
+        return cls(name, ann_file, img_dir, forest_file=forest)
 
     def check(self) -> None:
         """Raises UsageError if a file or folder is missing."""

@@ -82,6 +82,17 @@ def test_labels_and_another_method_beside_the_paper(run, data, tmp_path,
     assert grid.width == 2 * 20 + 4 * 340 + 3 * 10  # four columns
 
 
+def test_a_truth_of_its_own_for_the_forest(run, data, tmp_path):
+    truth = json.loads((data / 'val.json').read_text())
+    for row in truth['annotations'][:4]:  # nobody is part of another
+        row['parent_id'] = None
+    (tmp_path / 'forest.json').write_text(json.dumps(truth))
+    assert run(f'{dataset(data)}:{tmp_path / "forest.json"}', '--labels',
+               data / 'labels.json', '--grid-images', '0') == 0
+    rows = json.loads((tmp_path / 'out' / 'table.json').read_text())
+    assert rows['methods'][-1]['forests']['coco']['pairs'] == 6
+
+
 def test_the_papers_table_1():
     names = ['coco', 'lvis', 'ade20k', 'entityseg', 'sa1b', 'partimagenet',
              'paco']
@@ -127,6 +138,8 @@ def test_files_by_dataset(run, data, tmp_path, capsys):
 @pytest.mark.parametrize('args, message', [
     (['--datasets', 'nowhere'], '--datasets nowhere: there is no'),
     (['--dataset', 'a=b'], 'it must be NAME=GT_JSON:IMG_DIR'),
+    (['--dataset', 'a=b:c:d:e'], 'it must be NAME=GT_JSON:IMG_DIR'),
+    (['--dataset', 'a=DATA_FILE:.:c.json'], 'a: no ground truth c.json'),
     (['--dataset', 'a=b.json:c'], 'a: no ground truth b.json'),
     (['DATA', '--results-json', 'X'], 'X: it must be METHOD=FILE'),
     (['DATA', '--results-json', 'X=y.json'], 'X=y.json: no such file'),
@@ -141,7 +154,8 @@ def test_a_mistake_is_one_sentence(run, data, tmp_path, capsys, args,
     broken = tmp_path / 'broken.json'
     broken.write_text(json.dumps(rows))
     args = [dataset(data) if arg == 'DATA' else
-            arg.replace('BROKEN', str(broken)) for arg in args]
+            arg.replace('BROKEN', str(broken)).replace(
+                'DATA_FILE', f'{data}/val.json') for arg in args]
     if '--labels' not in args and '--results-json' not in args:
         args += ['--labels', str(data / 'labels.json')]
     assert run(*args) == 2
