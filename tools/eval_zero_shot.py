@@ -82,10 +82,10 @@ def find_predictions(args: argparse.Namespace, datasets: list) -> dict:
     from sohes.apis import generate
     from sohes.apis.zero_shot import parse_method, predict
     # What is given is looked for before anything is run.
-    given = dict(parse_method(text, datasets) for text in (
-        *args.results_json,
-        *([f'Phase 1 labels={args.labels}'] if args.labels else [])))
-    methods, out = {}, Path(args.out_dir)
+    given = dict(parse_method(text, datasets) for text in args.results_json)
+    methods = dict(parse_method(text, datasets) for text in (
+        [f'Phase 1 labels={args.labels}'] if args.labels else []))
+    out = Path(args.out_dir)
     if args.phase1:
         files = methods['Phase 1'] = {}
         for dataset in datasets:
@@ -93,6 +93,8 @@ def find_predictions(args: argparse.Namespace, datasets: list) -> dict:
             generate(Config.fromfile(args.phase1), dataset.img_dir,
                      str(files[dataset.name]), weights=args.weights,
                      launcher=args.launcher, names=dataset.photos())
+    # Labels first: they are what the others are compared with.
+    methods.update(given)
     if args.checkpoint:
         methods[args.name] = {
             dataset.name: predict(
@@ -100,7 +102,7 @@ def find_predictions(args: argparse.Namespace, datasets: list) -> dict:
                 args.cfg_options, args.launcher)
             for dataset in datasets
         }
-    return {**given, **methods}
+    return methods
 
 
 def evaluate(args: argparse.Namespace, datasets: list,
