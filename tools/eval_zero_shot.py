@@ -85,6 +85,7 @@ def find_predictions(args: argparse.Namespace, datasets: list) -> dict:
     given = dict(parse_method(text, datasets) for text in args.results_json)
     methods = dict(parse_method(text, datasets) for text in (
         [f'Phase 1 labels={args.labels}'] if args.labels else []))
+    photos = {d.name: d.photos() for d in datasets} if args.phase1 else {}
     out = Path(args.out_dir)
     if args.phase1:
         files = methods['Phase 1'] = {}
@@ -92,7 +93,7 @@ def find_predictions(args: argparse.Namespace, datasets: list) -> dict:
             files[dataset.name] = out / 'phase1' / f'{dataset.name}.json'
             generate(Config.fromfile(args.phase1), dataset.img_dir,
                      str(files[dataset.name]), weights=args.weights,
-                     launcher=args.launcher, names=dataset.photos())
+                     launcher=args.launcher, names=photos[dataset.name])
     # Labels first: they are what the others are compared with.
     methods.update(given)
     if args.checkpoint:

@@ -8,10 +8,10 @@ OUT/report.html. Stopped, or killed, it continues when the same command is
 given again; a stage that is done is not done again.
 
     --preset cpu      two CPU cores: small images, ViT-S (default without GPU)
-    --preset 1gpu     24 GB: ViT-B/16 at 640 pixels (default with --gpus 1)
-    --preset 8gpu     the paper's model (default with more)
-    --gpus 8          processes, one a GPU; without GPUs on the CPUs. The
-                      learning rate follows their number
+    --preset 1gpu     24 GB: ViT-B/16 at 640 pixels (default under --gpus 8)
+    --preset 8gpu     80 GB each: the paper's model (default from 8 on)
+    --gpus 8          processes, one a GPU; without GPUs on the CPUs. With
+                      several the learning rate follows their number
     --partition NAME  through slurm, GPUS_PER_NODE and SRUN_ARGS as usual
 
 Exit codes: 0 done, 1 a stage was stopped, 2 the command or the data is wrong,
@@ -107,7 +107,7 @@ class Pipeline:
             import torch
             # Where slurm is asked from there need be no GPU.
             gpu = args.partition or torch.cuda.is_available()
-            preset = ('8gpu' if args.gpus > 1 else '1gpu') if gpu else 'cpu'
+            preset = ('8gpu' if args.gpus >= 8 else '1gpu') if gpu else 'cpu'
         self.configs = [
             Path(getattr(args, f'phase{phase}_config')
                  or ROOT / 'configs' / PRESETS[preset][phase - 1])
@@ -186,7 +186,8 @@ class Pipeline:
         if phase == 3:
             options.append(f'load_from={_last_checkpoint(self.out, 2)}')
         arguments = ['--work-dir', str(self.out / f'phase{phase}'), '--resume']
-        if Config.fromfile(self.configs[phase - 1]).get('auto_scale_lr'):
+        config = Config.fromfile(self.configs[phase - 1])
+        if self.args.gpus > 1 and config.get('auto_scale_lr'):
             arguments.append('--auto-scale-lr')
         self._launch('train', 'train.py', phase, arguments, options)
         return _last_checkpoint(self.out, phase), ''

@@ -19,3 +19,10 @@ base_lr = 0.00001  # a tenth of Phase 2's
 train_cfg = dict(max_iters=max_iters)
 optim_wrapper = dict(optimizer=dict(lr=base_lr))
 auto_scale_lr = dict(base_batch_size=16)
+# Twice the paper's updates, so a longer average: the teacher ends as far from
+# its start.
+custom_hooks = [
+    dict(type='sohes.TeacherHook', momentum=0.00025),
+    dict(type='sohes.RandomStateHook'),
+    dict(type='sohes.NonFiniteLossHook')
+]

@@ -15,6 +15,7 @@ from sohes.pseudo_labels.refinement import build_refiner
 from sohes.pseudo_labels.runner import LabelRunner
 from sohes.pseudo_labels.shards import ShardFolder, differences
 from sohes.utils.dist import init_dist
+from sohes.utils.json_stream import stream_images
 from sohes.utils.progress import Progress
 from sohes.version import __version__
 
@@ -163,12 +164,21 @@ def _finished_before(shards: ShardFolder) -> bool:
     if found is None:
         raise ValueError(f'{shards.out} exists and was not written by this '
                          'tool; choose another --out')
+    failed = found.get('failed') or []
     found = {key: found.get(key) for key in shards.info}
     changed = differences(found, shards.info)
     if changed:
         raise ValueError(f'{shards.out} exists and was made with other '
                          f'settings: {"; ".join(changed[:5])}; choose '
                          'another --out or give --overwrite')
+    before = {image['file_name'] for image in stream_images(shards.out)}
+    before.update(image['file_name'] for image in failed)
+    if before != set(shards.names):
+        other = sorted(before ^ set(shards.names))
+        raise ValueError(
+            f'{shards.out} exists and was made of other images, such as '
+            f'{other[0]}; choose another --out, remove it or give '
+            '--overwrite')
     return True
 
 

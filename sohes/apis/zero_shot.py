@@ -25,7 +25,7 @@ from sohes.evaluation.forest_pairs import (
 from sohes.evaluation.image_matching import InputError
 from sohes.evaluation.mask_matching import detection_limits, match_image
 from sohes.evaluation.mask_metrics import summarize
-from sohes.evaluation.resampling import resampled_ar
+from sohes.evaluation.resampling import FEWEST_IMAGES, resampled_ar
 from sohes.evaluation.score_table import MethodScores
 from sohes.models.backbones.vit_files import sha256_of
 from sohes.utils.files import whole_file
@@ -92,12 +92,12 @@ class EvalDataset:
             UsageError: It is something else.
         """
         name, _, paths = text.partition('=')
-        ann_file, img_dir, forest, *more = [*paths.split(':'), '', '']
-        if not (name and ann_file and img_dir) or any(more):
+        ann_file, *more = parts = paths.split(':')
+        if not name or not all(parts) or len(more) not in (1, 2):
             raise UsageError(f'--dataset {text}: it must be '
                              'NAME=GT_JSON:IMG_DIR or '
-                             'NAME=GT_JSON:IMG_DIR:FOREST_JSON')
-        return cls(name, ann_file, img_dir, forest_file=forest)
+                             'NAME=GT_JSON:IMG_DIR:FOREST_JSON, no other ":"')
+        return cls(name, ann_file, more[0], forest_file=''.join(more[1:]))
 
     def check(self) -> None:
         """Raises UsageError if a file or folder is missing."""
@@ -116,10 +116,13 @@ class EvalDataset:
             UsageError: One is not there, or the ground truth is broken.
         """
         try:
-            names = sorted(str(row.get('file_name')) for row in
-                           stream_images(Path(self.ann_file)))
+            rows = list(stream_images(Path(self.ann_file)))
         except EntityIndexError as error:
             raise UsageError(f'{self.name}: {error}') from error
+        names = sorted(row.get('file_name') or '' for row in rows)
+        if not all(names):
+            raise UsageError(f'{self.name}: to label the photos {self.ann_file}'
+                             ' must give each image a "file_name"')
         for name in names:
             if not (Path(self.img_dir) / name).is_file():
                 raise UsageError(f'{self.name}: no photo {name} in '
@@ -233,7 +236,8 @@ def read_scores(dataset: EvalDataset, path: Path, method: MethodScores,
         limits = detection_limits(1000)
         matches = [match_image(image, limits) for image in data.images]
         method.masks[dataset.name] = summarize(matches).percentages()
-        method.resampled[dataset.name] = resampled_ar(matches)
+        if len(matches) >= FEWEST_IMAGES:
+            method.resampled[dataset.name] = resampled_ar(matches)
         where = f'{method.method} on {dataset.name}: '
         empty = sum(not image.rles for image in data.images)
         if empty:

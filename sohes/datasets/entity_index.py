@@ -1,4 +1,5 @@
 """A COCO json as files that many processes share without reading them."""
+import errno
 import glob
 import hashlib
 import json
@@ -205,12 +206,19 @@ def _build(path: Path, folder: Path, key: dict[str, Any]) -> None:
             os.replace(draft, folder)
     except BaseException as error:
         shutil.rmtree(draft, ignore_errors=True)
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and _is_full(error):
             raise OSError(
                 f'the index of {path} cannot be written to {folder.parent} '
-                f'({error}); it is about as large as the json: make room, or '
-                'set index_dir to a folder on a larger disk') from error
+                f'({error}); it is about as large as the json, and takes '
+                'twice that while annotations are sorted by image: make '
+                'room, or set index_dir to a folder on a larger disk'
+            ) from error
         raise
+
+
+def _is_full(error: OSError) -> bool:
+    """Whether there was no room; numpy says so without a number."""
+    return error.errno in (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def _remove_leftovers(folder: Path) -> None:
@@ -286,11 +294,15 @@ def _reorder(folder: Path, draft: np.ndarray, blob: np.ndarray,
 
 def _save(folder: Path, draft: np.ndarray, parents: np.ndarray) -> None:
     """Write the annotations without what only the building needed."""
-    target = np.lib.format.open_memmap(
-        folder / 'annotations.npy', 'w+', ANNOTATION, (len(draft), ))
-    for start in range(0, len(draft), _BLOCK):
-        here = slice(start, start + _BLOCK)
-        for name in ANNOTATION.names:
-            target[name][here] = draft[name][here]
-        target['parent'][here] = parents[here]
-    target.flush()
+    # Not a mapped file: a full disk would end the process without a word.
+    with open(folder / 'annotations.npy', 'wb') as file:
+        np.lib.format.write_array_header_1_0(file, dict(
+            descr=np.lib.format.dtype_to_descr(ANNOTATION),
+            fortran_order=False, shape=(len(draft), )))
+        for start in range(0, len(draft), _BLOCK):
+            here = slice(start, start + _BLOCK)
+            block = np.zeros(len(draft[here]), ANNOTATION)
+            for name in ANNOTATION.names:
+                block[name] = draft[name][here]
+            block['parent'] = parents[here]
+            file.write(block.tobytes())

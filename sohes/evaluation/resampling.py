@@ -5,12 +5,16 @@ import numpy as np
 
 from sohes.evaluation.mask_matching import ImageMatches
 
+#: How often images are drawn.
+SAMPLES = 2000
+#: With fewer images an interval says little but what its extremes are.
+FEWEST_IMAGES = 20
 #: Percentiles between which 95 % of the values lie.
 INTERVAL = (2.5, 97.5)
 
 
 def resampled_ar(images: Sequence[ImageMatches],
-                 samples: int = 2000,
+                 samples: int = SAMPLES,
                  seed: int = 0) -> np.ndarray:
     """AR of as many images, drawn from them with replacement (bootstrap).
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sohes.evaluation.resampling import interval
+from sohes.evaluation.resampling import FEWEST_IMAGES, SAMPLES, interval
 
 #: Columns of the paper's Tables 4 and 5, in its order, by our names.
 PAPER_COLUMNS = {
@@ -113,14 +113,17 @@ def markdown(rows: Sequence[MethodScores], datasets: Sequence[str],
         ] for row in rows for name in datasets if name in row.forests])
     counted = [row for row in rows if row.resampled]
     if counted:
+        first = counted[0]
         lines += ['', '## AR@1000 of other draws of the images', '']
         lines += _table(
-            ['method', 'dataset', '95 % of the draws',
-             f'minus {counted[0].method}', '95 % of the draws'],
-            [_resampled(row, counted[0], name) for row in counted
+            ['method', 'dataset', 'AR@1000', '95 % of the draws',
+             f'minus {first.method}', '95 % of the differences'],
+            [_resampled(row, first, name) for row in counted
              for name in datasets if name in row.resampled])
-        notes = ('Draws: 2000 times as many images, with replacement '
-                 '(bootstrap), the same for all methods.', *notes)
+        notes = (f'Draws: {SAMPLES} times as many images, with replacement '
+                 '(bootstrap), the same for all methods; of datasets of at '
+                 f'least {FEWEST_IMAGES} images. They say how much depends on '
+                 'the images, not on the training.', *notes)
     if any(row.quoted for row in rows):
         notes = (f'quoted: from {_paper()["source"]}, not counted here; of '
                  'AP it does not say with how many predictions an image.',
@@ -133,17 +136,29 @@ def markdown(rows: Sequence[MethodScores], datasets: Sequence[str],
 
 def _resampled(row: MethodScores, first: MethodScores,
                name: str) -> list[str]:
-    cells = [row.title, dataset_title(name), _span(row.resampled[name])]
+    """A row of the table: a method on a dataset, and minus the first."""
+    gain = _gain(row, first, name)
+    return [row.title, dataset_title(name),
+            _cell(row.masks[name].get('AR@1000')),
+            _span(interval(row.resampled[name])),
+            *(('', '') if gain is None else
+              (_cell(gain[0]), _span(gain[1:])))]
+
+
+def _gain(row: MethodScores, first: MethodScores,
+          name: str) -> tuple[float, float, float] | None:
+    """A method's AR minus the first's, and its interval."""
     if row is first or name not in first.resampled:
-        return [*cells, '', '']
-    ours, theirs = (r.masks[name].get('AR@1000') for r in (row, first))
-    gain = None if None in (ours, theirs) else ours - theirs
-    return [*cells, _cell(gain),
-            _span(row.resampled[name] - first.resampled[name])]
+        return None
+    ours, theirs = (r.masks[name]['AR@1000'] for r in (row, first))
+    if ours is None or theirs is None:
+        return None
+    return (ours - theirs,
+            *interval(row.resampled[name] - first.resampled[name]))
 
 
-def _span(values: np.ndarray) -> str:
-    return ' to '.join(map(_cell, interval(values)))
+def _span(bounds: Sequence[float]) -> str:
+    return ' to '.join(map(_cell, bounds))
 
 
 def as_json(rows: Sequence[MethodScores]) -> list[dict[str, Any]]:
@@ -154,12 +169,20 @@ def as_json(rows: Sequence[MethodScores]) -> list[dict[str, Any]]:
                    for key, value in scores.items()}
             for name, scores in values.items()
         }
+    def draws(row: MethodScores) -> dict[str, dict]:
+        return {
+            name: dict(zip(
+                ('low', 'high', 'gain', 'gain_low', 'gain_high'),
+                (*interval(values),
+                 *(_gain(row, counted[0], name) or ()))))
+            for name, values in row.resampled.items()
+        }
+
+    counted = [row for row in rows if row.resampled]
     return [
         dict(method=row.method, quoted=row.quoted, masks=plain(row.masks),
-             forests=plain(row.forests), ar_intervals=plain({
-                 name: dict(zip(('low', 'high'), interval(values)))
-                 for name, values in row.resampled.items()
-             })) for row in rows
+             forests=plain(row.forests), ar_draws=plain(draws(row)))
+        for row in rows
     ]
 
 

@@ -129,9 +129,14 @@ def test_the_model_is_phase_2s(name):
     assert (config.test_dataloader.dataset.pipeline ==
             before.test_dataloader.dataset.pipeline)
     interval = config.default_hooks.checkpoint.interval
+    accumulated = config.optim_wrapper.get('accumulative_counts', 1)
     assert config.max_iters == config.train_cfg.max_iters
     assert config.max_iters % interval == 0
-    assert interval % config.optim_wrapper.get('accumulative_counts', 1) == 0
+    assert interval % accumulated == 0
+    # The teacher ends as far from its start as the paper's.
+    updates = config.max_iters / accumulated
+    assert updates * config.custom_hooks[0].momentum == pytest.approx(
+        5000 * (1 - 0.9995))
     assert config.auto_scale_lr == before.auto_scale_lr
     rates = [c.optim_wrapper.optimizer.lr for c in (config, before)]
     assert rates[0] == pytest.approx(rates[1] / 10)

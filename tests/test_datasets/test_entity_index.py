@@ -2,6 +2,7 @@ import json
 import multiprocessing
 import os
 import pickle
+import resource
 import subprocess
 import sys
 import time
@@ -190,15 +191,20 @@ def test_beside_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
     assert not (tmp_path / 'x.json.index').exists()
 
 
-def test_a_full_disk_is_said_and_leaves_nothing(tmp_path, monkeypatch):
-    def full(*_):
-        raise OSError('Not enough free space to write 99 bytes')
-    path = write(tmp_path / 'x.json', two_images())
-    monkeypatch.setattr(np, 'save', full)
-    with pytest.raises(OSError, match='the index of .*x.json cannot be writ'
-                       'ten.*free space.* make room, or set index_dir'):
-        EntityIndex.open(path)
+@pytest.mark.parametrize('room', [1000, 9000])
+def test_a_full_disk_is_said_and_leaves_nothing(tmp_path, room):
+    rows = [annotation(k, 5, WHOLE) for k in range(1, 200)]
+    path = write(tmp_path / 'x.json', dataset([(5, 'a.png', 9, 13)], rows))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        with pytest.raises(OSError, match='the index of .*x.json cannot be '
+                           'written.* make room, or set index_dir'):
+            EntityIndex.open(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert sorted(os.listdir(tmp_path)) == ['x.json', 'x.json.index.lock']
+    assert len(EntityIndex.open(path).annotations) == 199
 
 
 def test_pickled_as_its_folder(tmp_path):

@@ -79,7 +79,9 @@ def test_the_table_has_the_difference_to_the_first():
         rows.append(row)
     text = ' '.join(markdown(rows, ['x']).split())
     assert 'minus labels' in text
-    assert '| labels | x | 25.0 to 25.0 | | |' in text
-    assert '| model | x | 50.0 to 50.0 | 25.0 | 25.0 to 25.0 |' in text
-    assert as_json(rows)[1]['ar_intervals'] == {
-        'x': dict(low=pytest.approx(50), high=pytest.approx(50))}
+    assert '| labels | x | 25.0 | 25.0 to 25.0 | | |' in text
+    assert '| model | x | 50.0 | 50.0 to 50.0 | 25.0 | 25.0 to 25.0 |' in text
+    labels, model = as_json(rows)
+    assert labels['ar_draws']['x'].keys() == {'low', 'high'}
+    assert model['ar_draws']['x'] == pytest.approx(
+        dict(low=50, high=50, gain=25, gain_low=25, gain_high=25))

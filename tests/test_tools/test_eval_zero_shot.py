@@ -123,6 +123,19 @@ def test_a_dataset_of_configs_datasets(tmp_path):
         zero_shot.EvalDataset.from_config(path)
 
 
+def test_draws_of_the_images(run, data, tmp_path, monkeypatch):
+    command = (dataset(data), '--results-json', f'Half={data}/some.json',
+               '--labels', data / 'labels.json', '--grid-images', '0')
+    assert run(*command) == 0
+    path = tmp_path / 'out' / 'table.md'
+    assert 'other draws' not in path.read_text()  # of three images
+    monkeypatch.setattr(zero_shot, 'FEWEST_IMAGES', 3)
+    assert run(*command) == 0
+    text = ' '.join(path.read_text().split())
+    assert '| minus Phase 1 labels |' in text
+    assert '| 50.0 | 50.0 to 50.0 | -50.0 | -50.0 to -50.0 |' in text
+
+
 def test_files_by_dataset(run, data, tmp_path, capsys):
     (tmp_path / 'x_a.json').write_text((data / 'some.json').read_text())
     datasets = dataset(data, 'a'), dataset(data, 'b')
@@ -139,6 +152,7 @@ def test_files_by_dataset(run, data, tmp_path, capsys):
     (['--datasets', 'nowhere'], '--datasets nowhere: there is no'),
     (['--dataset', 'a=b'], 'it must be NAME=GT_JSON:IMG_DIR'),
     (['--dataset', 'a=b:c:d:e'], 'it must be NAME=GT_JSON:IMG_DIR'),
+    (['--dataset', 'a=b:c::'], 'it must be NAME=GT_JSON:IMG_DIR'),
     (['--dataset', 'a=DATA_FILE:.:c.json'], 'a: no ground truth c.json'),
     (['--dataset', 'a=b.json:c'], 'a: no ground truth b.json'),
     (['DATA', '--results-json', 'X'], 'X: it must be METHOD=FILE'),

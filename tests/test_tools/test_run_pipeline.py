@@ -1,4 +1,5 @@
 """From photos to a published model by one command, killed on its way."""
+import importlib.util
 import json
 import os
 import re
@@ -61,6 +62,55 @@ def run(work: Path, *options: str,
 def runs(work) -> list[subprocess.CompletedProcess]:
     """Killed in Phase 2, killed in Phase 3, to the end, and once more."""
     return [run(work) for _ in range(4)]
+
+
+@pytest.fixture
+def pipeline(tmp_path, monkeypatch):
+    """A pipeline of the presets, by its options; nothing is run."""
+    spec = importlib.util.spec_from_file_location(
+        'run_pipeline', ROOT / 'tools/run_pipeline.py')
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    photos = make_entities(tmp_path / 'data', images=1) / 'images'
+
+    def build(*options: str, gpu: bool = False):
+        monkeypatch.setattr(torch.cuda, 'is_available', lambda: gpu)
+        monkeypatch.setattr(sys, 'argv', [
+            'run_pipeline.py', str(photos), '--out-dir',
+            str(tmp_path / 'out'), *options])
+        return tool.Pipeline(tool.parse_args())
+    return build
+
+
+@pytest.mark.parametrize('options, gpu, names', [
+    ((), False, 'phase2_tiny phase3_tiny'),
+    (('--gpus', '2'), False, 'phase2_tiny phase3_tiny'),
+    ((), True, 'phase2_1x24gb phase3_1x24gb'),
+    (('--gpus', '4'), True, 'phase2_1x24gb phase3_1x24gb'),
+    (('--gpus', '8'), True, 'phase2_8gpu phase3_8gpu'),
+    # The machine that asks slurm need not have a GPU itself.
+    (('--gpus', '8', '--partition', 'p'), False, 'phase2_8gpu phase3_8gpu'),
+    (('--preset', '8gpu'), False, 'phase2_8gpu phase3_8gpu'),
+])
+def test_the_preset_follows_the_gpus(pipeline, options, gpu, names):
+    found = pipeline(*options, gpu=gpu).configs
+    assert [path.stem for path in found[1:]] == [
+        f'sohes_{name}' for name in names.split()]
+    before, after = map(Config.fromfile, found[1:])
+    assert after.model.detector == before.model
+
+
+@pytest.mark.parametrize('gpus, scaled', [('1', False), ('4', True)])
+def test_the_rate_follows_several_gpus(pipeline, gpus, scaled, monkeypatch):
+    commands = []
+    monkeypatch.setattr(
+        subprocess, 'run', lambda command, **_: commands.append(command)
+        or subprocess.CompletedProcess(command, 3))
+    found = pipeline('--gpus', gpus, gpu=True)
+    with pytest.raises(Exception, match='phase2 was stopped'):
+        found._train(2)
+    assert ('--auto-scale-lr' in commands[0]) == scaled
+    assert str(found.configs[1]) in commands[0]
 
 
 def test_it_goes_on_where_it_was_killed(runs, work):
