@@ -154,8 +154,10 @@ class Pipeline:
                 f'{self.out}: {name} was begun with other photos, weights, '
                 'configurations or options; choose another --out-dir, or '
                 f'remove it and what follows it, and {path}')
-        if before and 'output' in before and Path(before['output']).exists():
-            _LOG.info('%s is done: %s', name, before['output'])
+        # Relative to OUT, which may have been moved.
+        if before and 'output' in before and (
+                self.out / before['output']).exists():
+            _LOG.info('%s is done: %s', name, self.out / before['output'])
             self.stages.append(before)
             return
         starts = before.get('starts', 1) + 1 if before else 1
@@ -164,7 +166,7 @@ class Pipeline:
         _LOG.info('== %s', name)
         started = time.monotonic()
         output, note = run()
-        record.update(output=str(output), note=note,
+        record.update(output=str(output.relative_to(self.out)), note=note,
                       seconds=time.monotonic() - started)
         _write_json(path, record)
         self.stages.append(record)
@@ -229,14 +231,12 @@ class Pipeline:
 
     def _report(self) -> tuple[Path, str]:
         from sohes.apis.report import Stage, read_losses, write_report
-        pictures = self._pictures(Path(self.stages[-1]['output']))
+        pictures = self._pictures(self.out / self.stages[-1]['output'])
         path = self.out / 'report.html'
         write_report(
             path, f'SOHES on {self.photos.name}', [
-                Stage(s['name'],
-                      str(Path(s['output']).relative_to(self.out)),
-                      s['seconds'], s['note'], s.get('starts', 1))
-                for s in self.stages
+                Stage(s['name'], s['output'], s['seconds'], s['note'],
+                      s.get('starts', 1)) for s in self.stages
             ], [(f'Phase {phase}', read_losses(self.out / f'phase{phase}'))
                 for phase in (2, 3)], pictures)
         return path, ''

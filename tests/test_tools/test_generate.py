@@ -122,6 +122,15 @@ def test_other_settings_do_not_overwrite(labels, work):
     assert 'Traceback' not in done.stderr
 
 
+def test_other_photos_do_not_count_as_labelled(labels, work, tmp_path):
+    before = labels.read_bytes()
+    Image.new('RGB', (64, 64)).save(tmp_path / 'new.png')
+    done = _run(_command(work, labels, '--img-dir', str(tmp_path)))
+    assert done.returncode == 2
+    assert 'exists and was made of other images, such as' in done.stderr
+    assert labels.read_bytes() == before
+
+
 @pytest.mark.parametrize('shards', [0, 1, 3])
 def test_killed_run_continues_to_the_same_bytes(labels, work, tmp_path,
                                                 shards):

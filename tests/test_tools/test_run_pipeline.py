@@ -3,6 +3,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -132,6 +133,15 @@ def test_what_is_done_is_not_done_again(runs):
     assert '==' not in runs[3].stderr
     for stage in ('phase1', 'phase2', 'phase3', 'publish', 'report'):
         assert f'{stage} is done' in runs[3].stderr
+
+
+def test_a_folder_that_was_moved_is_still_done(runs, work):
+    moved = work / 'moved'
+    shutil.copytree(work / 'out', moved, symlinks=True)
+    done = run(work, '--out-dir', str(moved))
+    assert done.returncode == 0, done.stderr
+    assert '==' not in done.stderr
+    assert f'report is done: {moved / "report.html"}' in done.stderr
 
 
 def test_quiet(runs, work):
