@@ -121,8 +121,9 @@ class EvalDataset:
             raise UsageError(f'{self.name}: {error}') from error
         names = sorted(row.get('file_name') or '' for row in rows)
         if not all(names):
-            raise UsageError(f'{self.name}: to label the photos {self.ann_file}'
-                             ' must give each image a "file_name"')
+            raise UsageError(f'{self.name}: to label the photos, '
+                             f'{self.ann_file} must give each image a '
+                             '"file_name"')
         for name in names:
             if not (Path(self.img_dir) / name).is_file():
                 raise UsageError(f'{self.name}: no photo {name} in '
