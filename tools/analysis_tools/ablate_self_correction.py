@@ -151,7 +151,7 @@ def table(cells: list[dict[str, Any]]) -> str:
     for row in rows:
         lines.append(
             [row, *(_spread(values(row, 'metrics', m)) for m in METRICS),
-             *(f'{values(row, "counts", c).mean():.2f}' for c in COUNTS)])
+             *(_count(values(row, 'counts', c).mean()) for c in COUNTS)])
     for row, base in (('fixed', 'none'), ('dynamic', 'none'),
                       ('dynamic', 'fixed')):
         if row in rows and base in rows:
@@ -163,6 +163,11 @@ def table(cells: list[dict[str, Any]]) -> str:
         f'\n\nMean and standard deviation over {len(seeds)} seeds, percent; '
         'differences are of paired seeds. Teacher: masks an image above its '
         'threshold.\n')
+
+
+def _count(value: float) -> str:
+    # Without the teacher's labels nothing is counted.
+    return '-' if np.isnan(value) else f'{value:.2f}'
 
 
 def _spread(values: np.ndarray, sign: str = '') -> str:
