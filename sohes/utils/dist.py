@@ -1,5 +1,6 @@
 """torch.distributed on machines with and without GPUs."""
 import os
+import time
 from datetime import timedelta
 
 
@@ -48,11 +49,14 @@ def close_dist() -> None:
     """End the process group, if there is one, in all processes together.
 
     One that leaves while another's threads still talk to it can abort that
-    other one after all its work is done.
+    other one after all its work is done. And torch 2.1 ends gloo's threads
+    while it holds the interpreter's lock, which they may still want to let go
+    of the last tensors: they get a moment to do so, or both wait for ever.
     """
     import torch.distributed as torch_dist
     if torch_dist.is_available() and torch_dist.is_initialized():
         torch_dist.barrier()
+        time.sleep(0.5)
         torch_dist.destroy_process_group()
 
 

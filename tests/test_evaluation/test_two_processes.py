@@ -9,6 +9,7 @@ from pycocotools import mask as coco_mask
 
 from sohes.evaluation.entity_metric import EntityMetric
 from sohes.evaluation.forest_metric import ForestMetric
+from sohes.utils.dist import close_dist
 
 IMAGES = 5
 
@@ -61,8 +62,7 @@ def _run(rank: int, world: int, folder: str) -> None:
         result.update(metric.evaluate(IMAGES))
     with open(f'{folder}/metrics{world}.{rank}', 'w') as file:
         json.dump(result, file)
-    if world > 1:
-        dist.destroy_process_group()
+    close_dist()
 
 
 def test_two_processes_count_what_one_counts(tmp_path) -> None:
