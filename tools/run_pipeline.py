@@ -41,14 +41,14 @@ from sohes.utils.completion import complete
 from sohes.utils.files import whole_file
 
 _LOG = logging.getLogger('run_pipeline')
-PRESETS = dict(
-    cpu=('tiny/sohes_phase1_tiny.py', 'tiny/sohes_phase2_tiny.py',
-         'tiny/sohes_phase3_tiny.py'),
-    **{
-        f'{name[0]}gpu': ('sohes_phase1.py', f'phase2/sohes_phase2_{name}.py',
-                          f'phase3/sohes_phase3_{name}.py')
-        for name in ('1x24gb', '8gpu')
-    })
+PRESETS = {
+    'cpu': ('tiny/sohes_phase1_tiny.py', 'tiny/sohes_phase2_tiny.py',
+            'tiny/sohes_phase3_tiny.py'),
+    '1gpu': ('sohes_phase1.py', 'phase2/sohes_phase2_1x24gb.py',
+             'phase3/sohes_phase3_1x24gb.py'),
+    '8gpu': ('sohes_phase1.py', 'phase2/sohes_phase2_8gpu.py',
+             'phase3/sohes_phase3_8gpu.py'),
+}
 
 
 class CommandFailed(Exception):
