@@ -269,7 +269,8 @@ def _raw(path: Path, dtype: Any) -> np.ndarray:
     """A file without a header as an array."""
     if path.stat().st_size == 0:
         return np.zeros(0, dtype)
-    return np.memmap(path, dtype, mode='r')
+    # Not the subclass: its slices are slow to make.
+    return np.asarray(np.memmap(path, dtype, mode='r'))
 
 
 def _reorder(folder: Path, draft: np.ndarray, blob: np.ndarray,
