@@ -1,11 +1,29 @@
-"""Fixtures shared by the whole suite."""
+"""Fixtures shared by the whole suite, and a home for each of its processes."""
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+# mim, matplotlib, yapf and others write into the home folder when they are
+# imported; two processes that do so at once get in each other's way, and
+# nobody's own home is the place for it. So each process of the suite, and
+# the programs that it starts, get a home of their own, set before any of
+# these is imported.
+HOME = Path(tempfile.mkdtemp(prefix='sohes-home-'))
+os.environ['HOME'] = str(HOME)
+for _name in ('XDG_CACHE_HOME', 'XDG_CONFIG_HOME', 'XDG_DATA_HOME',
+              'MPLCONFIGDIR', 'NUMBA_CACHE_DIR', 'TORCH_HOME',
+              'MMENGINE_HOME', 'SOHES_HOME'):
+    os.environ.pop(_name, None)
+
+
+def pytest_unconfigure() -> None:
+    """Remove the home of this process."""
+    shutil.rmtree(HOME, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
