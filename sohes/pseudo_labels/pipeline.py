@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from sohes.pseudo_labels.best_first import refine_best
 from sohes.pseudo_labels.local import cluster_crop, cut_crops, plan_crops
 from sohes.pseudo_labels.membership import add_membership
 from sohes.pseudo_labels.merge_tree import MergeTree
@@ -21,7 +22,6 @@ from sohes.pseudo_labels.proposals import (
     suppress_masks,
     suppress_nodes,
 )
-from sohes.pseudo_labels.refinement import build_refiner, encode_mask
 from sohes.structures import EntityForest, PackedMasks, pairwise_iou
 
 # (images, size) -> (B, h, w, C) float32; see sohes.models.backbones
@@ -167,7 +167,8 @@ def finish(image: np.ndarray, proposals: Proposals,
 
     A mask's score is its region's (`region_score`) times its IoU with itself
     before refinement: what neither merging nor refinement disturbs is likely
-    to be an entity. The best ``options.max_masks`` stay.
+    to be an entity. The best ``options.max_masks`` stay; candidates that
+    cannot be among them are not refined (`refine_best`).
 
     Args:
         image (np.ndarray): (H, W, 3) uint8 RGB, the original.
@@ -177,28 +178,13 @@ def finish(image: np.ndarray, proposals: Proposals,
     Returns:
         PseudoLabels: masks at the size of the original.
     """
-    refiner = build_refiner(options.refiner)
-    counts = dict(proposals.counts)
-    rles, scores = [], []
-    for item in proposals.items:
-        mask, iou = refiner(image, item)
-        if iou >= options.refine_min_iou and mask.any():
-            rles.append(encode_mask(mask))
-            scores.append(item.score * iou)
-    counts['changed_too_much'] = len(proposals.items) - len(rles)
-    kept = suppress_masks(
-        pairwise_iou(PackedMasks.from_any(rles)), np.array(scores),
-        options.nms_iou)
-    counts['duplicates_after_refinement'] = len(rles) - len(kept)
-    counts['over_max_masks'] = max(0, len(kept) - options.max_masks)
-    kept = kept[:options.max_masks]
-    rles = [rles[k] for k in kept]
+    rles, scores, counts = refine_best(image, proposals.items, options)
     return PseudoLabels(
         size=proposals.size,
         rles=rles,
-        scores=np.array([scores[k] for k in kept]),
+        scores=scores,
         forest=EntityForest.from_masks(rles, coverage=options.coverage),
-        counts=counts)
+        counts={**proposals.counts, **counts})
 
 
 def explore(image: np.ndarray, extractor: FeatureExtractor,

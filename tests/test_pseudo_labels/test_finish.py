@@ -1,28 +1,28 @@
 """What becomes of masks after refinement, on rows that can be read."""
 import numpy as np
 
-from sohes.pseudo_labels import pipeline
+from sohes.pseudo_labels import best_first
 from sohes.pseudo_labels.options import ExploreOptions
 from sohes.pseudo_labels.pipeline import Proposals, PseudoLabels, finish
 from sohes.pseudo_labels.proposals import Proposal
 
 
 class _Scripted:
-    """A refiner that gives back what it is told, in order."""
+    """A refiner that gives back what it is told of each item."""
 
-    def __init__(self, *results: tuple[np.ndarray, float]) -> None:
-        self.results = list(results)
+    def __init__(self, items: list, results: tuple) -> None:
+        self.results = {id(i): r for i, r in zip(items, results)}
 
     def __call__(self, image: np.ndarray, item: Proposal) -> tuple:
-        return self.results.pop(0)
+        return self.results[id(item)]
 
 
 def _finish(monkeypatch, *results: tuple, scores: tuple | None = None,
             **options) -> PseudoLabels:
-    monkeypatch.setattr(pipeline, 'build_refiner',
-                        lambda config: _Scripted(*results))
     items = [Proposal(np.ones((1, 1), bool), (0, 0, 8, 1), score, 1)
              for score in scores or [0.5] * len(results)]
+    monkeypatch.setattr(best_first, 'build_refiner',
+                        lambda config: _Scripted(items, results))
     return finish(np.zeros((1, 8, 3), np.uint8),
                   Proposals((1, 8), items, dict(found=7)),
                   ExploreOptions(**options))
@@ -38,8 +38,8 @@ def test_masks_that_changed_too_much_go(monkeypatch):
                      (_row('........'), 0.9))
     assert [m[0].argmax() for m in labels.masks()] == [4, 2]
     assert labels.counts == dict(
-        found=7, changed_too_much=2, duplicates_after_refinement=0,
-        over_max_masks=0)
+        found=7, not_refined=0, changed_too_much=2,
+        duplicates_after_refinement=0, over_max_masks=0)
     np.testing.assert_allclose(labels.scores, [0.45, 0.25])
 
 

@@ -58,6 +58,7 @@ def _check(labels: PseudoLabels, options: ExploreOptions) -> None:
                   - counts.get('duplicates_of_crops', 0)
                   - counts['over_max_candidates'])
     assert len(labels.rles) == (candidates - counts['changed_too_much']
+                                - counts['not_refined']
                                 - counts['duplicates_after_refinement']
                                 - counts['over_max_masks'])
     assert min(counts.values()) >= 0
@@ -154,7 +155,8 @@ def test_step_2_finds_the_halves_of_a_tiny_thing():
     assert labels.counts == dict(
         {'global': 1}, small_regions=1, small_regions_without_crop=0,
         crops=1, local=3, duplicates_of_crops=0, over_max_candidates=0,
-        changed_too_much=0, duplicates_after_refinement=0, over_max_masks=0)
+        not_refined=0, changed_too_much=0, duplicates_after_refinement=0,
+        over_max_masks=0)
     assert extractor.calls == [(1, 128), (1, 128)]
 
 
