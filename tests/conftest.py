@@ -1,11 +1,15 @@
 """Fixtures shared by the whole suite, and a home for each of its processes."""
 import os
 import shutil
+import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from tests import in_process
 
 ROOT = Path(__file__).resolve().parents[1]
 # mim, matplotlib, yapf and others write into the home folder when they are
@@ -42,6 +46,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def repo_root() -> Path:
     """The root of the checkout, where tools/ and configs/ live."""
     return ROOT
+
+
+@pytest.fixture(scope='session')
+def run_tool() -> Callable[..., subprocess.CompletedProcess]:
+    """Runs a script of tools/ in this process; see its docstring."""
+    return in_process.run_tool
 
 
 @pytest.fixture(scope='session')

@@ -1,6 +1,5 @@
 """tools/analysis_tools/evaluate_masks.py as a user runs it."""
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -65,22 +64,18 @@ def results(data: dict) -> list:
 
 
 @pytest.fixture
-def run(tmp_path: Path, repo_root: Path):
+def run(tmp_path: Path, run_tool):
     """Runs the tool on two json values; gives the process and the metrics."""
-    def run_tool(gt, pred, *options):
+    def run_on(gt, pred, *options):
         for name, data in (('gt', gt), ('pred', pred)):
             text = data if isinstance(data, str) else json.dumps(data)
             (tmp_path / f'{name}.json').write_text(text, encoding='utf-8')
         out = tmp_path / 'out.json'
-        process = subprocess.run(
-            [sys.executable,
-             str(repo_root / 'tools/analysis_tools/evaluate_masks.py'),
-             '--gt', 'gt.json', '--pred', 'pred.json', '--json', str(out),
-             *options],
-            capture_output=True, text=True, cwd=tmp_path, check=False,
-            env={**os.environ, 'PYTHONPATH': str(repo_root)})
+        process = run_tool(
+            'tools/analysis_tools/evaluate_masks.py', '--gt', 'gt.json',
+            '--pred', 'pred.json', '--json', out, *options, cwd=tmp_path)
         return process, json.loads(out.read_text()) if out.exists() else None
-    return run_tool
+    return run_on
 
 
 @pytest.mark.parametrize('pred', [labels(), results(labels())],
@@ -254,6 +249,17 @@ def test_bad_input_is_one_sentence(tmp_path, gt, pred, message) -> None:
         read_evaluation_input(*paths)
     assert message in str(error.value)
     assert '\n' not in str(error.value)
+
+
+def test_as_a_process_it_prints_one_line_and_ends_with_2(
+        repo_root, tmp_path) -> None:
+    process = subprocess.run(
+        [sys.executable,
+         str(repo_root / 'tools/analysis_tools/evaluate_masks.py'),
+         '--gt', 'nowhere.json', '--pred', 'pred.json'],
+        capture_output=True, text=True, cwd=tmp_path)
+    assert process.returncode == 2 and process.stdout == ''
+    assert process.stderr == 'error: nowhere.json: No such file or directory\n'
 
 
 def test_bad_input_ends_with_exit_code_2(run, tmp_path) -> None:

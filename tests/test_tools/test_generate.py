@@ -15,6 +15,9 @@ from pycocotools.coco import COCO
 
 from tests.test_tools.tiny_vit import save_tiny_vit
 
+ROOT = Path(__file__).resolve().parents[2]
+TOOL = 'tools/generate_pseudo_labels.py'
+
 
 def _blobs(seed: int, height: int, width: int) -> np.ndarray:
     """A few coloured rectangles on a coloured ground."""
@@ -39,7 +42,7 @@ def work(tmp_path_factory) -> Path:
         ' device="cpu")\n'
         'pseudo_labels = dict(image_size=256, thresholds=(.6, .3, 0., -.3),\n'
         '    local=dict(max_area=1/16, image_size=128, max_crops=4))\n'
-        'shard_size = 2\nworkers = 1\n')
+        'shard_size = 2\nworkers = 0\n')
     photos = root / 'photos'
     (photos / 'sub folder').mkdir(parents=True)
     for k in range(5):
@@ -52,24 +55,25 @@ def work(tmp_path_factory) -> Path:
     return root
 
 
-def _command(work: Path, out: Path, *options: str,
-             photos: str = 'photos') -> list[str]:
-    tool = Path(__file__).resolve().parents[2] / (
-        'tools/generate_pseudo_labels.py')
-    return [sys.executable, str(tool), str(work / 'tiny.py'), '--img-dir',
-            str(work / photos), '--out', str(out), *options]
+def _words(work: Path, out: Path, *options: str,
+           photos: str = 'photos') -> list[str]:
+    return [TOOL, str(work / 'tiny.py'), '--img-dir', str(work / photos),
+            '--out', str(out), *options]
 
 
-def _run(command: list[str]) -> subprocess.CompletedProcess:
-    return subprocess.run(command, capture_output=True, text=True,
-                          stdin=subprocess.DEVNULL, timeout=300)
+def _start(work: Path, out: Path, *options: str) -> subprocess.Popen:
+    """The command as a process, to be killed."""
+    words = _words(work, out, *options)
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / words[0]), *words[1:]],
+        stderr=subprocess.DEVNULL, start_new_session=True)
 
 
 @pytest.fixture(scope='module')
-def labels(work) -> Path:
+def labels(work, run_tool) -> Path:
     """The json of an undisturbed run."""
-    done = _run(_command(work, work / 'labels.json', '--show-dir',
-                         str(work / 'show')))
+    done = run_tool(*_words(work, work / 'labels.json', '--show-dir',
+                            str(work / 'show')))
     assert done.returncode == 0, done.stderr
     assert '8 images, ' in done.stderr
     return work / 'labels.json'
@@ -107,61 +111,59 @@ def test_pictures_are_drawn(labels, work):
     assert len(pictures) == 8
 
 
-def test_complete_output_is_left_alone(labels, work):
+def test_complete_output_is_left_alone(labels, work, run_tool):
     before = labels.stat().st_mtime_ns
-    done = _run(_command(work, labels))
+    done = run_tool(*_words(work, labels))
     assert done.returncode == 0 and 'complete already' in done.stderr
     assert labels.stat().st_mtime_ns == before
 
 
-def test_other_settings_do_not_overwrite(labels, work):
-    done = _run(_command(work, labels, '--cfg-options',
+def test_other_settings_do_not_overwrite(labels, work, run_tool):
+    done = run_tool(*_words(work, labels, '--cfg-options',
                          'pseudo_labels.coverage=0.8'))
     assert done.returncode == 2
     assert 'pseudo_labels.coverage: found 0.9, now 0.8' in done.stderr
     assert 'Traceback' not in done.stderr
 
 
-def test_other_photos_do_not_count_as_labelled(labels, work, tmp_path):
+def test_other_photos_do_not_count_as_labelled(labels, work, run_tool,
+                                               tmp_path):
     before = labels.read_bytes()
     Image.new('RGB', (64, 64)).save(tmp_path / 'new.png')
-    done = _run(_command(work, labels, '--img-dir', str(tmp_path)))
+    done = run_tool(*_words(work, labels, '--img-dir', str(tmp_path)))
     assert done.returncode == 2
     assert 'exists and was made of other images, such as' in done.stderr
     assert labels.read_bytes() == before
 
 
-@pytest.mark.parametrize('shards', [0, 1, 3])
-def test_killed_run_continues_to_the_same_bytes(labels, work, tmp_path,
-                                                shards):
-    out = tmp_path / 'labels.json'
-    parts = tmp_path / 'labels.json.parts'
-    process = subprocess.Popen(
-        _command(work, out), stderr=subprocess.DEVNULL,
-        start_new_session=True)
+def _wait(parts: Path, shards: int, process: subprocess.Popen) -> None:
+    """Until the folder has so many shards."""
     deadline = time.monotonic() + 240
     while len(list(parts.glob('shard-*'))) < shards or not parts.exists():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_killed_before_the_first_shard_it_starts_anew(
+        labels, work, run_tool, tmp_path):
+    out = tmp_path / 'labels.json'
+    process = _start(work, out)
+    _wait(tmp_path / 'labels.json.parts', 0, process)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not out.exists()
-    done = _run(_command(work, out))
+    done = run_tool(*_words(work, out))
     assert done.returncode == 0, done.stderr
     assert out.read_bytes() == labels.read_bytes()
 
 
 @pytest.mark.skipif(not Path('/proc/self/task').is_dir(),
                     reason='looks for child processes under /proc')
-def test_killed_alone_it_leaves_no_worker_behind(work, tmp_path):
+def test_killed_alone_it_leaves_no_worker_and_continues_to_the_same_bytes(
+        labels, work, run_tool, tmp_path):
     out = tmp_path / 'labels.json'
-    process = subprocess.Popen(
-        _command(work, out, '--cfg-options', 'workers=1'),
-        stderr=subprocess.DEVNULL, start_new_session=True)
-    deadline = time.monotonic() + 240
-    while not list(tmp_path.glob('labels.json.parts/shard-*')):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.01)
+    process = _start(work, out, '--cfg-options', 'workers=1')
+    _wait(tmp_path / 'labels.json.parts', 2, process)
     listed = Path(f'/proc/{process.pid}/task/{process.pid}/children')
     children = [Path('/proc', pid) for pid in listed.read_text().split()]
     assert children
@@ -171,51 +173,54 @@ def test_killed_alone_it_leaves_no_worker_behind(work, tmp_path):
     while any(child.exists() for child in children):
         assert time.monotonic() < deadline, children
         time.sleep(0.01)
+    assert not out.exists()
+    done = run_tool(*_words(work, out))
+    assert done.returncode == 0, done.stderr
+    assert out.read_bytes() == labels.read_bytes()
 
 
 def test_two_processes_give_the_same_bytes(labels, work, tmp_path):
     out = tmp_path / 'labels.json'
-    script = Path(__file__).resolve().parents[2] / 'tools/dist_generate.sh'
-    command = _command(work, out)
+    words = _words(work, out)
     environment = dict(os.environ, PORT='29587', PATH=os.pathsep.join(
         [str(Path(sys.executable).parent), os.environ['PATH']]))
     done = subprocess.run(
-        ['bash', str(script), command[2], '2', *command[3:]],
+        ['bash', str(ROOT / 'tools/dist_generate.sh'), words[1], '2',
+         *words[2:]],
         capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == 0, done.stderr
     assert out.read_bytes() == labels.read_bytes()
 
 
-def test_unfinished_run_of_other_settings_is_refused(work, tmp_path):
+def test_unfinished_run_of_other_settings_is_refused(
+        work, run_tool, tmp_path):
+    photos = tmp_path / 'photos'
+    photos.mkdir()
+    (photos / 'broken.jpg').write_bytes(b'no image at all')
     out = tmp_path / 'labels.json'
-    process = subprocess.Popen(_command(work, out),
-                               stderr=subprocess.DEVNULL,
-                               start_new_session=True)
-    manifest = tmp_path / 'labels.json.parts' / 'run.json'
-    while not manifest.exists():
-        assert process.poll() is None
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    done = _run(_command(work, out, '--cfg-options',
-                         'pseudo_labels.nms_iou=0.8'))
+    stopped = run_tool(*_words(work, out, '--strict', photos=str(photos)))
+    assert stopped.returncode == 2
+    assert (tmp_path / 'labels.json.parts/run.json').exists()
+    done = run_tool(*_words(work, out, '--cfg-options',
+                            'pseudo_labels.nms_iou=0.8', photos=str(photos)))
     assert done.returncode == 2
     assert 'pseudo_labels.nms_iou: found 0.9, now 0.8' in done.stderr
 
 
-def test_broken_image_is_reported_and_the_run_goes_on(work, tmp_path):
+def test_broken_image_is_reported_and_the_run_goes_on(work, run_tool,
+                                                      tmp_path):
     photos = tmp_path / 'photos'
     photos.mkdir()
     Image.fromarray(_blobs(1, 64, 64)).save(photos / 'good.png')
     (photos / 'broken.jpg').write_bytes(b'no image at all')
     out = tmp_path / 'labels.json'
-    done = _run(_command(work, out, photos=str(photos)))
+    done = run_tool(*_words(work, out, photos=str(photos)))
     assert done.returncode == 1
     assert 'broken.jpg' in done.stderr and 'Traceback' not in done.stderr
     data = json.loads(out.read_text())
     assert [i['file_name'] for i in data['images']] == ['good.png']
     assert data['info']['failed'][0]['file_name'] == 'broken.jpg'
-    strict = _run(_command(work, tmp_path / 'b.json', '--strict',
+    strict = run_tool(*_words(work, tmp_path / 'b.json', '--strict',
                            photos=str(photos)))
     assert strict.returncode == 2 and 'broken.jpg' in strict.stderr
     assert not (tmp_path / 'b.json').exists()
@@ -228,20 +233,20 @@ def test_broken_image_is_reported_and_the_run_goes_on(work, tmp_path):
     (['--weights', 'no/such/file.pth'], 'no/such/file.pth'),
     (['--launcher', 'slurm'], 'SLURM_PROCID'),
 ])
-def test_mistakes_get_one_sentence(work, tmp_path, options, text):
-    done = _run(_command(work, tmp_path / 'labels.json', *options))
+def test_mistakes_get_one_sentence(work, run_tool, tmp_path, options, text):
+    done = run_tool(*_words(work, tmp_path / 'labels.json', *options))
     assert done.returncode == 2
     assert text in done.stderr and 'Traceback' not in done.stderr
     assert len(done.stderr.strip().splitlines()) <= 2
 
 
-def test_missing_folder_gets_one_sentence(work, tmp_path):
-    done = _run(_command(work, tmp_path / 'labels.json', photos='nowhere'))
+def test_missing_folder_gets_one_sentence(work, run_tool, tmp_path):
+    done = run_tool(*_words(work, tmp_path / 'labels.json', photos='nowhere'))
     assert done.returncode == 2 and 'nowhere' in done.stderr
     assert 'Traceback' not in done.stderr
 
 
-def test_each_row_of_table_2_is_one_command(work, tmp_path):
+def test_each_row_of_table_2_is_one_command(work, run_tool, tmp_path):
     """Steps on and off: fewer steps, other masks, the same images."""
     counts = []
     for k, options in enumerate((
@@ -249,21 +254,20 @@ def test_each_row_of_table_2_is_one_command(work, tmp_path):
             ['pseudo_labels.local=None'],
             ['pseudo_labels.refiner.type=densecrf'])):
         out = tmp_path / f'{k}.json'
-        done = _run(_command(work, out, '--cfg-options', *options))
+        done = run_tool(*_words(work, out, '--cfg-options', *options))
         assert done.returncode == 0, done.stderr
         counts.append(json.loads(out.read_text())['info']['counts'])
     assert counts[0]['annotations'] < counts[1]['annotations']
     assert 'crops' not in counts[1] and counts[2]['crops'] > 0
 
 
-def test_calibrate_prints_thresholds_within_the_budget(work, tmp_path):
-    tool = Path(__file__).resolve().parents[2] / (
-        'tools/analysis_tools/calibrate_thresholds.py')
-    done = _run([sys.executable, str(tool), str(work / 'tiny.py'),
-                 '--img-dir', str(work / 'photos'), '--images', '3',
-                 '--budget', '20', '--lowest', '-0.4', '--step', '0.1',
-                 '--out', str(tmp_path / 'curve.png'),
-                 '--json', str(tmp_path / 'curve.json')])
+def test_calibrate_prints_thresholds_within_the_budget(work, run_tool,
+                                                       tmp_path):
+    done = run_tool(
+        'tools/analysis_tools/calibrate_thresholds.py', work / 'tiny.py',
+        '--img-dir', work / 'photos', '--images', 3, '--budget', 20,
+        '--lowest', -0.4, '--step', 0.1, '--out', tmp_path / 'curve.png',
+        '--json', tmp_path / 'curve.json')
     assert done.returncode == 0, done.stderr
     curve = json.loads((tmp_path / 'curve.json').read_text())
     chosen = curve['chosen']

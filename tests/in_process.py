@@ -1,0 +1,108 @@
+"""A script of tools/ as a person types it, without a new process.
+
+Most of a script's seconds go into importing torch and mmdet. Here they are
+imported once for all tests; what the script leaves behind in this process
+(variables, working directory, loggers, warnings) is put back.
+"""
+import contextlib
+import io
+import logging
+import os
+import runpy
+import subprocess
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+# What Python shows of itself, by default, is not shown of libraries.
+_HIDDEN = (DeprecationWarning, PendingDeprecationWarning, ImportWarning,
+           ResourceWarning)
+
+
+def run_tool(name: str, *args: object, cwd: Path | None = None,
+             env: Mapping[str, str] | None = None
+             ) -> subprocess.CompletedProcess[str]:
+    """Run ``main()`` of a script in this process.
+
+    Args:
+        name: the script, relative to the root of the checkout.
+        *args: its command line.
+        cwd: working directory while it runs; default: as it is.
+        env: variables that it finds beside those of this process.
+
+    Returns:
+        CompletedProcess: as of a process: exit code, stdout and stderr. A
+        traceback, which ends a process with 1, is in stderr.
+    """
+    path = str(ROOT / name)
+    command = [path, *map(str, args)]
+    out, err = io.StringIO(), io.StringIO()
+    with _as_it_was(), _warnings_to(err), contextlib.redirect_stdout(
+            out), contextlib.redirect_stderr(err):
+        sys.argv = command
+        os.environ.update(env or {})
+        os.chdir(cwd or os.getcwd())
+        try:
+            code = runpy.run_path(path)['main']()
+        except SystemExit as error:
+            code = error.code
+        except Exception:
+            traceback.print_exc()
+            code = 1
+    return subprocess.CompletedProcess(command, code or 0, out.getvalue(),
+                                       err.getvalue())
+
+
+@contextlib.contextmanager
+def _as_it_was() -> Iterator[None]:
+    """Put back what a script may change for its own process."""
+    root = logging.getLogger()
+    sohes = logging.getLogger('sohes')
+    before = (sys.argv, sys.path[:], dict(os.environ), os.getcwd(),
+              root.handlers, root.level, sohes.level)
+    # logging.basicConfig does nothing beside other handlers.
+    root.handlers = []
+    instances = _mmengine_instances()
+    saved = [(found, dict(found)) for found in instances]
+    try:
+        yield
+    finally:
+        sys.argv, sys.path[:] = before[:2]
+        os.environ.clear()
+        os.environ.update(before[2])
+        os.chdir(before[3])
+        root.handlers = before[4]
+        root.setLevel(before[5])
+        sohes.setLevel(before[6])
+        for found, content in saved:
+            found.clear()
+            found.update(content)
+
+
+def _mmengine_instances() -> list[dict]:
+    """mmengine's loggers, default scopes and so on, by class."""
+    from mmengine.logging import MessageHub, MMLogger
+    from mmengine.registry import DefaultScope
+    from mmengine.visualization import Visualizer
+    return [kind._instance_dict
+            for kind in (DefaultScope, MessageHub, MMLogger, Visualizer)]
+
+
+@contextlib.contextmanager
+def _warnings_to(stream: io.StringIO) -> Iterator[None]:
+    """Write warnings as a process does; pytest would keep them."""
+    def show(message: Warning | str, category: type[Warning], filename: str,
+             lineno: int, file: object = None, line: str | None = None
+             ) -> None:
+        stream.write(warnings.formatwarning(message, category, filename,
+                                            lineno, line))
+
+    with warnings.catch_warnings():
+        warnings.resetwarnings()
+        for category in _HIDDEN:
+            warnings.simplefilter('ignore', category)
+        warnings.showwarning = show
+        yield
