@@ -10,6 +10,7 @@ from typing import Any
 from sohes.pseudo_labels.clustering import check_thresholds
 from sohes.pseudo_labels.coco_json import merge_shards, read_info
 from sohes.pseudo_labels.images import ImageError, find_images
+from sohes.pseudo_labels.methods import LabelOptions, read_options
 from sohes.pseudo_labels.options import ExploreOptions
 from sohes.pseudo_labels.refinement import build_refiner
 from sohes.pseudo_labels.runner import LabelRunner
@@ -95,7 +96,7 @@ def read_config(config: Mapping[str, Any], weights: str | None) -> tuple:
     extractor = _plain(config['extractor'])
     if weights is not None:
         extractor['weights'] = weights
-    options = ExploreOptions.from_dict(_plain(config['pseudo_labels']))
+    options = read_options(_plain(config['pseudo_labels']))
     shard_size = config.get('shard_size', 8)
     if not isinstance(shard_size, int) or shard_size < 1:
         raise ValueError('configuration: shard_size must be a positive '
@@ -128,7 +129,7 @@ def build_extractor(arguments: Mapping[str, Any]) -> Any:
 
 def _info(extractor: Any, arguments: Mapping[str, Any],
           thresholds: tuple[float, ...],
-          options: ExploreOptions) -> dict[str, Any]:
+          options: LabelOptions) -> dict[str, Any]:
     """All that decides the labels, for the json."""
     import dataclasses
     preset = extractor.preset
@@ -137,8 +138,10 @@ def _info(extractor: Any, arguments: Mapping[str, Any],
             preset, key)
         for key in ('feature', 'block', 'center')
     }
+    method = ('SOHES, phase 1 (self-exploration)' if isinstance(
+        options, ExploreOptions) else 'HASSOD')
     return dict(
-        description='Pseudo-labels of SOHES, phase 1 (self-exploration)',
+        description=f'Pseudo-labels of {method}',
         version=__version__,
         weights=dict(
             name=Path(str(arguments['weights'])).name,
@@ -200,7 +203,7 @@ def _open(shards: ShardFolder, overwrite: bool, rank: int) -> bool:
 
 
 def _run(shards: ShardFolder, img_dir: str, extractor: Any,
-         thresholds: tuple, options: ExploreOptions, workers: int,
+         thresholds: tuple, options: LabelOptions, workers: int,
          show_dir: str | None, strict: bool, overwrite: bool,
          quiet: bool) -> int:
     """Label what is not labelled yet; rank 0 merges the shards."""

@@ -37,7 +37,7 @@ def phase1_finder(config: Mapping[str, Any], weights: str | None) -> Finder:
         UsageError: for whatever the person can mend.
     """
     from sohes.apis.generate import UsageError, build_extractor, read_config
-    from sohes.pseudo_labels.pipeline import explore
+    from sohes.pseudo_labels.methods import explore
     from sohes.pseudo_labels.refinement import build_refiner
     try:
         options, arguments, _ = read_config(config, weights)

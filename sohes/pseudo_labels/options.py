@@ -7,7 +7,7 @@ from typing import Any
 from sohes.pseudo_labels.clustering import check_thresholds
 
 
-def _build(kind: type, values: Mapping[str, Any], where: str) -> Any:
+def build_options(kind: type, values: Mapping[str, Any], where: str) -> Any:
     """Make a dataclass from a mapping; an unknown key is an error."""
     if not isinstance(values, Mapping):
         raise ValueError(f'{where} must be a dict, found {values!r}')
@@ -19,7 +19,7 @@ def _build(kind: type, values: Mapping[str, Any], where: str) -> Any:
     return kind(**values)
 
 
-def _check(where: str, value: Any, low: float, high: float) -> None:
+def check_between(where: str, value: Any, low: float, high: float) -> None:
     """Refuse what is not a number in [low, high]."""
     if isinstance(value, bool) or not isinstance(
             value, Real) or not low <= value <= high:
@@ -27,7 +27,7 @@ def _check(where: str, value: Any, low: float, high: float) -> None:
                          f'found {value!r}')
 
 
-def _check_count(where: str, value: Any) -> None:
+def check_count(where: str, value: Any) -> None:
     """Refuse what is not a positive integer."""
     if isinstance(value, bool) or not isinstance(
             value, Integral) or value < 1:
@@ -35,7 +35,7 @@ def _check_count(where: str, value: Any) -> None:
                          f'{value!r}')
 
 
-def _checked_thresholds(where: str, values: Any) -> tuple[float, ...] | None:
+def checked_thresholds(where: str, values: Any) -> tuple[float, ...] | None:
     """Thresholds as a tuple; None stays None."""
     if values is None:
         return None
@@ -43,6 +43,15 @@ def _checked_thresholds(where: str, values: Any) -> tuple[float, ...] | None:
         return tuple(check_thresholds(values).tolist())
     except (TypeError, ValueError) as error:
         raise ValueError(f'{where}: {error}') from error
+
+
+def checked_refiner(value: Any) -> Mapping[str, Any]:
+    """A refiner's config; None leaves the masks as they are."""
+    if value is None:
+        return dict(type='none')
+    if not isinstance(value, Mapping):
+        raise ValueError(f'refiner must be a dict or None, found {value!r}')
+    return value
 
 
 @dataclass(frozen=True)
@@ -77,15 +86,15 @@ class LocalOptions:
 
     def __post_init__(self) -> None:
         for key in ('image_size', 'min_crop', 'min_patches', 'batch_size'):
-            _check_count(f'local.{key}', getattr(self, key))
+            check_count(f'local.{key}', getattr(self, key))
         if self.max_crops is not None:
-            _check_count('local.max_crops', self.max_crops)
-        _check('local.max_area', self.max_area, 0, 1e12)
-        _check('local.crop_scale', self.crop_scale, 1, 100)
-        _check('local.max_zoom_out', self.max_zoom_out, 0, 1e6)
+            check_count('local.max_crops', self.max_crops)
+        check_between('local.max_area', self.max_area, 0, 1e12)
+        check_between('local.crop_scale', self.crop_scale, 1, 100)
+        check_between('local.max_zoom_out', self.max_zoom_out, 0, 1e6)
         object.__setattr__(
             self, 'thresholds',
-            _checked_thresholds('local.thresholds', self.thresholds))
+            checked_thresholds('local.thresholds', self.thresholds))
 
     def bound(self, size: tuple[int, int]) -> float:
         """The area in pixels of an (H, W) image under which to zoom in."""
@@ -133,19 +142,19 @@ class ExploreOptions:
     def __post_init__(self) -> None:
         for key in ('image_size', 'min_patches', 'max_masks',
                     'max_candidates'):
-            _check_count(key, getattr(self, key))
+            check_count(key, getattr(self, key))
         for key in ('nms_iou', 'refine_min_iou', 'coverage'):
-            _check(key, getattr(self, key), 0, 1)
+            check_between(key, getattr(self, key), 0, 1)
         if self.sharpness is not None:
-            _check('sharpness', self.sharpness, 1e-3, 1e3)
-        if self.refiner is None:
-            object.__setattr__(self, 'refiner', dict(type='none'))
-        if not isinstance(self.refiner, Mapping):
-            raise ValueError('refiner must be a dict or None, found '
-                             f'{self.refiner!r}')
+            check_between('sharpness', self.sharpness, 1e-3, 1e3)
+        object.__setattr__(self, 'refiner', checked_refiner(self.refiner))
+        if self.refiner.get('type') == 'joint_densecrf':
+            raise ValueError("refiner 'joint_densecrf' refines partitions, "
+                             "which pseudo_labels.type='hassod' makes; for "
+                             "single masks use 'densecrf' or 'cascadepsp'")
         object.__setattr__(
             self, 'thresholds',
-            _checked_thresholds('thresholds', self.thresholds))
+            checked_thresholds('thresholds', self.thresholds))
 
     @property
     def membership(self) -> float | None:
@@ -163,6 +172,6 @@ class ExploreOptions:
         if isinstance(values, Mapping) and values.get('local') is not None:
             local = values['local']
             if not isinstance(local, LocalOptions):
-                local = _build(LocalOptions, local, 'local')
+                local = build_options(LocalOptions, local, 'local')
             values = dict(values, local=local)
-        return _build(cls, values, 'pseudo_labels')
+        return build_options(cls, values, 'pseudo_labels')

@@ -56,12 +56,14 @@ class PseudoLabels:
         scores (np.ndarray): (N,) float64, falling.
         forest (EntityForest): who is part of whom.
         counts (dict): how many masks, crops and drops at each point.
+        has_levels (bool): the json says whole, part or subpart (HASSOD).
     """
     size: tuple[int, int]
     rles: list[dict]
     scores: np.ndarray
     forest: EntityForest
     counts: dict[str, int]
+    has_levels: bool = False
 
     def masks(self) -> np.ndarray:
         """(N, H, W) bool, decoded."""

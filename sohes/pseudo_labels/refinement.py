@@ -62,6 +62,11 @@ class NoRefiner:
         """
         return item.render(image.shape[:2]), 1.0
 
+    def probabilities(self, pixels: np.ndarray,
+                      soft: np.ndarray) -> np.ndarray:
+        """Leave a partition's too; see `JointDenseCRF`."""
+        return soft
+
 
 class DenseCRFRefiner(WindowRefiner):
     """Fully connected CRF (Kraehenbuehl & Koltun, 2011) on a window.
@@ -164,10 +169,12 @@ def _build_once(text: str) -> Any:
 
 def _refiner_class(kind: Any) -> type:
     from sohes.pseudo_labels.cascadepsp import CascadePSPRefiner
+    from sohes.pseudo_labels.joint_crf import JointDenseCRF
     kinds = dict(
         none=NoRefiner,
         densecrf=DenseCRFRefiner,
-        cascadepsp=CascadePSPRefiner)
+        cascadepsp=CascadePSPRefiner,
+        joint_densecrf=JointDenseCRF)
     if kind in kinds:
         return kinds[kind]
     module, _, name = str(kind).rpartition('.')

@@ -11,13 +11,8 @@ from typing import Any
 import numpy as np
 
 from sohes.pseudo_labels.images import ImageError, load_image
-from sohes.pseudo_labels.options import ExploreOptions
-from sohes.pseudo_labels.pipeline import (
-    FeatureExtractor,
-    Proposals,
-    finish,
-    propose,
-)
+from sohes.pseudo_labels.methods import LabelOptions, finish, propose
+from sohes.pseudo_labels.pipeline import FeatureExtractor
 from sohes.pseudo_labels.shards import ShardFolder, failed_record, to_record
 
 
@@ -26,12 +21,12 @@ class Job:
     """What a worker needs to finish an image."""
     root: str
     name: str
-    options: ExploreOptions
+    options: LabelOptions
     show_dir: str | None = None
 
 
 def _finish_job(job: Job, image: np.ndarray,
-                proposals: Proposals) -> dict[str, Any]:
+                proposals: Any) -> dict[str, Any]:
     """Steps 3 and 4 of one image, in a worker process."""
     labels = finish(image, proposals, job.options)
     if job.show_dir is not None:
@@ -96,7 +91,7 @@ class LabelRunner:
         shards (ShardFolder): where the labels go.
         extractor (callable): (images, size) -> (B, h, w, C) float32.
         thresholds (Sequence[float]): strictly falling.
-        options (ExploreOptions): all other values.
+        options (LabelOptions): all other values.
         workers (int): processes for steps 3 and 4; 0 does all in this one.
         strict (bool): a broken image stops the run.
         show_dir (str, optional): a picture of every image goes there.
@@ -108,7 +103,7 @@ class LabelRunner:
                  shards: ShardFolder,
                  extractor: FeatureExtractor,
                  thresholds: Sequence[float],
-                 options: ExploreOptions,
+                 options: LabelOptions,
                  workers: int = 0,
                  strict: bool = False,
                  show_dir: str | None = None,

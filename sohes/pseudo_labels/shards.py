@@ -31,6 +31,9 @@ def to_record(name: str, labels: PseudoLabels) -> dict[str, Any]:
         for rle, box, area, parent, score in zip(
             labels.rles, boxes, areas, labels.forest.parents, labels.scores)
     ]
+    if labels.has_levels:
+        for annotation, level in zip(annotations, labels.forest.levels()):
+            annotation['level'] = int(level)
     height, width = labels.size
     return dict(
         file_name=name,

@@ -76,6 +76,14 @@ class EntityForest:
         depth.flags.writeable = False
         return depth
 
+    def levels(self, count: int = 3) -> np.ndarray:
+        """(N,) int64: 0 whole, 1 part, 2 subpart, as HASSOD counts.
+
+        Args:
+            count: How many levels; what lies deeper is in the last.
+        """
+        return np.minimum(self.depth, count - 1)
+
     @cached_property
     def ancestors(self) -> np.ndarray:
         """(N, N) bool, ``[i, j]``: i is an ancestor of j. Read-only.

@@ -16,7 +16,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS, DefaultScope
 
 from sohes.models.backbones import ViTFeatureExtractor
-from sohes.pseudo_labels.options import ExploreOptions
+from sohes.pseudo_labels.methods import read_options
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / 'configs'
@@ -143,7 +143,7 @@ _BUILT: set[str] = set()
 def test_builds_at_a_small_size(name):
     config = read(name)
     if 'pseudo_labels' in config:
-        ExploreOptions.from_dict(config.to_dict()['pseudo_labels'])
+        read_options(config.to_dict()['pseudo_labels'])
         inspect.signature(ViTFeatureExtractor).bind(**config.extractor)
     if 'model' not in config:
         return

@@ -8,7 +8,8 @@ pseudo-labels an image, under 200: this does the same, on a few photos and
 without looking at any ground truth. It counts the regions of at least
 `min_patches` at every threshold (the curve of figure 8), takes the highest
 threshold at which the mix of all lower ones stays within the budget, and
-prints a line for the configuration.
+prints a line for the configuration. With --count 3 the mix is of three, from
+that one down to the lowest in equal steps, as HASSOD has three.
 """
 import argparse
 import json
@@ -24,7 +25,7 @@ from mmengine.config import Config, DictAction
 
 from sohes.pseudo_labels.images import find_images, load_image
 from sohes.pseudo_labels.merge_tree import MergeTree
-from sohes.pseudo_labels.options import ExploreOptions
+from sohes.pseudo_labels.methods import LabelOptions, read_options
 from sohes.pseudo_labels.proposals import pool_nodes, suppress_nodes
 
 
@@ -42,14 +43,19 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--lowest', type=float,
                         help="lowest threshold; default: the preset's")
     parser.add_argument('--step', type=float, default=0.05)
+    parser.add_argument('--count', type=int, metavar='N',
+                        help='mix N thresholds; default: all, a step apart')
     parser.add_argument('--out', help='picture of the curve, .png')
     parser.add_argument('--json', help='the curve and the choice')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction)
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.count is not None and args.count < 1:
+        parser.error(f'--count must be at least 1, got {args.count}')
+    return args
 
 
 def count_masks(trees: Sequence[MergeTree], thresholds: Sequence[float],
-                options: ExploreOptions) -> float:
+                options: LabelOptions) -> float:
     """Masks an image after tree NMS, mean over trees."""
     counts = []
     for tree in trees:
@@ -60,23 +66,38 @@ def count_masks(trees: Sequence[MergeTree], thresholds: Sequence[float],
 
 
 def calibrate(trees: Sequence[MergeTree], lowest: float, step: float,
-              budget: float, options: ExploreOptions) -> dict:
+              budget: float, options: LabelOptions,
+              count: int | None = None) -> dict:
     """The two curves, and the thresholds that fit the budget.
+
+    Args:
+        trees (Sequence): of the photos.
+        lowest (float): threshold; those above it are ``step`` apart.
+        step (float): see there.
+        budget (float): masks an image, at most.
+        options (LabelOptions): what counts as a mask.
+        count (int, optional): thresholds in a mix; None: all lower ones.
 
     Returns:
         dict: ``thresholds`` rising, ``alone`` and ``mixed`` masks an image
-        at each (with all lower ones), ``chosen`` falling.
+        at each (with the lower ones), ``chosen`` falling.
     """
     # + 0.0: no threshold is written -0.0
     rising = (np.round(np.arange(lowest, 1.0, step), 6) + 0.0).tolist()
     alone = [count_masks(trees, [t], options) for t in rising]
-    mixed = [
-        count_masks(trees, rising[k::-1], options)
-        for k in range(len(rising))
-    ]
+    mixes = [_spread(rising[k::-1], count) for k in range(len(rising))]
+    mixed = [count_masks(trees, mix, options) for mix in mixes]
     fitting = [k for k, count in enumerate(mixed) if count <= budget]
-    chosen = rising[max(fitting)::-1] if fitting else []
+    chosen = mixes[max(fitting)] if fitting else []
     return dict(thresholds=rising, alone=alone, mixed=mixed, chosen=chosen)
+
+
+def _spread(falling: list[float], count: int | None) -> list[float]:
+    """All, or so many of them from the first to the last."""
+    if count is None or count >= len(falling):
+        return falling
+    places = np.linspace(0, len(falling) - 1, count).round().astype(int)
+    return [falling[place] for place in places]
 
 
 def plot(curve: dict, budget: float, path: str) -> None:
@@ -110,7 +131,7 @@ def main() -> int:
     try:
         config = Config.fromfile(args.config)
         config.merge_from_dict(args.cfg_options or {})
-        options = ExploreOptions.from_dict(config.pseudo_labels.to_dict())
+        options = read_options(config.pseudo_labels.to_dict())
         names = find_images(args.img_dir)
         from sohes.models.backbones import ViTFeatureExtractor
         arguments = config.extractor.to_dict()
@@ -128,7 +149,8 @@ def main() -> int:
     lowest = args.lowest
     if lowest is None:
         lowest = extractor.preset.thresholds[-1]
-    curve = calibrate(trees, lowest, args.step, args.budget, options)
+    curve = calibrate(trees, lowest, args.step, args.budget, options,
+                      args.count)
     print('threshold   alone   with all lower')
     for row in zip(curve['thresholds'], curve['alone'], curve['mixed']):
         print('{:9.2f}{:8.1f}{:17.1f}'.format(*row))
