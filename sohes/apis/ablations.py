@@ -7,12 +7,16 @@ would take alone: shared work is charged to every row that used it.
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from sohes.apis.generate import UsageError
+from sohes.evaluation.coco_files import read_ground_truth
 from sohes.evaluation.mask_metrics import ImageMasks, evaluate_masks
+from sohes.pseudo_labels.images import load_image
 from sohes.pseudo_labels.options import ExploreOptions, LocalOptions
 from sohes.pseudo_labels.pipeline import (
     FeatureExtractor,
@@ -73,6 +77,39 @@ class Row:
         return {**self.head, **columns,
                 **{name: found['AP@1000' if name == 'AP' else name]
                    for name in METRICS}}
+
+
+def read_photos(gt: str, img_dir: str,
+                every: int = 1) -> list[dict[str, Any]]:
+    """Rows of a ground truth, their photos looked at.
+
+    Args:
+        gt (str): a COCO json.
+        img_dir (str): the photos.
+        every (int): every Nth of them.
+
+    Returns:
+        list[dict]: see `read_ground_truth`, with ``path``.
+
+    Raises:
+        UsageError: no masks to compare with, or a photo of another size.
+        ImageError: a photo that cannot be read.
+    """
+    photos = list(read_ground_truth(gt).values())[::every]
+    if not any(photo['masks'].gt_rles for photo in photos):
+        raise UsageError(f'{gt}: none of the {len(photos)} images has a mask '
+                         'to compare with')
+    for photo in photos:
+        name = photo.get('file_name')
+        if not name:
+            raise UsageError(f'{gt}: image {photo["id"]} has no file_name')
+        photo['path'] = Path(img_dir) / name
+        size = load_image(photo['path']).shape[:2]
+        if size != (photo['height'], photo['width']):
+            raise UsageError(
+                f'{photo["path"]} is {size[1]} x {size[0]} pixels, in {gt} '
+                f'{photo["width"]} x {photo["height"]}')
+    return photos
 
 
 def clock() -> np.ndarray:

@@ -32,13 +32,13 @@ from sohes.apis.ablations import (
     PhotoLabeller,
     Row,
     SharedFeatures,
+    read_photos,
     step_rows,
     theta_small_rows,
     weights_rows,
 )
 from sohes.apis.command import run_command
 from sohes.apis.generate import UsageError
-from sohes.evaluation.coco_files import read_ground_truth
 from sohes.pseudo_labels.images import load_image
 from sohes.pseudo_labels.options import ExploreOptions
 from sohes.pseudo_labels.refinement import build_refiner
@@ -70,31 +70,6 @@ def parse_args() -> argparse.Namespace:
     if args.every < 1:
         parser.error(f'--every must be at least 1, got {args.every}')
     return args
-
-
-def read_photos(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """The chosen rows of the ground truth, their photos looked at.
-
-    Raises:
-        UsageError: no masks to compare with, or a photo of another size.
-        ImageError: a photo that cannot be read.
-    """
-    photos = list(read_ground_truth(args.gt).values())[::args.every]
-    if not any(photo['masks'].gt_rles for photo in photos):
-        raise UsageError(f'{args.gt}: none of the {len(photos)} images has '
-                         'a mask to compare with')
-    for photo in photos:
-        name = photo.get('file_name')
-        if not name:
-            raise UsageError(f'{args.gt}: image {photo["id"]} has no '
-                             'file_name')
-        photo['path'] = Path(args.img_dir) / name
-        size = load_image(photo['path']).shape[:2]
-        if size != (photo['height'], photo['width']):
-            raise UsageError(
-                f'{photo["path"]} is {size[1]} x {size[0]} pixels, in '
-                f'{args.gt} {photo["width"]} x {photo["height"]}')
-    return photos
 
 
 def build_extractors(args: argparse.Namespace,
@@ -157,7 +132,7 @@ def run(args: argparse.Namespace) -> None:
         config.merge_from_dict(args.cfg_options or {})
         options = ExploreOptions.from_dict(config.pseudo_labels.to_dict())
         build_refiner(options.refiner)
-        photos = read_photos(args)
+        photos = read_photos(args.gt, args.img_dir, args.every)
         extractors = build_extractors(args, config)
         out = Path(args.out_dir)
         out.mkdir(parents=True, exist_ok=True)
