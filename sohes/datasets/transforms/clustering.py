@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from sohes.datasets.mask_sources import RleSource
+from sohes.datasets.transforms.loading import ground_truth
 from sohes.pseudo_labels.options import ExploreOptions
 from sohes.pseudo_labels.pipeline import PseudoLabels, explore
 from sohes.registry import MODELS, TRANSFORMS
@@ -30,14 +32,14 @@ class ClusterPseudoLabels(BaseTransform):
 
     Added keys, N masks, best score first:
 
-    - gt_masks (BitmapMasks): N masks at (H, W).
+    - gt_masks (EntityMasks): N masks at (H, W), with ids and forest.
     - gt_bboxes (HorizontalBoxes): (N, 4) float32, in pixels.
     - gt_bboxes_labels (np.ndarray): (N,) int64, all 0, 'entity'.
     - gt_ignore_flags (np.ndarray): (N,) bool, all False.
-    - gt_ids (np.ndarray): (N,) int64, 1 to N. Transforms that drop masks
-      drop their ids; those that stay keep theirs.
-    - gt_parents (np.ndarray): (N,) int64, index of the parent among these N
-      masks, -1 for roots: the mask whose id is index + 1.
+
+    These are the keys of :class:`LoadEntities`, and the same transforms may
+    follow, up to `sohes.PackEntityInputs`, which mmdet's own detectors want
+    with ``bitmaps=True``.
 
     Args:
         extractor (dict): config of the feature extractor, its type
@@ -109,19 +111,13 @@ class ClusterPseudoLabels(BaseTransform):
 
 
 def _as_ground_truth(labels: PseudoLabels) -> dict[str, Any]:
-    """The labels under the names that mmdet's transforms know."""
-    from mmdet.structures.bbox import HorizontalBoxes
-    from mmdet.structures.mask import BitmapMasks
+    """The labels as :class:`LoadEntities` would give them."""
     from pycocotools import mask as coco_mask
-    count = len(labels.rles)
-    boxes = np.zeros((0, 4))
-    if count:
-        boxes = coco_mask.toBbox(labels.rles)
-        boxes[:, 2:] += boxes[:, :2]  # x, y, w, h -> x1, y1, x2, y2
-    return dict(
-        gt_masks=BitmapMasks(labels.masks().astype(np.uint8), *labels.size),
-        gt_bboxes=HorizontalBoxes(boxes.astype(np.float32)),
-        gt_bboxes_labels=np.zeros(count, np.int64),
-        gt_ignore_flags=np.zeros(count, bool),
-        gt_ids=np.arange(1, count + 1, dtype=np.int64),
-        gt_parents=np.asarray(labels.forest.parents, np.int64))
+    texts = [rle['counts'].encode() for rle in labels.rles]
+    lengths = np.array([len(text) for text in texts], np.int64)
+    ends = lengths.cumsum()
+    source = RleSource(
+        np.frombuffer(b''.join(texts), np.uint8),
+        np.stack([ends - lengths, ends], axis=1), *labels.size)
+    boxes = coco_mask.toBbox(labels.rles) if texts else np.zeros((0, 4))
+    return ground_truth(source, boxes, labels.forest)

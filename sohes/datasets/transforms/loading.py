@@ -1,4 +1,6 @@
 """From files and the index to an image with its masks."""
+from typing import Any
+
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmdet.structures.bbox import HorizontalBoxes
@@ -8,6 +10,24 @@ from sohes.datasets.mask_sources import RleSource
 from sohes.pseudo_labels.images import ImageError, load_image
 from sohes.registry import TRANSFORMS
 from sohes.structures import EntityForest
+
+
+def ground_truth(source: RleSource, boxes: np.ndarray,
+                 forest: EntityForest) -> dict[str, Any]:
+    """N masks under the names that mmdet's transforms know.
+
+    Args:
+        source: the masks.
+        boxes: (N, 4) of any number type, x, y, width and height in pixels.
+        forest: who is part of whom.
+    """
+    boxes = boxes.astype(np.float32)
+    boxes[:, 2:] += boxes[:, :2]  # x, y, w, h -> x1, y1, x2, y2
+    return dict(
+        gt_masks=EntityMasks(source, np.arange(len(source)), forest),
+        gt_bboxes=HorizontalBoxes(boxes),
+        gt_bboxes_labels=np.zeros(len(source), np.int64),
+        gt_ignore_flags=np.zeros(len(source), bool))
 
 
 @TRANSFORMS.register_module()
@@ -70,14 +90,8 @@ class LoadEntities(BaseTransform):
         entities = results.pop('entities')
         records = entities.records
         source = RleSource(entities.blob, entities.spans, *entities.size)
-        boxes = records['box'].astype(np.float32)
-        boxes[:, 2:] += boxes[:, :2]
-        results['gt_masks'] = EntityMasks(
-            source, np.arange(len(records)),
-            EntityForest(records['parent'].astype(np.int64)))
-        results['gt_bboxes'] = HorizontalBoxes(boxes)
-        results['gt_bboxes_labels'] = np.zeros(len(records), np.int64)
-        results['gt_ignore_flags'] = np.zeros(len(records), bool)
+        forest = EntityForest(records['parent'].astype(np.int64))
+        results.update(ground_truth(source, records['box'], forest))
         return results
 
     def __repr__(self) -> str:
