@@ -31,7 +31,6 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-import numpy as np
 from mmengine.config import Config
 
 from sohes.apis.command import run_command
@@ -246,7 +245,6 @@ class Pipeline:
         from sohes.apis import EntityInferencer
         from sohes.datasets import EntityIndex
         from sohes.evaluation.predictions import ImagePrediction
-        from sohes.structures import EntityForest
         from sohes.visualization import save_forest_picture
         index = EntityIndex.open(self.out / 'labels.json')
         inferencer = EntityInferencer(weights=model, show_progress=False)
@@ -260,8 +258,7 @@ class Pipeline:
             entities = index.entities(position)
             labels = save_forest_picture(
                 self.out / 'report' / 'labels', name, image,
-                entities.rles(),
-                EntityForest(entities.records['parent'].astype(np.int64)))
+                entities.rles(), entities.forest)
             sample, = inferencer(str(self.photos / name),
                                  return_datasamples=True)['predictions']
             found = ImagePrediction.of_instances(name, sample.pred_instances)

@@ -1,15 +1,17 @@
 """The dataset of Phase 2: images with masks and who is part of whom."""
 import copy
+import logging
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from mmengine.logging import print_log
 
 from sohes.datasets.entity_index import EntityIndex, ImageEntities
 from sohes.datasets.seeded_dataset import SeededDataset
 from sohes.registry import DATASETS
-from sohes.structures import EntityForest
 from sohes.utils.json_stream import EntityIndexError
 
 
@@ -47,6 +49,9 @@ class EntityDataset(SeededDataset):
             :meth:`EntityIndex.open`.
         coverage (float): of a part by its whole, in (0, 1]; for images
             without ``parent_id``. The paper has 0.9.
+        ancestors (str): the relation that the model learns. 'pairs', the
+            paper's: ``ancestor_ids`` of the json; an image without them
+            falls back to 'closure', all masks above a mask in its tree.
         **kwargs: ``metainfo``, ``data_root``, ``indices``, ``pipeline``,
             ``test_mode``, ``lazy_init`` and ``max_refetch`` of mmengine's
             ``BaseDataset``.
@@ -68,8 +73,9 @@ class EntityDataset(SeededDataset):
                  check_images: str | None = 'first',
                  index_dir: str | None = None,
                  coverage: float = 0.9,
+                 ancestors: str = 'pairs',
                  **kwargs: Any) -> None:
-        _check_options(filter_cfg, max_masks, keep, check_images)
+        _check_options(filter_cfg, max_masks, keep, check_images, ancestors)
         _check_classes((kwargs.get('metainfo') or {}).get('classes'),
                        ann_file)
         self.max_masks = max_masks
@@ -78,6 +84,7 @@ class EntityDataset(SeededDataset):
         self.check_images = check_images
         self.index_dir = index_dir
         self.coverage = coverage
+        self.ancestors = ancestors
         self._positions = np.zeros(0, np.int64)
         self._category_ids: np.ndarray | None = None
         super().__init__(
@@ -106,6 +113,7 @@ class EntityDataset(SeededDataset):
         self._positions = positions
         self._fully_initialized = True
         self._check_images()
+        self._say_closure()
 
     def __len__(self) -> int:
         self.full_init()
@@ -175,15 +183,28 @@ class EntityDataset(SeededDataset):
             rank = records['score' if self.keep == 'score' else 'area'][kept]
             best = np.argsort(-rank, kind='stable')[:self.max_masks]
             kept = kept[np.sort(best)]
+        if self.ancestors == 'closure':
+            entities = replace(entities, pairs=None)
         if len(kept) == len(records):
             return entities
-        forest = EntityForest(records['parent']).subset(kept)
+        forest = entities.forest.subset(kept)
         chosen = records[kept]
         chosen['parent'] = forest.parents
         blob = [entities.blob[a:b] for a, b in entities.spans[kept]]
         return ImageEntities(
             chosen, np.concatenate([np.zeros(0, np.uint8), *blob]),
-            entities.size)
+            entities.size, forest.pairs)
+
+    def _say_closure(self) -> None:
+        """Once a json: that its labels do not have the paper's relation."""
+        lacking = self.index.without_pairs
+        if self.ancestors == 'pairs' and lacking and not self.test_mode:
+            print_log(
+                f'{self.ann_file}: {lacking} of {len(self.index)} images '
+                "have parent_id without ancestor_ids, so a mask's ancestors "
+                'are all masks above it in its tree, which is close to the '
+                "paper's relation but not it; Phase 1 of this version "
+                'writes both', 'current', logging.WARNING)
 
     def _mask_counts(self) -> np.ndarray:
         """(M,) masks of each image that count."""
@@ -238,7 +259,7 @@ def _picked(indices: Sequence[int] | int, count: int) -> Any:
 
 def _check_options(filter_cfg: Mapping[str, Any] | None,
                    max_masks: int | None, keep: str,
-                   check_images: str | None) -> None:
+                   check_images: str | None, ancestors: str) -> None:
     unknown = set(filter_cfg or {}) - {'min_masks'}
     if unknown:
         raise ValueError(f'filter_cfg: expected min_masks, found '
@@ -247,6 +268,9 @@ def _check_options(filter_cfg: Mapping[str, Any] | None,
         raise ValueError(f'max_masks must be 1 or more, got {max_masks}')
     if keep not in ('score', 'largest'):
         raise ValueError(f"keep must be 'score' or 'largest', got {keep!r}")
+    if ancestors not in ('pairs', 'closure'):
+        raise ValueError("ancestors must be 'pairs' or 'closure', got "
+                         f'{ancestors!r}')
     if check_images not in ('first', 'all', None):
         raise ValueError("check_images must be 'first', 'all' or None, got "
                          f'{check_images!r}')

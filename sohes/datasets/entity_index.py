@@ -8,14 +8,28 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from filelock import FileLock
 
 from sohes.datasets.index_draft import DraftWriter, read_images
-from sohes.datasets.index_forest import forest_from_coverage, resolve_parents
-from sohes.datasets.index_records import ANNOTATION, DRAFT, FORMAT, UNKNOWN
+from sohes.datasets.index_forest import (
+    forest_from_coverage,
+    resolve_ancestors,
+    resolve_parents,
+)
+from sohes.datasets.index_records import (
+    ABSENT,
+    ANNOTATION,
+    DRAFT,
+    FORMAT,
+    LARGE_PAIR,
+    SMALL_PAIR,
+    TREES,
+    UNKNOWN,
+)
+from sohes.structures import EntityForest
 from sohes.utils.json_stream import EntityIndexError
 
 #: Annotations put in order at a time.
@@ -30,13 +44,21 @@ class ImageEntities:
         records: (N,) records of ANNOTATION.
         blob: (K,) uint8, the text of their RLEs.
         size: (H, W) of the image in pixels.
+        pairs: (P, 2) unsigned, positions of an ancestor and its descendant;
+            None: the relation is that of the trees.
     """
     records: np.ndarray
     blob: np.ndarray
     size: tuple[int, int]
+    pairs: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.records)
+
+    @property
+    def forest(self) -> EntityForest:
+        """Who is part of whom among the N."""
+        return EntityForest(self.records['parent'], self.pairs)
 
     @property
     def spans(self) -> np.ndarray:
@@ -78,6 +100,8 @@ class EntityIndex:
         self.annotations = _map(self.folder / 'annotations.npy')
         self._names = _map(self.folder / 'names.npy')
         self._rle = _raw(self.folder / 'rle.bin', np.uint8)
+        self._pairs = _raw(self.folder / 'pairs.bin',
+                           _pair_dtype(self.images)).reshape(-1, 2)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -144,8 +168,25 @@ class EntityIndex:
         records = self.annotations[first:first + count]
         start = int(records['rle'][0]) if count else 0
         stop = start + int(records['length'].sum(dtype=np.int64))
+        pairs = None
+        if image['pairs'] != TREES:
+            at = int(image['pair'])
+            pairs = self._pairs[at:at + int(image['pairs'])]
         return ImageEntities(records, self._rle[start:stop],
-                             (int(image['height']), int(image['width'])))
+                             (int(image['height']), int(image['width'])),
+                             pairs)
+
+    @property
+    def without_pairs(self) -> int:
+        """Images with masks of which the json names parents only."""
+        return int(((self.images['pairs'] == TREES) &
+                    (self.images['masks'] > 0)).sum())
+
+
+def _pair_dtype(images: np.ndarray) -> np.dtype:
+    """The smallest that numbers the annotations of every image."""
+    most = images['count'].max(initial=0)
+    return LARGE_PAIR if most > np.iinfo(SMALL_PAIR).max else SMALL_PAIR
 
 
 def _map(path: Path) -> np.ndarray:
@@ -248,12 +289,9 @@ def _write(path: Path, folder: Path, key: dict[str, Any]) -> None:
         raise EntityIndexError(
             f'{path}: the annotation id {ids[twice[0]]} comes twice')
     parents = resolve_parents(path, draft, images['first'], ids, order)
-    for image in np.unique(draft['image'][draft['parent_id'] == UNKNOWN]):
-        row = images[image]
-        here = slice(row['first'], row['first'] + row['count'])
-        parents[here] = forest_from_coverage(
-            draft[here], blob, (row['height'], row['width']),
-            key['coverage'])
+    with open(folder / 'pairs.bin', 'wb') as file:
+        _write_pairs(path, file, images, draft, ids, order)
+        _add_coverage(file, images, draft, blob, parents, key['coverage'])
     _save(folder, draft, parents)
     np.save(folder / 'images.npy', images)
     np.save(folder / 'names.npy', np.frombuffer(names, np.uint8))
@@ -263,6 +301,40 @@ def _write(path: Path, folder: Path, key: dict[str, Any]) -> None:
     meta = dict(key=key, source=path.name, categories=writer.categories)
     with open(folder / 'meta.json', 'w', encoding='utf-8') as file:
         json.dump(meta, file)
+
+
+def _write_pairs(path: Path, file: BinaryIO, images: np.ndarray,
+                 draft: np.ndarray, ids: np.ndarray,
+                 order: np.ndarray) -> None:
+    """Write the pairs that the json names; images learn where theirs are."""
+    ancestors = _raw(Path(file.name).with_name('draft_ancestors.bin'),
+                     np.int64)
+    images['pairs'] = TREES
+    dtype, at = _pair_dtype(images), 0
+    for here, counts, pairs in resolve_ancestors(path, draft, images, ids,
+                                                 order, ancestors):
+        images['pair'][here] = at + np.cumsum(counts) - counts
+        images['pairs'][here] = counts
+        at += len(pairs)
+        pairs.astype(dtype).tofile(file)
+    images['pairs'][draft['image'][draft['ancestors'] == ABSENT]] = TREES
+
+
+def _add_coverage(file: BinaryIO, images: np.ndarray, draft: np.ndarray,
+                  blob: np.ndarray, parents: np.ndarray,
+                  coverage: float) -> None:
+    """Find the forests of images without parent_id; append their pairs."""
+    dtype = _pair_dtype(images)
+    at = file.tell() // (2 * dtype.itemsize)
+    for image in np.unique(draft['image'][draft['parent_id'] == UNKNOWN]):
+        row = images[image]
+        here = slice(row['first'], row['first'] + row['count'])
+        forest = forest_from_coverage(
+            draft[here], blob, (row['height'], row['width']), coverage)
+        parents[here] = forest.parents
+        images['pair'][image], images['pairs'][image] = at, len(forest.pairs)
+        at += len(forest.pairs)
+        forest.pairs.astype(dtype).tofile(file)
 
 
 def _raw(path: Path, dtype: Any) -> np.ndarray:

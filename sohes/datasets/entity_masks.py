@@ -196,13 +196,10 @@ class EntityMasks(BaseInstanceMasks):
         """Masks of several images of one size; the forests stay apart."""
         parts = [part.draw() for part in masks]
         shift = np.cumsum([0] + [len(part.nodes) for part in masks])
-        parents = np.concatenate([
-            np.where(part.nodes.parents >= 0, part.nodes.parents + by, -1)
-            for part, by in zip(masks, shift)
-        ])
         drawn = tuple(np.concatenate(field) for field in zip(*parts))
         ids = np.concatenate([part.ids + by for part, by in zip(masks, shift)])
-        return cls.from_bits(drawn, masks[0].width, ids, EntityForest(parents))
+        nodes = EntityForest.cat([part.nodes for part in masks])
+        return cls.from_bits(drawn, masks[0].width, ids, nodes)
 
     def crop_and_resize(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Of two-stage detectors; convert with :meth:`to_bitmap`."""

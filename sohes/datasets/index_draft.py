@@ -5,13 +5,22 @@ from typing import Any
 
 import numpy as np
 
-from sohes.datasets.index_records import DRAFT, IMAGE, ROOT, UNKNOWN
+from sohes.datasets.index_records import (
+    ABSENT,
+    DRAFT,
+    IMAGE,
+    ROOT,
+    UNKNOWN,
+)
 from sohes.structures.rle_kernels import rle_stats
 from sohes.utils.json_stream import (
     EntityIndexError,
     stream_annotations,
     stream_images,
 )
+
+#: The first whole number that int64 does not hold.
+_HUGE = 1 << 63
 
 
 def read_images(path: Path) -> tuple[np.ndarray, bytes]:
@@ -64,8 +73,9 @@ class DraftWriter:
     Args:
         path: the json, for messages.
         images: records of IMAGE by rising id.
-        folder: where ``draft.bin``, records of DRAFT, and ``rle.bin``, the
-            text of all RLEs, are written.
+        folder: where ``draft.bin``, records of DRAFT, ``rle.bin``, the text
+            of all RLEs, and ``draft_ancestors.bin``, all ``ancestor_ids``
+            as int64, are written.
     """
 
     def __init__(self, path: Path, images: np.ndarray, folder: Path) -> None:
@@ -74,21 +84,24 @@ class DraftWriter:
         self.folder = folder
         self.categories: list[dict[str, Any]] = []
         self._bytes = 0
+        self._ancestors = 0
 
     def write(self) -> None:
-        """Read all annotations and write both files.
+        """Read all annotations and write the files.
 
         Raises:
             EntityIndexError: json or an annotation is broken.
         """
         with open(self.folder / 'draft.bin', 'wb') as draft, open(
-                self.folder / 'rle.bin', 'wb') as rle:
+                self.folder / 'rle.bin', 'wb') as rle, open(
+                    self.folder / 'draft_ancestors.bin', 'wb') as ancestors:
             for annotations, categories in stream_annotations(self.path):
                 self.categories += self._check_categories(categories)
                 if annotations:
-                    records, blob = self._block(annotations)
+                    records, blob, ids = self._block(annotations)
                     records.tofile(draft)
                     rle.write(blob)
+                    ids.tofile(ancestors)
 
     def _check_categories(self, categories: list[Any]) -> list[dict]:
         for row in categories:
@@ -99,8 +112,9 @@ class DraftWriter:
         return [dict(id=row['id'], name=str(row.get('name', row['id'])))
                 for row in categories]
 
-    def _block(self, rows: list[Any]) -> tuple[np.ndarray, bytes]:
-        """(N,) records of DRAFT, and the text of their RLEs."""
+    def _block(self,
+               rows: list[Any]) -> tuple[np.ndarray, bytes, np.ndarray]:
+        """(N,) records of DRAFT, their RLEs' text, their ancestors' ids."""
         for row in rows:
             if not isinstance(row, dict):
                 raise EntityIndexError(
@@ -113,6 +127,10 @@ class DraftWriter:
         block['crowd'] = [bool(row.get('iscrowd')) for row in rows]
         block['score'] = self._scores(rows)
         block['parent_id'] = self._parents(rows)
+        block['ancestors'], ids = self._ancestor_ids(rows)
+        counts = block['ancestors'].clip(min=0)
+        block['ancestor'] = self._ancestors + np.cumsum(counts) - counts
+        self._ancestors += len(ids)
         of = self.images[block['image']]
         sizes = np.stack([of['height'], of['width']], 1).astype(np.int64)
         texts = self._texts(rows, sizes)
@@ -131,7 +149,7 @@ class DraftWriter:
         block['area'], block['box'] = areas, boxes
         block['rle'] = self._bytes + offsets[:-1]
         self._bytes += len(blob)
-        return block, blob
+        return block, blob, ids
 
     def _integers(self, rows: list[dict], key: str,
                   default: int | None = None) -> list[int]:
@@ -170,6 +188,26 @@ class DraftWriter:
                     row, '"parent_id" must be the id of an annotation or '
                     f'null, found {parent!r}')
         return [ROOT if parent is None else parent for parent in parents]
+
+    def _ancestor_ids(self,
+                      rows: list[dict]) -> tuple[list[int], np.ndarray]:
+        """How many each annotation has, and (K,) int64, all of them."""
+        counts, ids = [], []
+        for row in rows:
+            found = row.get('ancestor_ids', ())
+            if not isinstance(found, (list, tuple)) or any(
+                    type(one) is not int or not -_HUGE <= one < _HUGE
+                    for one in found):
+                raise self._error(
+                    row, '"ancestor_ids" must be a list of ids of '
+                    f'annotations, found {found!r:.80}')
+            if 'ancestor_ids' in row and 'parent_id' not in row:
+                raise self._error(
+                    row, 'it has ancestor_ids but no parent_id: write null '
+                    'for a root')
+            counts.append(len(found) if 'ancestor_ids' in row else ABSENT)
+            ids += found
+        return counts, np.array(ids, np.int64)
 
     def _texts(self, rows: list[dict], sizes: np.ndarray) -> list[bytes]:
         """The compressed RLE of each annotation."""

@@ -1,11 +1,15 @@
-"""Parents in an entity index: those of the json, or from coverage."""
+"""Parents and ancestors in an entity index: the json's, or from coverage."""
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from sohes.datasets.index_records import ROOT, UNKNOWN
+from sohes.datasets.index_records import ABSENT, ROOT, UNKNOWN
 from sohes.structures import EntityForest
 from sohes.utils.json_stream import EntityIndexError
+
+#: Annotations whose ancestors are looked up at a time.
+_BLOCK = 1 << 16
 
 
 def resolve_parents(path: Path, draft: np.ndarray, first: np.ndarray,
@@ -29,7 +33,8 @@ def resolve_parents(path: Path, draft: np.ndarray, first: np.ndarray,
     """
     wanted = np.array(draft['parent_id'])
     images = np.array(draft['image'])
-    _refuse_mixed(path, draft, wanted, images)
+    _refuse_mixed(path, draft, wanted == UNKNOWN, 'parent_id',
+                  'null for a root')
     children = np.flatnonzero((wanted != ROOT) & (wanted != UNKNOWN))
     at = np.searchsorted(ids, wanted[children]).clip(max=len(ids) - 1)
     lost = np.flatnonzero(ids[at] != wanted[children])
@@ -52,20 +57,20 @@ def resolve_parents(path: Path, draft: np.ndarray, first: np.ndarray,
     return parents
 
 
-def _refuse_mixed(path: Path, draft: np.ndarray, wanted: np.ndarray,
-                  images: np.ndarray) -> None:
-    """parent_id is in all annotations of an image or in none."""
-    unknown = np.flatnonzero(wanted == UNKNOWN)
-    if not len(unknown) or len(unknown) == len(wanted):
+def _refuse_mixed(path: Path, draft: np.ndarray, lacking: np.ndarray,
+                  key: str, advice: str) -> None:
+    """The key is in all annotations of an image or in none."""
+    if not lacking.any() or lacking.all():
         return
+    images = np.array(draft['image'])
     size = images.max() + 1
-    without = np.bincount(images[unknown], minlength=size)
+    without = np.bincount(images[lacking], minlength=size)
     mixed = (without > 0) & (without < np.bincount(images, minlength=size))
-    mixed = unknown[mixed[images[unknown]]]
+    mixed = np.flatnonzero(lacking & mixed[images])
     if len(mixed):
         raise EntityIndexError(
-            f'{path}: annotation {draft["id"][mixed[0]]} has no parent_id, '
-            'but others of its image have: write null for a root')
+            f'{path}: annotation {draft["id"][mixed[0]]} has no {key}, but '
+            f'others of its image have: write {advice}')
 
 
 def _refuse_cycles(path: Path, draft: np.ndarray, parents: np.ndarray,
@@ -84,10 +89,81 @@ def _refuse_cycles(path: Path, draft: np.ndarray, parents: np.ndarray,
         climbed += 1
 
 
+def resolve_ancestors(path: Path, draft: np.ndarray, images: np.ndarray,
+                      ids: np.ndarray, order: np.ndarray,
+                      ancestors: np.ndarray) -> Iterator[tuple]:
+    """Look up ancestors by their ids, some images at a time.
+
+    Args:
+        path: the json, for messages.
+        draft: (N,) records of DRAFT, grouped by image.
+        images: (M,) records of IMAGE, with ``first`` and ``count``.
+        ids: (N,) int64, the annotations' ids, rising.
+        order: (N,) int64, where in ``draft`` each of these ids is.
+        ancestors: (K,) int64, the ids that the json names.
+
+    Yields:
+        A slice of the images, how many pairs each of them has, (m,) int64,
+        and the pairs one image after the other, (P, 2) int64: ancestor and
+        descendant among those of their image.
+
+    Raises:
+        EntityIndexError: no such ancestor, one in another image, a mask
+            that is its own or its ancestor's ancestor, or an image of whose
+            annotations only some have ``ancestor_ids``.
+    """
+    _refuse_mixed(path, draft, draft['ancestors'] == ABSENT, 'ancestor_ids',
+                  '[] for a root')
+    start = 0
+    while start < len(images):
+        first = int(images['first'][start])
+        stop = int(np.searchsorted(images['first'], first + _BLOCK))
+        stop = max(stop, start + 1)
+        here = images[start:stop]
+        rows = draft[first:int(here['first'][-1] + here['count'][-1])]
+        counts = rows['ancestors'].clip(min=0).astype(np.int64)
+        before = np.cumsum(counts) - counts
+        where = np.repeat(rows['ancestor'] - before, counts)
+        where += np.arange(counts.sum())
+        below = first + np.repeat(np.arange(len(rows)), counts)
+        above = _find_ancestors(path, draft, ids, order, ancestors[where],
+                                below)
+        offset = images['first'][draft['image'][below]]
+        sums = np.concatenate([[0], np.cumsum(counts)])
+        begin = here['first'] - first
+        yield (slice(start, stop), sums[begin + here['count']] - sums[begin],
+               np.stack([above - offset, below - offset], axis=1))
+        start = stop
+
+
+def _find_ancestors(path: Path, draft: np.ndarray, ids: np.ndarray,
+                    order: np.ndarray, wanted: np.ndarray,
+                    below: np.ndarray) -> np.ndarray:
+    """(P,) int64, where in the draft the wanted ids are, all sound."""
+    at = np.searchsorted(ids, wanted).clip(max=len(ids) - 1)
+    above = order[at]
+    key = above * len(draft) + below
+    faults = [
+        (ids[at] != wanted, 'which does not exist'),
+        (draft['image'][above] != draft['image'][below],
+         'which is in another image'),
+        (above == below, 'itself'),
+        (np.isin(below * len(draft) + above, key),
+         'of which it is an ancestor'),
+    ]
+    for fault, words in faults:
+        if fault.any():
+            k = int(np.argmax(fault))
+            raise EntityIndexError(
+                f'{path}: annotation {draft["id"][below[k]]}: its '
+                f'ancestor_ids name {wanted[k]}, {words}')
+    return above
+
+
 def forest_from_coverage(draft: np.ndarray, blob: np.ndarray,
                          size: tuple[int, int],
-                         coverage: float) -> np.ndarray:
-    """Parents in one image, where the json has none.
+                         coverage: float) -> EntityForest:
+    """The forest of one image, where the json has none.
 
     Args:
         draft: (N,) records of its annotations.
@@ -96,7 +172,7 @@ def forest_from_coverage(draft: np.ndarray, blob: np.ndarray,
         coverage: share of a part that lies in its whole.
 
     Returns:
-        (N,) int64, positions among the N; crowd regions are alone.
+        Of the N; crowd regions are alone.
     """
     parents = np.full(len(draft), -1, np.int64)
     kept = np.flatnonzero(~draft['crowd'])
@@ -105,6 +181,6 @@ def forest_from_coverage(draft: np.ndarray, blob: np.ndarray,
              counts=blob[row['rle']:row['rle'] + row['length']].tobytes())
         for row in draft[kept]
     ]
-    found = EntityForest.from_masks(rles, coverage).parents
-    parents[kept] = np.where(found >= 0, kept[found], -1)
-    return parents
+    found = EntityForest.from_masks(rles, coverage)
+    parents[kept] = np.where(found.parents >= 0, kept[found.parents], -1)
+    return EntityForest(parents, kept[found.pairs])

@@ -2,7 +2,7 @@
 import numpy as np
 
 #: Raise it when a field or file changes: older indices are then built anew.
-FORMAT = 2
+FORMAT = 3
 
 #: One image; its annotations are ``first`` to ``first + count``.
 IMAGE = np.dtype([
@@ -13,6 +13,8 @@ IMAGE = np.dtype([
     ('first', '<i8'),
     ('count', '<i4'),
     ('masks', '<i4'),  # those that are no crowd
+    ('pair', '<i8'),  # where its pairs start
+    ('pairs', '<i4'),  # how many; TREES: the relation is that of the trees
 ])
 
 #: One annotation, 57 bytes; its RLE follows that of the one before.
@@ -32,7 +34,17 @@ ANNOTATION = np.dtype([
 DRAFT = np.dtype(ANNOTATION.descr + [
     ('image', '<i4'),  # position of the image
     ('parent_id', '<i8'),
+    ('ancestor', '<i8'),  # where its ancestor_ids start
+    ('ancestors', '<i4'),  # how many, ABSENT without that key
 ])
+
+#: One annotation is an ancestor of another: positions among those of their
+#: image. Two bytes each, four where an image has more annotations.
+SMALL_PAIR = np.dtype('<u2')
+LARGE_PAIR = np.dtype('<u4')
+
+TREES = -1
+ABSENT = -1
 
 #: parent_id of a root, and of an annotation without that key.
 ROOT = np.iinfo(np.int64).min

@@ -56,7 +56,7 @@ def compare_forests(rles: list[dict], forest: EntityForest | None,
         The counts; docs/evaluation.md has the definition.
     """
     annotated = dict(
-        annotated=int(gt_forest.ancestors.sum()),
+        annotated=int(gt_forest.closure.sum()),
         parents=int((gt_forest.parents >= 0).sum()))
     if not rles or not gt_rles:
         return ForestCounts(**annotated)
@@ -65,8 +65,8 @@ def compare_forests(rles: list[dict], forest: EntityForest | None,
     guessed, true = linear_sum_assignment(ious, maximize=True)
     matched = ious[guessed, true] > 0
     guessed, true = guessed[matched], true[matched]
-    guess = forest.ancestors[np.ix_(guessed, guessed)]
-    truth = gt_forest.ancestors[np.ix_(true, true)]
+    guess = forest.closure[np.ix_(guessed, guessed)]
+    truth = gt_forest.closure[np.ix_(true, true)]
     # The nearest matched ancestor; -1 where there is none. A true parent
     # that is not matched is no position here, so it is never equal.
     parents = forest.subset(guessed).parents

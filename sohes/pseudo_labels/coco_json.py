@@ -78,6 +78,7 @@ def _annotations(shards: ShardFolder) -> Iterator[dict]:
                 masks = json.loads(line)
                 for offset, mask in enumerate(masks):
                     parent = mask.pop('parent')
+                    above = mask.pop('ancestors')
                     yield dict(
                         id=next_id + offset,
                         image_id=image_id,
@@ -85,6 +86,7 @@ def _annotations(shards: ShardFolder) -> Iterator[dict]:
                         iscrowd=0,
                         parent_id=None if parent is None else next_id +
                         parent,
+                        ancestor_ids=[next_id + k for k in above],
                         **mask)
                 image_id += 1
                 next_id += len(masks)

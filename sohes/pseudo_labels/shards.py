@@ -12,12 +12,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sohes.pseudo_labels.pipeline import PseudoLabels
 from sohes.utils.files import whole_file
 
+#: Raise it when the shards' lines change.
+_FORMAT = 2
+
 
 def to_record(name: str, labels: PseudoLabels) -> dict[str, Any]:
-    """One image's labels as plain data; parents are indices or None."""
+    """One image's labels as plain data.
+
+    Parents are indices or None, ancestors a list of indices: the pairwise
+    relation of step 4, of which the parents are only a part.
+    """
     from pycocotools import mask as coco_mask
     areas = coco_mask.area(labels.rles) if labels.rles else []
     boxes = coco_mask.toBbox(labels.rles) if labels.rles else []
@@ -27,9 +36,11 @@ def to_record(name: str, labels: PseudoLabels) -> dict[str, Any]:
             bbox=[int(v) for v in box],
             area=int(area),
             parent=int(parent) if parent >= 0 else None,
+            ancestors=np.flatnonzero(above).tolist(),
             score=round(float(score), 6))
-        for rle, box, area, parent, score in zip(
-            labels.rles, boxes, areas, labels.forest.parents, labels.scores)
+        for rle, box, area, parent, above, score in zip(
+            labels.rles, boxes, areas, labels.forest.parents,
+            labels.forest.ancestors.T, labels.scores)
     ]
     if labels.has_levels:
         for annotation, level in zip(annotations, labels.forest.levels()):
@@ -92,6 +103,7 @@ class ShardFolder:
         digest = hashlib.sha256('\0'.join(self.names).encode(
             'utf-8', 'surrogateescape')).hexdigest()
         return dict(
+            format=_FORMAT,
             info=self.info,
             shard_size=self.shard_size,
             images=len(self.names),

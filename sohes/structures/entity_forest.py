@@ -1,9 +1,7 @@
 """The hierarchy of entities, parts and subparts in one image."""
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -13,18 +11,25 @@ from sohes.structures.mask_ops import MaskLike, pairwise_intersections
 
 @dataclass(frozen=True, eq=False)
 class EntityForest:
-    """Who is part of whom among N masks: a set of trees.
+    """Who is part of whom among N masks: a set of trees, and a relation.
 
     Whole entities are roots, their descendants are parts, subparts and so on
     (SOHES, section 3.1). Frozen: the arrays are read-only.
 
+    The paper tests every pair of masks, and that relation is not transitive:
+    a mask may be an ancestor of a part and not of that part's part. The
+    trees, which are for people, cannot say so; ``pairs`` do, and
+    :attr:`ancestors`, which the model learns, follows them.
+
     Attributes:
         parents: (N,) int64, the index of each mask's parent, -1 for a root.
+        pairs: (P, 2) int64, the relation as indices (ancestor, descendant),
+            in order, none twice. None: it is what the trees say.
 
     Raises:
         ValueError: ``parents`` is not one-dimensional or not of integers,
-            an index is out of range, or there is a cycle; the indices are
-            named.
+            an index is out of range, there is a cycle, or a pair is of a
+            mask and itself; the indices are named.
 
     Examples:
         >>> forest = EntityForest([-1, 0, 1])
@@ -32,6 +37,7 @@ class EntityForest:
         ([0, 1, 2], [1])
     """
     parents: np.ndarray
+    pairs: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         parents = np.asarray(self.parents)
@@ -49,6 +55,9 @@ class EntityForest:
         _refuse_cycle(parents)
         parents.flags.writeable = False
         object.__setattr__(self, 'parents', parents)
+        if self.pairs is not None:
+            object.__setattr__(self, 'pairs',
+                               _checked_pairs(self.pairs, len(parents)))
 
     def __len__(self) -> int:
         return len(self.parents)
@@ -56,14 +65,15 @@ class EntityForest:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, EntityForest):
             return NotImplemented
-        return np.array_equal(self.parents, other.parents)
+        return (np.array_equal(self.parents, other.parents)
+                and np.array_equal(self.ancestors, other.ancestors))
 
     def __hash__(self) -> int:
         return hash(self.parents.tobytes())
 
     def __reduce__(self) -> tuple:
         # What is cached stays behind: N x N is dear between processes.
-        return EntityForest, (self.parents, )
+        return EntityForest, (self.parents, self.pairs)
 
     @cached_property
     def depth(self) -> np.ndarray:
@@ -88,17 +98,31 @@ class EntityForest:
     def ancestors(self) -> np.ndarray:
         """(N, N) bool, ``[i, j]``: i is an ancestor of j. Read-only.
 
-        The transitive closure of ``parents``: a parent, its parent, and so
-        on; never the mask itself.
+        The matrix P of section 3.2, from ``pairs``; without these it is the
+        :attr:`closure`. No mask is its own ancestor.
         """
+        if self.pairs is None:
+            return self.closure
         ancestors = np.zeros((len(self), len(self)), bool)
+        ancestors[self.pairs[:, 0], self.pairs[:, 1]] = True
+        ancestors.flags.writeable = False
+        return ancestors
+
+    @cached_property
+    def closure(self) -> np.ndarray:
+        """(N, N) bool, ``[i, j]``: i is above j in the trees. Read-only.
+
+        The transitive closure of ``parents``: a parent, its parent, and so
+        on.
+        """
+        closure = np.zeros((len(self), len(self)), bool)
         for child in np.argsort(self.depth, kind='stable'):
             parent = self.parents[child]
             if parent >= 0:
-                ancestors[:, child] = ancestors[:, parent]
-                ancestors[parent, child] = True
-        ancestors.flags.writeable = False
-        return ancestors
+                closure[:, child] = closure[:, parent]
+                closure[parent, child] = True
+        closure.flags.writeable = False
+        return closure
 
     @property
     def roots(self) -> list[int]:
@@ -124,8 +148,9 @@ class EntityForest:
     def subset(self, indices: Sequence[int]) -> 'EntityForest':
         """The forest of some of the masks.
 
-        A mask whose parent is left out hangs from its nearest ancestor that
-        stays, or becomes a root.
+        A mask whose parent is left out hangs from the nearest mask above it
+        in its tree that stays, or becomes a root. Of ``pairs`` those stay
+        of which both masks do.
 
         Args:
             indices: (M,) integers or (N,) bool; which masks stay, and in
@@ -153,7 +178,35 @@ class EntityForest:
         current = self.parents[indices]
         while (lost := (current >= 0) & (number[current] < 0)).any():
             current[lost] = self.parents[current[lost]]
-        return EntityForest(number[current])
+        pairs = None
+        if self.pairs is not None:
+            pairs = number[self.pairs]
+            pairs = pairs[(pairs >= 0).all(axis=1)]
+        return EntityForest(number[current], pairs)
+
+    @classmethod
+    def cat(cls, forests: Sequence['EntityForest']) -> 'EntityForest':
+        """Forests side by side, the masks numbered through.
+
+        Args:
+            forests: One or more. Where one of them has ``pairs``, those of
+                the others are taken from their trees.
+
+        Returns:
+            The forest of all their masks.
+        """
+        shift = np.cumsum([0, *map(len, forests)])
+        parents = np.concatenate([
+            np.where(forest.parents >= 0, forest.parents + by, -1)
+            for forest, by in zip(forests, shift)
+        ])
+        if all(forest.pairs is None for forest in forests):
+            return cls(parents)
+        return cls(parents, np.concatenate([
+            by + (np.argwhere(forest.closure)
+                  if forest.pairs is None else forest.pairs)
+            for forest, by in zip(forests, shift)
+        ]))
 
     @classmethod
     def from_masks(cls, masks: MaskLike,
@@ -165,9 +218,9 @@ class EntityForest:
         smallest ancestor; of equally large ones that which shares most
         pixels with i, then the one that comes first.
 
-        That relation need not be transitive: a is 90 % in b, b is 90 % in c,
-        and a 81 % in c. :attr:`ancestors` follows the parents, so there c is
-        an ancestor of a.
+        That relation, ``pairs``, need not be transitive: a is 90 % in b, b
+        is 90 % in c, and a 81 % in c, so c is no ancestor of a, though it is
+        above a in its tree.
 
         It has no cycle: ``shared / area_i >= coverage > shared / area_j``
         gives ``area_i < area_j``, so every parent is larger than its child.
@@ -199,7 +252,7 @@ class EntityForest:
             order = np.lexsort((candidates, -shared[child, candidates],
                                 areas[candidates]))
             parents[child] = candidates[order[0]]
-        return cls(parents)
+        return cls(parents, np.argwhere(above.T))
 
     @classmethod
     def from_ancestor_scores(cls, scores: np.ndarray,
@@ -211,7 +264,7 @@ class EntityForest:
         a cycle with stronger ones goes, so that each edge lost is the
         weakest of a cycle. In topological order every mask then hangs from
         the deepest of its remaining ancestors. Always a forest, whatever
-        the scores.
+        the scores; the edges that stay are its ``pairs``.
 
         Ties: of equal scores the edge with the smaller ancestor, then the
         smaller descendant, counts as stronger; of equally deep ancestors
@@ -239,31 +292,28 @@ class EntityForest:
             first = tuple(np.argwhere(np.isnan(scores))[0].tolist())
             raise ValueError(f'scores has NaN, first at {first}')
         edges = drop_weaker_edges(scores, scores > threshold)
-        return cls(deepest_parents(scores, edges))
+        return cls(deepest_parents(scores, edges), np.argwhere(edges))
 
-    def to_json(self) -> str:
-        """``{"parents": [...]}``, with null for a root."""
-        return json.dumps(
-            {'parents': [None if p < 0 else p for p in self.parents.tolist()]})
 
-    @classmethod
-    def from_json(cls, text: str | bytes) -> 'EntityForest':
-        """Reads what :meth:`to_json` wrote.
-
-        Raises:
-            ValueError: Not json, no list ``parents`` in it, or not a forest.
-        """
-        data: Any = json.loads(text)
-        parents = data.get('parents') if isinstance(data, dict) else None
-        if not isinstance(parents, list):
-            raise ValueError('no list "parents" in the json of a forest')
-        for index, parent in enumerate(parents):
-            # -1 would pass as a root, and bool as an integer.
-            if parent is not None and (type(parent) is not int or parent < 0):
-                raise ValueError(f'parents[{index}] must be an index or null, '
-                                 f'got {parent!r}')
-        return cls(np.array([-1 if p is None else p for p in parents],
-                            np.int64))
+def _checked_pairs(pairs: np.ndarray, count: int) -> np.ndarray:
+    """(P, 2) int64 in order, each once and read-only; or ValueError."""
+    pairs = np.asarray(pairs)
+    if pairs.size == 0:
+        pairs = np.zeros((0, 2), np.int64)
+    if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype.kind not in 'iu':
+        raise ValueError('pairs must be (P, 2) integers, got '
+                         f'{pairs.dtype} of shape {pairs.shape}')
+    pairs = pairs.astype(np.int64)
+    wrong = ((pairs < 0) | (pairs >= count)).any(axis=1)
+    wrong |= pairs[:, 0] == pairs[:, 1]
+    if wrong.any():
+        raise ValueError(
+            f'pairs must be of two of {count} masks, numbered from 0, got '
+            f'{pairs[wrong][0].tolist()}')
+    keys = np.unique(pairs[:, 0] * count + pairs[:, 1])
+    pairs = np.stack(np.divmod(keys, max(count, 1)), axis=1)
+    pairs.flags.writeable = False
+    return pairs
 
 
 def _refuse_cycle(parents: np.ndarray) -> None:

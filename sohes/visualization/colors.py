@@ -39,7 +39,7 @@ def forest_colors(forest: EntityForest, areas: np.ndarray) -> np.ndarray:
         (N, 3) uint8, sRGB.
     """
     lch = np.zeros((len(forest), 3))
-    descendants = forest.ancestors.sum(axis=1)
+    descendants = forest.closure.sum(axis=1)
     wedges = [(forest.roots, FIRST_HUE, 360.0)] if len(forest) else []
     while wedges:
         siblings, start, width = wedges.pop()

@@ -82,6 +82,13 @@ def test_cascade_mask_rcnn_learns_from_the_same_json(data, tmp_path):
     assert 0 <= found['entity/AR@1000'] <= 100
 
 
+def test_closure_differs_in_the_relation_alone():
+    other = Config.fromfile(FOLDER / 'sohes_phase2_closure.py')
+    base = Config.fromfile(FOLDER.parent / 'sohes_phase2.py')
+    assert other.train_dataloader.dataset.pop('ancestors') == 'closure'
+    assert other.to_dict() == base.to_dict()
+
+
 def test_table_8_differs_in_the_head_alone():
     other = Config.fromfile(FOLDER / 'sohes_cascade-mask-rcnn.py')
     base = Config.fromfile(FOLDER.parent / 'sohes_phase2.py')

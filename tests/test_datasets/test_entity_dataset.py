@@ -1,3 +1,4 @@
+import json
 import os
 import pickle
 import random
@@ -9,7 +10,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from PIL import Image
 
-from sohes.datasets import EntityDataset
+from sohes.datasets import EntityDataset, entity_dataset
 from sohes.datasets.samplers import Draw
 from sohes.pseudo_labels.images import ImageError
 from sohes.utils.json_stream import EntityIndexError
@@ -86,6 +87,62 @@ def test_a_sample_as_the_head_wants_it(folder):
     assert sample['data_samples'].ori_shape == (61, 83)
 
 
+@pytest.fixture
+def related(folder):
+    """Image 1's whole is no ancestor of the part's part: the json says."""
+    data = json.loads((folder / 'x.json').read_text())
+    for row, above in zip(data['annotations'], ([], [1], [2], [], [], [])):
+        row['ancestor_ids'] = above
+    write(folder / 'x.json', data)
+    return folder
+
+
+@pytest.mark.parametrize(('options', 'pairs'), [
+    (dict(), [[0, 1], [1, 2]]),
+    (dict(ancestors='closure'), [[0, 1], [0, 2], [1, 2]]),
+    (dict(max_masks=2), [[0, 1]]),
+    (dict(max_masks=2, ancestors='closure'), [[0, 1]]),
+    (dict(categories=['entity']), []),
+    (dict(categories=['entity'], ancestors='closure'), [[0, 1]]),
+    (dict(pipeline=[*LOAD, dict(type='RandomFlip', prob=1.0),
+                    dict(type='Resize', scale=(166, 122)),
+                    dict(type='sohes.EntityCopyPaste', prob=0.), PACK]),
+     [[0, 1], [1, 2]]),
+], ids=str)
+def test_the_relation_reaches_the_loss(related, options, pairs):
+    found = build(related, **options)[0]['data_samples'].gt_instances
+    assert found.ancestors.nonzero().tolist() == pairs
+
+
+def test_the_relation_after_copy_paste(related):
+    pipeline = [*LOAD, dict(type='RandomFlip', prob=0.5),
+                dict(type='sohes.EntityCopyPaste'), PACK]
+    data = build(related, indices=1, pipeline=pipeline)
+    np.random.seed(1)
+    pasted = 0
+    for _ in range(20):
+        found = data[0]['data_samples'].gt_instances
+        areas = found.masks.areas().tolist()
+        # The whole has 2475 pixels, the innermost 100, and it is its part's.
+        for above, below in found.ancestors.nonzero().tolist():
+            assert not (areas[above] > 900 and areas[below] == 100)
+        pasted += len(found) > 3
+    assert pasted
+
+
+def test_that_the_json_has_no_relation_is_said_once(folder, monkeypatch):
+    said = []
+    monkeypatch.setattr(entity_dataset, 'print_log',
+                        lambda text, *_: said.append(text))
+    data = build(folder)
+    for k in range(3):
+        data[k]
+    assert len(said) == 1 and '2 of 3 images have parent_id without' in said[0]
+    build(folder, ancestors='closure')
+    build(folder, test_mode=True)
+    assert len(said) == 1
+
+
 def test_an_image_without_masks(folder):
     found = build(folder)[2]['data_samples'].gt_instances
     assert len(found) == 0
@@ -138,6 +195,7 @@ def test_some_of_the_images(folder):
     (dict(max_masks=0), 'max_masks'),
     (dict(keep='best'), 'keep'),
     (dict(check_images='some'), 'check_images'),
+    (dict(ancestors='tree'), "'pairs' or 'closure', got 'tree'"),
     (dict(indices=[3]), 'index 3 of 3'),
     (dict(data_prefix=dict(img='no')), r'no/1.png of .*x.json does not'),
     (dict(ann_file='y.json'), 'y.json does not exist'),

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
+from sohes.datasets import index_forest
 from sohes.datasets.entity_index import EntityIndex
 from sohes.utils.json_stream import EntityIndexError
 from tests.test_datasets.coco_files import (
@@ -102,6 +103,110 @@ def test_forest_from_coverage_where_the_json_has_none(tmp_path):
     # The corner lies in the crowd region alone, which is nobody's parent.
     assert index.entities(1).records['parent'].tolist() == [-1, 0, -1, -1]
     assert index.entities(0).records['parent'].tolist() == [-1]
+
+
+def with_ancestors() -> dict:
+    """Image 5 has three generations, the eldest no ancestor of the last."""
+    data = two_images(ancestor_ids=[11])
+    data['annotations'][0]['ancestor_ids'] = []
+    data['annotations'][2].update(parent_id=10, ancestor_ids=[10])
+    return data
+
+
+def test_ancestors_that_the_json_names(tmp_path):
+    data = with_ancestors()
+    data['annotations'].append(
+        annotation(20, 3, np.ones((4, 6)), ancestor_ids=[]))
+    index = build(tmp_path, data)
+    assert index.entities(1).records['parent'].tolist() == [-1, 0, 1]
+    assert index.entities(1).pairs.tolist() == [[0, 1], [1, 2]]
+    assert index.entities(1).pairs.dtype == np.uint16
+    assert index.entities(1).forest.ancestors.sum() == 2
+    assert index.entities(0).pairs.shape == (0, 2)
+    assert index.without_pairs == 0
+
+
+def test_without_ancestor_ids_the_trees_say_it(tmp_path):
+    data = with_ancestors()
+    for row in data['annotations']:
+        del row['ancestor_ids']
+    index = build(tmp_path, data)
+    assert index.entities(1).pairs is None
+    assert index.entities(1).forest.ancestors.sum() == 3
+    assert index.without_pairs == 1  # the other has no mask
+
+
+def test_pairs_from_coverage(tmp_path):
+    # Of two wholes that overlap one is the part's parent, both ancestors.
+    rows = [annotation(k, 5, box_mask(1, 60, *box)) for k, box in enumerate(
+        [(0, 0, 30, 1), (5, 0, 40, 1), (10, 0, 20, 1)], 1)]
+    crowd = annotation(9, 5, np.ones((1, 60)), iscrowd=1)
+    for row in [crowd, *rows]:
+        del row['parent_id']
+    named = [annotation(k, 3, np.ones((1, 60)), ancestor_ids=above,
+                        parent_id=parent)
+             for k, parent, above in ((20, 21, [21]), (21, None, []))]
+    index = build(tmp_path, dataset(
+        [(5, 'a.png', 1, 60), (3, 'b.png', 1, 60)], [crowd, *rows, *named]))
+    assert index.entities(1).records['parent'].tolist() == [-1, -1, -1, 1]
+    assert index.entities(1).pairs.tolist() == [[1, 3], [2, 3]]
+    assert index.entities(0).pairs.tolist() == [[1, 0]]
+
+
+def test_pairs_in_any_order_and_in_blocks(tmp_path, rng, monkeypatch):
+    monkeypatch.setattr(index_forest, '_BLOCK', 5)
+    images = [(k, f'{k}.png', 2, 3) for k in range(9)]
+    forests = {k: random_pairs(rng, int(rng.integers(0, 8))) for k in range(9)}
+    rows = []
+    for image, pairs in forests.items():
+        count = pairs.max(initial=-1) + 1
+        rows += [annotation(
+            100 * image + k, image, np.ones((2, 3)),
+            ancestor_ids=(100 * image + pairs[pairs[:, 1] == k, 0]).tolist())
+            for k in range(count)]
+    rows = [rows[k] for k in rng.permutation(len(rows))]
+    index = build(tmp_path, dataset(images, rows))
+    for image, pairs in forests.items():
+        entities = index.entities(image)
+        ids = entities.records['id'] - 100 * image
+        found = ids[entities.pairs.astype(int)].reshape(-1, 2).tolist()
+        assert sorted(found) == sorted(pairs.tolist())
+
+
+def random_pairs(rng, count: int) -> np.ndarray:
+    """(P, 2), ancestors before their descendants."""
+    return np.argwhere(np.triu(rng.random((count, count)) < 0.5, 1))
+
+
+def test_an_index_of_the_format_before_is_built_anew(tmp_path):
+    path = write(tmp_path / 'x.json', with_ancestors())
+    folder = EntityIndex.open(path).folder
+    meta = json.loads((folder / 'meta.json').read_text())
+    meta['key']['format'] = 2
+    (folder / 'meta.json').write_text(json.dumps(meta))
+    (folder / 'pairs.bin').unlink()
+    assert len(EntityIndex.open(path).entities(1).pairs) == 2
+
+
+@pytest.mark.parametrize(('change', 'words'), [
+    (lambda a: a[1].update(ancestor_ids=[99]), '10: .*99, which does not ex'),
+    (lambda a: a[1].update(ancestor_ids=[20]), '20, which is in another im'),
+    (lambda a: a[1].update(ancestor_ids=[10]), '10: .* name 10, itself'),
+    (lambda a: a[0].update(ancestor_ids=[10]), 'of which it is an ancestor'),
+    (lambda a: a[1].update(ancestor_ids=[11, True]), '10: .*must be a list'),
+    (lambda a: a[1].update(ancestor_ids=11), '10: .*must be a list.* 11'),
+    (lambda a: a[1].update(ancestor_ids=None), '10: .*found None'),
+    (lambda a: a[1].pop('ancestor_ids'), '10 has no ancestor_ids, but othe'),
+    (lambda a: a[1].pop('parent_id'), '10: it has ancestor_ids but no par'),
+])
+def test_one_sentence_for_each_fault_of_ancestors(tmp_path, change, words):
+    data = with_ancestors()
+    data['annotations'].append(
+        annotation(20, 3, np.ones((4, 6)), ancestor_ids=[]))
+    change(data['annotations'])
+    with pytest.raises(EntityIndexError, match=words) as caught:
+        build(tmp_path, data)
+    assert '\n' not in str(caught.value)
 
 
 def broken(change) -> dict:

@@ -1,10 +1,14 @@
 """What becomes of masks after refinement, on rows that can be read."""
+import json
+
 import numpy as np
 
 from sohes.pseudo_labels import best_first
+from sohes.pseudo_labels.coco_json import merge_shards
 from sohes.pseudo_labels.options import ExploreOptions
 from sohes.pseudo_labels.pipeline import Proposals, PseudoLabels, finish
 from sohes.pseudo_labels.proposals import Proposal
+from sohes.pseudo_labels.shards import ShardFolder, to_record
 
 
 class _Scripted:
@@ -73,3 +77,22 @@ def test_hierarchy_is_that_of_the_masks_as_stored(monkeypatch):
         labels = _finish(monkeypatch, *results, scores=scores,
                          coverage=coverage)
         assert labels.forest.parents.tolist() == parents
+
+
+def test_the_json_carries_the_pairs_that_the_parents_do_not(
+        monkeypatch, tmp_path):
+    # '##' lies half in '.#####..' and half in '#.....##', which are no
+    # part of each other: at 0.5 it has two ancestors.
+    results = [(_row('.#####..'), 1.0), (_row('#.....##'), 1.0),
+               (_row('##......'), 1.0)]
+    labels = _finish(monkeypatch, *results, scores=(0.4, 0.3, 0.2),
+                     coverage=0.5)
+    shards = ShardFolder(tmp_path / 'x.json', {}, ['a.png', 'b.png'], 2)
+    shards.open()
+    shards.write(0, [to_record('a.png', labels), to_record('b.png', labels)])
+    merge_shards(shards)
+    rows = json.loads((tmp_path / 'x.json').read_text())['annotations']
+    assert [row['parent_id'] for row in rows] == [None, None, 2] + [
+        None, None, 5]
+    assert [row['ancestor_ids'] for row in rows] == [[], [], [1, 2],
+                                                     [], [], [4, 5]]

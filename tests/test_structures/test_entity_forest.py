@@ -66,25 +66,64 @@ def test_of_equally_large_ancestors_the_one_that_shares_more() -> None:
     assert EntityForest.from_masks(masks).parents.tolist()[0] == 2
 
 
-def test_the_relation_need_not_be_transitive_but_ancestors_is() -> None:
+def test_the_relation_is_that_of_the_pairs_and_the_trees_are_as_ever() -> None:
     masks = np.zeros((3, 1, 400), bool)
     masks[0, 0, :10] = True
     masks[1, 0, 1:101] = True  # covers 9 of 10
     masks[2, 0, 10:400] = True  # covers 91 of 100, nothing of mask 0
     forest = EntityForest.from_masks(masks)
     assert forest.parents.tolist() == [1, 2, -1]
-    assert forest.ancestors[2, 0]
+    # Mask 2 covers nothing of mask 0, but is above it in its tree.
+    assert forest.pairs.tolist() == [[1, 0], [2, 1]]
+    assert np.argwhere(forest.ancestors).tolist() == [[1, 0], [2, 1]]
+    assert np.argwhere(forest.closure).tolist() == [[1, 0], [2, 0], [2, 1]]
+    assert forest != EntityForest(forest.parents)
+    assert pickle.loads(pickle.dumps(forest)) == forest
+    # Without mask 1, mask 0 hangs from mask 2, which is no ancestor of it.
+    some = forest.subset([0, 2])
+    assert some.parents.tolist() == [1, -1] and some.pairs.tolist() == []
+    assert forest.subset([2, 1]).pairs.tolist() == [[0, 1]]
 
 
-def brute_force_parents(masks: np.ndarray, tenths: int) -> list[int]:
-    """Step 4 on sets of pixels, in integers."""
+def test_a_mask_may_be_an_ancestor_without_being_above_in_the_tree() -> None:
+    masks = np.zeros((3, 1, 60), bool)
+    masks[0, 0, :10] = True  # in both others, which only overlap
+    masks[1, 0, :30] = True
+    masks[2, 0, :20] = masks[2, 0, 40:60] = True
+    forest = EntityForest.from_masks(masks)
+    assert forest.parents.tolist() == [1, -1, -1]
+    assert forest.pairs.tolist() == [[1, 0], [2, 0]]
+
+
+def test_forests_side_by_side() -> None:
+    trees, pairs = EntityForest([-1, 0, 1]), EntityForest([1, -1], [(1, 0)])
+    assert EntityForest.cat([trees, trees]).pairs is None
+    both = EntityForest.cat([pairs, trees])
+    assert both.parents.tolist() == [1, -1, -1, 2, 3]
+    assert both.pairs.tolist() == [[1, 0], [2, 3], [2, 4], [3, 4]]
+
+
+@pytest.mark.parametrize('pairs, message', [
+    ([(0, 2)], r'two of 2 masks, numbered from 0, got \[0, 2\]'),
+    ([(-1, 0)], r'got \[-1, 0\]'),
+    ([(1, 1)], r'got \[1, 1\]'),
+    ([0, 1], r'\(P, 2\) integers, got int64 of shape \(2,\)'),
+    ([(0., 1.)], 'got float64'),
+])
+def test_what_are_no_pairs_is_refused(pairs, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        EntityForest([-1, 0], pairs)
+
+
+def brute_force(masks: np.ndarray, tenths: int) -> tuple[list, list]:
+    """Step 4 on sets of pixels, in integers: parents and pairs."""
     pixels = [set(np.flatnonzero(mask).tolist()) for mask in masks]
 
     def covered(i: int, j: int) -> bool:
         return bool(pixels[i]) and (
             10 * len(pixels[i] & pixels[j]) >= tenths * len(pixels[i]))
 
-    parents = []
+    parents, pairs = [], []
     for i in range(len(masks)):
         above = [
             j for j in range(len(masks))
@@ -93,7 +132,8 @@ def brute_force_parents(masks: np.ndarray, tenths: int) -> list[int]:
         parents.append(
             min(above, default=-1, key=lambda j:
                 (len(pixels[j]), -len(pixels[i] & pixels[j]), j)))
-    return parents
+        pairs += [[j, i] for j in above]
+    return parents, sorted(pairs)
 
 
 @pytest.mark.parametrize('seed', range(30))
@@ -108,7 +148,9 @@ def test_from_masks_equals_brute_force(seed) -> None:
         box[:] = rng.random(box.shape) < rng.choice([0.5, 0.95, 1])
     tenths = int(rng.integers(1, 11))
     forest = EntityForest.from_masks(masks, coverage=tenths / 10)
-    assert forest.parents.tolist() == brute_force_parents(masks, tenths)
+    parents, pairs = brute_force(masks, tenths)
+    assert forest.parents.tolist() == parents
+    assert forest.pairs.tolist() == pairs
 
 
 @pytest.mark.parametrize('coverage', [0, -0.1, 1.01, float('nan')])
@@ -211,24 +253,3 @@ def random_forest(rng: np.random.Generator, count: int) -> EntityForest:
         if rng.random() < 0.8:
             parents[order[rank]] = order[rng.integers(rank)]
     return EntityForest(parents)
-
-
-def test_json_round_trip(rng) -> None:
-    assert EntityForest([-1, 0]).to_json() == '{"parents": [null, 0]}'
-    assert EntityForest([]).to_json() == '{"parents": []}'
-    for count in (0, 1, 30):
-        forest = random_forest(rng, count)
-        assert EntityForest.from_json(forest.to_json()) == forest
-
-
-@pytest.mark.parametrize('text, message', [
-    ('[null]', 'no list "parents"'),
-    ('{"parents": 3}', 'no list "parents"'),
-    ('{"parents": [-1]}', r'parents\[0\] must be an index or null, got -1'),
-    ('{"parents": [null, true]}', r'parents\[1\]'),
-    ('{"parents": [0]}', 'cycle'),
-    ('{', 'Expecting'),
-])
-def test_bad_json_is_refused(text, message) -> None:
-    with pytest.raises(ValueError, match=message):
-        EntityForest.from_json(text)

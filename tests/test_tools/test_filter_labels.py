@@ -78,6 +78,21 @@ def test_a_parent_left_out_is_passed_on(tool, labels, tmp_path):
             ] == [(100, None), (25, 1)]
 
 
+def test_the_relation_stays_with_those_that_stay(tool, labels, tmp_path):
+    content = json.loads(labels.read_text())
+    for row, above in zip(content['annotations'], ([], [1], [2], [])):
+        row['ancestor_ids'] = above
+    labels.write_text(json.dumps(content))
+    rows = {}
+    for options in ((), ('--best', 2)):
+        tool(labels, tmp_path / 'out.json', *options)
+        rows[options] = [
+            (r['area'], r['ancestor_ids']) for r in json.loads(
+                (tmp_path / 'out.json').read_text())['annotations']]
+    assert rows == {(): [(100, []), (50, [1]), (25, [2]), (9, [])],
+                    ('--best', 2): [(50, []), (25, [1]), (9, [])]}
+
+
 def test_bad_input_is_one_sentence(repo_root, tmp_path):
     (tmp_path / 'x.json').write_text('{"images": [')
     done = subprocess.run(

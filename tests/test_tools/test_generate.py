@@ -97,6 +97,7 @@ def test_json_is_coco_as_pycocotools_reads_it(labels, work):
         if parent is not None:
             assert coco.anns[parent]['image_id'] == annotation['image_id']
             assert coco.anns[parent]['area'] > annotation['area']
+            assert parent in annotation['ancestor_ids']
     info = coco.dataset['info']
     assert info['counts']['images'] == 8 and info['failed'] == []
     assert len(info['weights']['sha256']) == 64

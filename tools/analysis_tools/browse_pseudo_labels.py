@@ -117,17 +117,15 @@ class Photos:
     def _photo(self, position: int) -> 'Photo':
         """One photo with those of its masks that are no crowd regions."""
         from sohes.pseudo_labels.images import load_image
-        from sohes.structures import EntityForest
         from sohes.visualization.viewer import Photo
         entities = self.index.entities(position)
         kept = np.flatnonzero(~entities.records['crowd'])
         records, rles = entities.records[kept], entities.rles()
-        forest = EntityForest(entities.records['parent'].astype(np.int64))
         return Photo(
             name=self.names[position],
             image=load_image(self.folder / self.names[position]),
             rles=[rles[k] for k in kept],
-            forest=forest.subset(kept),
+            forest=entities.forest.subset(kept),
             scores=records['score'],
             image_id=int(self.index.images[position]['id']),
             ids=records['id'].tolist())

@@ -5,7 +5,8 @@
 
 keeps the first 8 images by id and of each the 40 largest masks (or with
 --best those with the highest scores). A mask whose parent goes hangs from its
-nearest ancestor that stays. Exit code 2 and one sentence for bad input.
+nearest mask above it that stays; ancestor_ids keep the ancestors that stay.
+Exit code 2 and one sentence for bad input.
 """
 import argparse
 import json
@@ -18,7 +19,6 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from sohes.datasets.entity_index import EntityIndex, ImageEntities
-from sohes.structures import EntityForest
 from sohes.structures.mask_ops import text_rle
 from sohes.utils.files import whole_file
 from sohes.utils.json_stream import EntityIndexError
@@ -62,12 +62,16 @@ def annotations(index: EntityIndex, count: int,
     for position in range(count):
         entities = index.entities(position)
         kept = chosen(entities, args)
-        forest = EntityForest(entities.records['parent'].astype(np.int64))
         rles = entities.rles()
-        for k, parent in zip(kept, forest.subset(kept).parents.tolist()):
-            record = entities.records[k]
+        some = entities.forest.subset(kept)
+        for place, k in enumerate(kept):
+            record, parent = entities.records[k], int(some.parents[place])
+            relation = {}
+            if some.pairs is not None:
+                relation['ancestor_ids'] = (
+                    number + np.flatnonzero(some.ancestors[:, place])).tolist()
             yield dict(
-                id=number + int(np.searchsorted(kept, k)),
+                id=number + place,
                 image_id=int(index.images[position]['id']),
                 category_id=1,
                 iscrowd=0,
@@ -75,6 +79,7 @@ def annotations(index: EntityIndex, count: int,
                 bbox=record['box'].tolist(),
                 score=float(record['score']),
                 parent_id=None if parent < 0 else number + parent,
+                **relation,
                 segmentation=text_rle(rles[k]))
         number += len(kept)
 

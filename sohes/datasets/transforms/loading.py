@@ -90,8 +90,8 @@ class LoadEntities(BaseTransform):
         entities = results.pop('entities')
         records = entities.records
         source = RleSource(entities.blob, entities.spans, *entities.size)
-        forest = EntityForest(records['parent'].astype(np.int64))
-        results.update(ground_truth(source, records['box'], forest))
+        results.update(
+            ground_truth(source, records['box'], entities.forest))
         return results
 
     def __repr__(self) -> str:

@@ -38,6 +38,8 @@ class EntityFusionHead(MaskFormerFusionHead):
             - coverage (float): theta_cover, for a head without ancestor
               prediction; 0.9.
             - mask_format (str): 'tensor', the default, or 'rle'.
+            - with_ancestors (bool): Predict ``ancestors`` beside
+              ``parents``, for Phase 3; False.
             - chunk_pixels (int): Masks are enlarged so many pixels at a
               time; 2**24, some 300 MB.
         **kwargs: Of ``mmdet.MaskFormerFusionHead``.
@@ -70,6 +72,7 @@ class EntityFusionHead(MaskFormerFusionHead):
         self.ancestor_thr = options.get('ancestor_thr', 0.5)
         self.coverage = options.get('coverage', 0.9)
         self.mask_format = options.get('mask_format', 'tensor')
+        self.with_ancestors = options.get('with_ancestors', False)
         self.chunk_pixels = options.get('chunk_pixels', 2**24)
         if self.mask_format not in ('tensor', 'rle'):
             raise ValueError("mask_format in test_cfg must be 'tensor' or "
@@ -98,7 +101,9 @@ class EntityFusionHead(MaskFormerFusionHead):
             For each image n entities, surest first: ``scores`` (n,) in
             [0, 1], ``labels`` (n,) zeros, ``bboxes`` (n, 4) as x1, y1, x2,
             y2 in pixels, ``masks`` (n, H, W) bool or n COCO RLEs,
-            ``parents`` (n,) int64, -1 for a root.
+            ``parents`` (n,) int64, -1 for a root. With ``with_ancestors``
+            also ``ancestors`` (n, n) bool, the predicted relation without
+            its cycles: whoever indexes must index both dimensions.
         """
         outputs = zip(mask_cls_results.float(), mask_pred_results,
                       ancestor_results.float())
@@ -142,12 +147,16 @@ class EntityFusionHead(MaskFormerFusionHead):
             forest = EntityForest.from_masks(
                 kept if self.mask_format == 'rle' else kept.cpu().numpy(),
                 self.coverage)
-        return InstanceData(
+        found = InstanceData(
             scores=scores[order],
             labels=torch.zeros_like(order),
             bboxes=torch.cat(boxes)[order],
             masks=kept,
             parents=torch.tensor(forest.parents, device=order.device))
+        if self.with_ancestors:
+            found.ancestors = torch.tensor(
+                forest.ancestors, device=order.device)
+        return found
 
     def _masks_of(
         self, logits: Tensor, meta: dict, size: tuple[int, int]

@@ -2,6 +2,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from mmdet.models.detectors import SemiBaseDetector
 from mmdet.models.utils import rename_loss_dict, reweight_loss_dict
@@ -24,7 +25,8 @@ from sohes.structures import EntityForest
 from sohes.structures.bit_masks import BitMasks
 
 _TRAIN_KEYS = {
-    'freeze_teacher', 'sup_weight', 'unsup_weight', 'score_thr', 'min_area'
+    'freeze_teacher', 'sup_weight', 'unsup_weight', 'score_thr', 'min_area',
+    'ancestors'
 }
 
 
@@ -57,13 +59,16 @@ class SelfCorrection(SemiBaseDetector):
               :func:`dynamic_threshold`, or one number for all masks.
             - min_area (int): Fewest pixels of a mask in the student's view;
               1.
+            - ancestors (str): The relation that the teacher teaches:
+              'pairs', as it predicts them, or 'closure', all masks above a
+              mask in its tree. As the dataset's of I1; 'pairs'.
             - freeze_teacher (bool): As in mmdet; True.
         semi_test_cfg: ``predict_on``, 'teacher' or 'student'.
         **kwargs: ``data_preprocessor``, a ``MultiBranchDataPreprocessor``,
             and ``init_cfg``.
 
     Raises:
-        ValueError: An unknown key, or a threshold out of range.
+        ValueError: An unknown key, or a value out of range.
     """
     #: Without a trained model there is nothing to correct.
     needs_load_from = True
@@ -86,9 +91,13 @@ class SelfCorrection(SemiBaseDetector):
         self.score_thr = options.get('score_thr', {})
         self.min_area = options.get('min_area', 1)
         self._thresholds(torch.zeros(1))  # a mistake is found at once
+        self.ancestors = options.get('ancestors', 'pairs')
+        if self.ancestors not in ('pairs', 'closure'):
+            raise ValueError("ancestors must be 'pairs' or 'closure', got "
+                             f'{self.ancestors!r}')
         # The teacher's own may be told to give RLEs.
         test_cfg = {**(detector.get('test_cfg') or {}),
-                    'mask_format': 'tensor'}
+                    'mask_format': 'tensor', 'with_ancestors': True}
         self.pseudo_label_head = MODELS.build(
             {**detector['panoptic_fusion_head'], 'test_cfg': test_cfg})
         self._said: set[str] = set()
@@ -131,7 +140,7 @@ class SelfCorrection(SemiBaseDetector):
 
         Returns:
             The samples, with ``gt_instances`` of ``masks`` (n, H, W) bool at
-            ``img_shape`` and ``parents`` (n,), and the numbers to log.
+            ``img_shape`` and their ``forest``, and the numbers to log.
         """
         teacher = self.teacher
         predictions = self.pseudo_label_head.predict(
@@ -145,7 +154,8 @@ class SelfCorrection(SemiBaseDetector):
             share = seen.masks.flatten(1).float().mean(1)
             thresholds = self._thresholds(share)
             keep = (seen.scores > thresholds).nonzero()[:, 0]
-            sample.gt_instances = _chosen(seen.masks, seen.parents, keep)
+            sample.gt_instances = _chosen(seen.masks, self._forest(seen),
+                                          keep)
             height, width = sample.ori_shape[:2]
             totals[0] += thresholds.sum()
             totals[1] += len(seen)
@@ -185,13 +195,12 @@ class SelfCorrection(SemiBaseDetector):
                 between_views(_homography(weak), _homography(strong)),
                 tuple(strong.img_shape[:2]))
             keep = (masks.sum((1, 2)) >= max(self.min_area, 1)).nonzero()[:, 0]
-            kept = _chosen(masks, weak.gt_instances.parents, keep)
-            forest = EntityForest(kept.parents.cpu().numpy())
+            kept = _chosen(masks, weak.gt_instances.forest, keep)
             strong.gt_instances = InstanceData(
                 bboxes=mask2bbox(kept.masks),
-                labels=torch.zeros_like(kept.parents),
+                labels=torch.zeros_like(keep),
                 masks=BitMasks.from_dense(kept.masks),
-                ancestors=torch.from_numpy(forest.ancestors.copy()).to(
+                ancestors=torch.from_numpy(kept.forest.ancestors.copy()).to(
                     masks.device))
         return batch_data_samples
 
@@ -221,6 +230,13 @@ class SelfCorrection(SemiBaseDetector):
                                   reweight_loss_dict(losses, weight))
         return {**losses, **batch_info}
 
+    def _forest(self, seen: InstanceData) -> EntityForest:
+        """Of what the teacher sees, with the relation that is learnt."""
+        pairs = None
+        if self.ancestors == 'pairs':
+            pairs = np.argwhere(seen.ancestors.cpu().numpy())
+        return EntityForest(seen.parents.cpu().numpy(), pairs)
+
     def _thresholds(self, area_share: Tensor) -> Tensor:
         """(n,) scores to exceed, of masks of (n,) shares of the image."""
         if isinstance(self.score_thr, Mapping):
@@ -248,22 +264,20 @@ class SelfCorrection(SemiBaseDetector):
                 f'{message} (said once)')
 
 
-def _chosen(masks: Tensor, parents: Tensor, keep: Tensor) -> InstanceData:
+def _chosen(masks: Tensor, forest: EntityForest,
+            keep: Tensor) -> InstanceData:
     """Some masks and their forest.
 
     Args:
         masks: (n, H, W) bool.
-        parents: (n,) int64.
+        forest: Of the n.
         keep: (m,) int64, which.
 
     Returns:
-        m ``masks`` and ``parents``; children of those left out hang from
-        the nearest ancestor that stays.
+        m ``masks`` and their ``forest``, see :meth:`EntityForest.subset`.
     """
-    forest = EntityForest(parents.cpu().numpy()).subset(keep.cpu().numpy())
     return InstanceData(
-        masks=masks[keep],
-        parents=torch.tensor(forest.parents, device=masks.device))
+        masks=masks[keep], forest=forest.subset(keep.cpu().numpy()))
 
 
 def _homography(sample: DetDataSample) -> Any:

@@ -10,6 +10,7 @@ from mmengine.runner.checkpoint import load_state_dict
 from mmengine.structures import InstanceData
 
 from sohes.registry import MODELS
+from sohes.structures import EntityForest
 from tests.test_models.test_dense_heads.tiny_head import (
     boxes_of,
     head_config,
@@ -73,16 +74,18 @@ def batch(images: int = 2) -> dict:
     return data
 
 
-def seen(*boxes, scores, parents=None, size=SIZE) -> InstanceData:
+def seen(*boxes, scores, parents=None, pairs=None,
+         size=SIZE) -> InstanceData:
     """What a teacher may say of an image."""
     count = len(boxes)
+    parents = [-1] * count if parents is None else parents
     return InstanceData(
         scores=torch.tensor(scores, dtype=torch.float32),
         labels=torch.zeros(count, dtype=torch.long),
         bboxes=torch.zeros(count, 4),
         masks=torch.from_numpy(boxes_of(*boxes, size=size)),
-        parents=torch.tensor([-1] * count if parents is None else parents,
-                             dtype=torch.long))
+        parents=torch.tensor(parents, dtype=torch.long),
+        ancestors=torch.tensor(EntityForest(parents, pairs).ancestors))
 
 
 def says(model, instances, monkeypatch) -> None:
@@ -162,12 +165,46 @@ def test_the_threshold_the_forest_and_what_is_logged(monkeypatch):
     assert [float(t) for t in thresholds[:2]] == pytest.approx([0.7, 0.7])
     assert 0.68 < thresholds[2] < 0.69
     # The second goes, and leaves its child to the first.
-    assert samples[0].gt_instances.parents.tolist() == [-1, 0]
+    assert samples[0].gt_instances.forest.parents.tolist() == [-1, 0]
     assert samples[0].gt_instances.masks.sum((1, 2)).tolist() == [6144, 100]
     assert float(info['teacher_threshold']) == pytest.approx(
         float(thresholds.mean()), rel=1e-5)
     assert [float(info[f'teacher_{size}'])
             for size in ('small', 'medium', 'large')] == [1, 0, 1]
+
+
+@pytest.mark.parametrize('option, learnt', [
+    ('pairs', [[0, 1, 0], [0, 0, 1], [0, 0, 0]]),
+    ('closure', [[0, 1, 1], [0, 0, 1], [0, 0, 0]]),
+])
+def test_the_pairs_that_the_teacher_predicts_are_learnt(
+        option, learnt, monkeypatch):
+    # Three generations, and the teacher says that the eldest is no ancestor
+    # of the youngest.
+    model = build(score_thr=0.5, ancestors=option)
+    boxes = [(0, 0, 96, 64), (0, 0, 48, 48), (0, 0, 10, 10)]
+    says(model, seen(*boxes, scores=[0.9] * 3, parents=[-1, 0, 1],
+                     pairs=[(0, 1), (1, 2)]), monkeypatch)
+    data = model.data_preprocessor(batch(), training=True)
+    samples, _ = model.get_pseudo_instances(
+        data['inputs']['unsup_teacher'],
+        data['data_samples']['unsup_teacher'])
+    found = model.project_pseudo_instances(
+        samples, data['data_samples']['unsup_student'])
+    assert found[0].gt_instances.ancestors.int().tolist() == learnt
+
+
+def test_the_teachers_own_head_predicts_pairs():
+    head = build().pseudo_label_head
+    # Three equal masks; 0 is above 1, 1 above 2, 0 not above 2.
+    classes = torch.tensor([[[3., 0], [2, 0], [1, 0]]])
+    masks = torch.full((1, 3, 16, 24), 5.)
+    relation = torch.full((1, 3, 3), -5.)
+    relation[0, 0, 1] = relation[0, 1, 2] = 5.
+    found, = head.predict(classes, masks, relation,
+                          [view(1, batch_input_shape=SIZE)], rescale=False)
+    assert found.parents.tolist() == [-1, 0, 1]
+    assert found.ancestors.nonzero().tolist() == [[0, 1], [1, 2]]
 
 
 def test_a_fixed_threshold(monkeypatch):
@@ -185,7 +222,9 @@ def test_who_leaves_the_view_leaves_its_children_to_the_next(monkeypatch):
     # The middle one of three generations lies where the crop is not.
     boxes = [(0, 0, 96, 64), (0, 0, 20, 20), (50, 30, 90, 60)]
     weak, strong = view(1), view(1, img_shape=(40, 50))
-    weak.gt_instances = seen(*boxes, scores=[1, 1, 1], parents=[-1, 0, 1])
+    weak.gt_instances = InstanceData(
+        masks=torch.from_numpy(boxes_of(*boxes, size=SIZE)),
+        forest=EntityForest([-1, 0, 1]))
     crop = np.array([[1, 0, -46], [0, 1, -24], [0, 0, 1]])
     strong.set_metainfo(dict(
         homography_matrix=crop @ np.diag([.5, .5, 1])))
@@ -265,6 +304,7 @@ def test_prediction_is_the_teachers_unless_asked(who):
 @pytest.mark.parametrize('options, message', [
     (dict(cls_pseudo_thr=0.5), 'found cls_pseudo_thr'),
     (dict(score_thr=1.5), 'number in'),
+    (dict(ancestors='tree'), "'pairs' or 'closure', got 'tree'"),
     (dict(score_thr=dict(gamma=0.)), 'gamma must be 1 or more'),
 ])
 def test_mistakes_in_the_configuration(options, message):

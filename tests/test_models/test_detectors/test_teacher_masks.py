@@ -132,7 +132,7 @@ def test_the_teachers_masks_land_on_the_students_pixels(
     (weak, seen), (strong, shown) = views(weak_flip, strong_flip, scale, seed)
     assert seen.shape[1:] == (384, 512)
     weak.gt_instances = InstanceData(
-        masks=seen, parents=torch.tensor(drawn(480, 640)[1]))
+        masks=seen, forest=EntityForest(drawn(480, 640)[1]))
     model = SelfCorrection.__new__(SelfCorrection)
     torch.nn.Module.__init__(model)
     model.min_area = 1

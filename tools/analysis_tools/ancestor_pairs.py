@@ -1,0 +1,72 @@
+"""How much of the pairwise relation of a COCO json reaches the loss.
+
+    python tools/analysis_tools/ancestor_pairs.py labels.json
+
+The paper tests every pair of masks for who is an ancestor (section 3.1, step
+4). This tool does so anew on the masks, and counts how many of these pairs
+are still there in what the model learns: of the trees alone, as a json
+without ancestor_ids has them, and as sohes.EntityDataset loads this json.
+Exit code 2 and one sentence for bad input.
+"""
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from sohes.datasets.entity_index import EntityIndex
+from sohes.structures import EntityForest
+from sohes.utils.json_stream import EntityIndexError
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('labels', help='any COCO json')
+    parser.add_argument('--coverage', type=float, default=0.9,
+                        help='theta_cover of the labels; default: 0.9')
+    parser.add_argument('--images', type=int, metavar='N',
+                        help='the first N images by id; default: all')
+    args = parser.parse_args()
+    if not 0 < args.coverage <= 1:
+        parser.error(f'--coverage must be in (0, 1], got {args.coverage}')
+    if args.images is not None and args.images < 1:
+        parser.error(f'--images must be at least 1, got {args.images}')
+    return args
+
+
+def main() -> int:
+    args = parse_args()
+    try:
+        index = EntityIndex.open(args.labels, coverage=args.coverage)
+    except (EntityIndexError, OSError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    count = min(len(index), args.images or len(index))
+    tested = 0
+    # Of the trees, of the json: pairs that are kept, pairs that are new.
+    counts = np.zeros((2, 2), int)
+    for position in range(count):
+        entities = index.entities(position)
+        kept = np.flatnonzero(~entities.records['crowd'])
+        rles = entities.rles()
+        truth = EntityForest.from_masks(
+            [rles[k] for k in kept], args.coverage).ancestors
+        tested += int(truth.sum())
+        for row, each in enumerate((replace(entities, pairs=None), entities)):
+            found = each.forest.subset(kept).ancestors
+            counts[row] += (found & truth).sum(), (found & ~truth).sum()
+    print(f'{count} images, {tested} pairs by the test of section 3.1')
+    for name, (same, new) in zip(('trees alone', 'as loaded'),
+                                 counts.tolist()):
+        print(f'{name:11}: {same} kept ({100 * same / max(tested, 1):.1f} %), '
+              f'{tested - same} lost, {new} that the test does not give')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
