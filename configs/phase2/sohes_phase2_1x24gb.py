@@ -7,7 +7,7 @@ paper's 8 and 1024 make 16 384. Gradients of 8 steps of 2 images are added up.
 
 Hardware: 1 GPU of 24 GB. Memory and hours: not measured. If it does not fit:
 --cfg-options train_dataloader.batch_size=1 optim_wrapper.accumulative_counts=
-16 max_iters=160000 train_cfg.max_iters=160000 param_scheduler.end=160000
+16 train_cfg.max_iters=160000 param_scheduler.end=160000
 param_scheduler.milestones=[144000] default_hooks.checkpoint.interval=8000.
 Result: not measured; the paper has no figure for it.
 """

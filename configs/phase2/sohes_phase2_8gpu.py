@@ -5,8 +5,8 @@
 Differs from configs/sohes_phase2.py in the batch (16), the learning rate (in
 proportion) and the number of steps: 80 000, a quarter of the images that the
 paper's run sees. For the paper's very steps at 8 times its duration:
---cfg-options optim_wrapper.accumulative_counts=8 max_iters=320000
-train_cfg.max_iters=320000, and lr and milestones of configs/sohes_phase2.py.
+--cfg-options optim_wrapper.accumulative_counts=8 train_cfg.max_iters=320000,
+and lr and milestones of configs/sohes_phase2.py.
 
 Hardware: 8 GPUs of 80 GB. Memory a GPU and hours: not measured. On smaller
 ones: --cfg-options train_dataloader.batch_size=1 with --auto-scale-lr.

@@ -8,8 +8,8 @@ images of I1 and 2 of I2 are added up.
 
 Hardware: 1 GPU of 24 GB. Memory and hours: not measured. If it does not fit:
 --cfg-options train_dataloader.batch_size=1 optim_wrapper.accumulative_counts=
-16 max_iters=20000 train_cfg.max_iters=20000 default_hooks.checkpoint.interval=
-2000. Result: not measured; the paper has no figure for it.
+16 train_cfg.max_iters=20000 default_hooks.checkpoint.interval=2000.
+Result: not measured; the paper has no figure for it.
 """
 _base_ = '../sohes_phase3.py'
 

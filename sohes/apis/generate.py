@@ -15,6 +15,7 @@ from sohes.pseudo_labels.options import ExploreOptions
 from sohes.pseudo_labels.refinement import build_refiner
 from sohes.pseudo_labels.runner import LabelRunner
 from sohes.pseudo_labels.shards import ShardFolder, differences
+from sohes.utils.config_keys import hint
 from sohes.utils.dist import init_dist
 from sohes.utils.json_stream import stream_images
 from sohes.utils.progress import Progress
@@ -87,8 +88,9 @@ def read_config(config: Mapping[str, Any], weights: str | None) -> tuple:
     """Check the configuration before anything slow is done."""
     for key in config:
         if key not in _KEYS:
+            known = ', '.join(sorted(_KEYS))
             raise ValueError(f'configuration: unknown key {key!r}; known are '
-                             f'{", ".join(sorted(_KEYS))}')
+                             f'{known}{hint(key, config, _KEYS)}')
     for key in ('extractor', 'pseudo_labels'):
         if not isinstance(config.get(key), Mapping):
             raise ValueError(f'configuration: {key} must be a dict, found '

@@ -1,5 +1,4 @@
 """The configuration of a run: read, overridden and checked."""
-import difflib
 import inspect
 import os
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from sohes.apis.generate import UsageError
+from sohes.utils.config_keys import refusal
 
 # What mmengine's runner reads from a configuration beside its arguments.
 _RUNNER_KEYS = {
@@ -67,20 +67,27 @@ def read_config(path: str,
     return config
 
 
+def runner_keys(config: Config) -> set[str]:
+    """The keys of the first level that somebody reads.
+
+    Other names of a configuration are variables of its file.
+    """
+    keys = {*_RUNNER_KEYS, *inspect.signature(Runner.__init__).parameters}
+    if 'data_root' in config:  # see read_config
+        keys.add('data_root')
+    return keys - {'self', 'cfg'}
+
+
 def _check_key(key: str, config: Config) -> None:
     """Refuse an override of what nobody would read.
 
     Below the first level a new key is an argument for whatever is built
     there, and that will say whether it knows it.
     """
-    top = key.split('.')[0]
-    known = {*config.keys(), *_RUNNER_KEYS,
-             *inspect.signature(Runner.__init__).parameters} - {'self', 'cfg'}
-    if top not in known:
-        close = difflib.get_close_matches(top, known, n=3)
-        hint = f'; is it {" or ".join(close)}?' if close else ''
-        raise UsageError(f'--cfg-options {key}: the configuration has no key '
-                         f'{top!r}{hint}')
+    read = runner_keys(config)
+    if key.split('.')[0] not in read:
+        raise UsageError(f'--cfg-options {key}: '
+                         f'{refusal(key, config, config.text, read)}')
 
 
 def _move_data(node: Any, old: str, new: str) -> None:
