@@ -50,27 +50,30 @@ def main() -> int:
 
     from mmengine.config import Config
 
-    from sohes.apis import UsageError, generate
+    from sohes.apis import generate
+    from sohes.apis.command import run_command
     from sohes.models.backbones import resolve_demo_weights
+    from sohes.utils.errors import said_in_a_sentence
     logging.basicConfig(level=logging.INFO, format='%(message)s')
     out = Path(args.out_dir)
-    try:
-        photos = args.img_dir or shipped_photos(out / 'photos')
-        weights = args.weights or resolve_demo_weights()
-        failed = generate(
-            Config.fromfile(args.config),
-            str(photos),
-            str(out / 'labels.json'),
-            weights=str(weights),
-            show_dir=str(out / 'pictures'),
-            overwrite=True)
-    except (UsageError, ValueError, OSError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    print(f'\n{time.monotonic() - started:.0f} s; look at:')
-    for picture in sorted((out / 'pictures').rglob('*.jpg')):
-        print(f'  {picture}')
-    return 1 if failed else 0
+
+    def run() -> int:
+        with said_in_a_sentence():
+            photos = args.img_dir or shipped_photos(out / 'photos')
+            weights = args.weights or resolve_demo_weights()
+            failed = generate(
+                Config.fromfile(args.config),
+                str(photos),
+                str(out / 'labels.json'),
+                weights=str(weights),
+                show_dir=str(out / 'pictures'),
+                overwrite=True)
+        print(f'\n{time.monotonic() - started:.0f} s; look at:')
+        for picture in sorted((out / 'pictures').rglob('*.jpg')):
+            print(f'  {picture}')
+        return 1 if failed else 0
+
+    return run_command(run, 'the same command starts anew')
 
 
 if __name__ == '__main__':

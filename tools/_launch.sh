@@ -5,7 +5,21 @@ export PYTHONPATH="$HERE/..${PYTHONPATH:+:$PYTHONPATH}"
 
 # launch_dist N SCRIPT ARGS...: N processes of this machine. For several
 # machines start it on each with NNODES, NODE_RANK, MASTER_ADDR (and PORT).
+# Ends with the exit code of the processes: torchrun itself knows 0 and 1 only,
+# and reports whatever is not 0 as a crash.
 launch_dist() {
+  local code=0 found
+  SOHES_EXIT_CODES=$(mktemp -d)
+  export SOHES_EXIT_CODES
+  torchrun_here "$@" || code=70
+  found=$(ls "$SOHES_EXIT_CODES")
+  rm -rf "$SOHES_EXIT_CODES"
+  # 070 of one process stands above what the others made of it.
+  [ -z "$found" ] || code=$((10#$(tail -n 1 <<<"$found")))
+  return "$code"
+}
+
+torchrun_here() {
   python -m torch.distributed.run \
       --nnodes="${NNODES:-1}" \
       --node_rank="${NODE_RANK:-0}" \

@@ -6,8 +6,8 @@
 
 A run that was stopped continues when the same command is given again. Exit
 codes: 0 all images labelled, 1 some could not be read (they are listed in the
-json's info.failed), 2 the command or its configuration is wrong, 130
-interrupted.
+json's info.failed), 2 the command, its configuration or the machine needs a
+hand, 130 interrupted, 70 a fault of the program.
 """
 import argparse
 import logging
@@ -18,9 +18,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mmengine.config import Config
 
+from sohes.apis.command import run_command
 from sohes.apis.generate import UsageError, generate
 from sohes.utils.arguments import parse_run_args, run_parser
-from sohes.utils.dist import close_dist
 
 
 def parse_args() -> argparse.Namespace:
@@ -53,11 +53,15 @@ def main() -> int:
     logging.basicConfig(
         level=logging.ERROR if args.quiet else logging.INFO,
         format='%(message)s')
-    try:
+
+    def run() -> int:
         try:
             config = Config.fromfile(args.config)
             config.merge_from_dict(args.cfg_options or {})
-        except (OSError, SyntaxError, KeyError, TypeError) as error:
+        except FileNotFoundError as error:
+            raise UsageError(f'{args.config}: no such configuration file'
+                             ) from error
+        except Exception as error:  # a configuration is a program
             raise UsageError(f'{args.config}: {error}') from error
         failed = generate(
             config,
@@ -69,15 +73,9 @@ def main() -> int:
             overwrite=args.overwrite,
             quiet=args.quiet,
             launcher=args.launcher)
-        close_dist()
-    except UsageError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print('stopped; the same command continues from here',
-              file=sys.stderr)
-        return 130
-    return 1 if failed else 0
+        return 1 if failed else 0
+
+    return run_command(run, 'the same command continues from here')
 
 
 if __name__ == '__main__':

@@ -5,49 +5,110 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 from mmengine.logging import MMLogger
 
-from sohes.apis.generate import UsageError
-from sohes.engine.hooks import NonFiniteLossError
-from sohes.pseudo_labels.images import ImageError
 from sohes.utils.dist import close_dist
+from sohes.utils.errors import (
+    machine_sentence,
+    os_error_sentence,
+    print_any_name,
+)
+
+#: A fault of the program. Neither Python's 1, which says here that a run
+#: ended as it should with something left out, nor torchrun's.
+CRASHED = 70
+_INTERRUPTED = 130
 
 
-def run_command(run: Callable[[], None], interrupted: str) -> int:
+def run_command(run: Callable[[], int | None], interrupted: str) -> int:
     """Run a command and say in one sentence what stopped it.
 
     Args:
-        run (Callable): the command.
+        run (Callable): the command; may return the exit code.
         interrupted (str): what to tell who pressed Ctrl-C.
 
     Returns:
-        int: 0 done, 1 training diverged, 2 a mistake in the command, its
-        configuration or its data, 130 interrupted.
+        int: 0 done, 1 training diverged or what ``run`` means by it, 2 a
+        mistake in the command, its configuration or its data, or something
+        that the machine lacks, 130 interrupted, 70 a fault of the program,
+        with its traceback.
     """
+    print_any_name()
     # mmdet's; who runs a command can do nothing about it.
     warnings.filterwarnings('ignore', message='torch.meshgrid')
     try:
-        run()
+        code = run() or 0
+        sys.stdout.flush()
         close_dist()
-    except UsageError as error:
-        # Every process finds the same mistake; one of a machine says so.
-        if _is_first('LOCAL_RANK', 'SLURM_LOCALID',
-                     'OMPI_COMM_WORLD_LOCAL_RANK'):
-            print(f'error: {error}', file=sys.stderr)
-        return 2
-    except NonFiniteLossError as error:
-        if _is_first('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK'):
-            print(f'error: {error}', file=sys.stderr)
-        return 1
-    except ImageError as error:
-        print(f'error: {sentence(error)}{log_traceback(error)}',
-              file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
-        print(f'stopped; {interrupted}', file=sys.stderr)
-        return 130
-    return 0
+        _say(f'stopped; {interrupted}')
+        return _leave(_INTERRUPTED)
+    except BrokenPipeError:
+        # Who reads the output has gone, such as `head`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _leave(2)
+    except Exception as error:
+        return _leave(_explain(error))
+    return _leave(code, agreed=True)
+
+
+def _explain(error: Exception) -> int:
+    """Say what stopped a command; its exit code."""
+    code = getattr(error, 'exit_code', None)
+    # Every process finds the same mistake; one of a machine says so. That
+    # training diverged, one of all says.
+    names = (('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK') if code == 1
+             else ('LOCAL_RANK', 'SLURM_LOCALID',
+                   'OMPI_COMM_WORLD_LOCAL_RANK'))
+    if code is not None and not _is_first(*names):
+        return code
+    if code is not None:
+        text = sentence(error)
+        where = '' if _is_plain(error) else log_traceback(error)
+        _say(f'error: {text}{where}')
+        return code
+    text = machine_sentence(error)
+    if text is not None:
+        _say(f'error: {text}{log_traceback(error)}')
+        return 2
+    _say(''.join(traceback.format_exception(error)).rstrip())
+    _say('This is a fault of the program, not of what you typed; please '
+         f'report it with the lines above (exit code {CRASHED})'
+         f'{log_traceback(error)}')
+    return CRASHED
+
+
+def _is_plain(error: BaseException) -> bool:
+    """Whether the sentence says all that the traceback could."""
+    return not str(error.args[0] if error.args else '').startswith('Caught ')
+
+
+def _say(text: str) -> None:
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:  # nobody reads it
+        pass
+
+
+def _leave(code: int, agreed: bool = False) -> int:
+    """The exit code, noted where a script of tools/ asks for it.
+
+    torchrun knows two codes, 0 and 1, and takes 1 for a crash.
+
+    Args:
+        code: of this process.
+        agreed: all processes end as they should.
+    """
+    folder = os.environ.get('SOHES_EXIT_CODES')
+    if not folder or not code:
+        return code
+    try:
+        Path(folder, f'{code:03d}').touch()
+    except OSError:
+        return code
+    return 0 if agreed else code
 
 
 def _is_first(*names: str) -> bool:
@@ -61,8 +122,8 @@ def sentence(error: BaseException) -> str:
     Those of a loader's worker processes hold that process's traceback; the
     message is its last line.
     """
-    if isinstance(error, FileNotFoundError) and error.filename:
-        return f'{error.filename}: no such file'
+    if isinstance(error, OSError) and error.errno is not None:
+        return os_error_sentence(error)
     text = str(error.args[0] if error.args else error).strip()
     if text.startswith('Caught ') and '\nOriginal Traceback' in text:
         text = text.splitlines()[-1].split(': ', 1)[-1]
@@ -80,7 +141,10 @@ def log_traceback(error: BaseException) -> str:
     text = ''.join(traceback.format_exception(error))
     for handler in MMLogger.get_current_instance().handlers:
         if isinstance(handler, logging.FileHandler):
-            handler.stream.write(text)
-            handler.flush()
+            try:
+                handler.stream.write(text)
+                handler.flush()
+            except (OSError, ValueError):  # the disk may be what is full
+                return ''
             return f' (traceback: {handler.baseFilename})'
     return ''

@@ -4,6 +4,7 @@ import os
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +18,16 @@ from sohes.pseudo_labels.runner import LabelRunner
 from sohes.pseudo_labels.shards import ShardFolder, differences
 from sohes.utils.config_keys import hint
 from sohes.utils.dist import init_dist
+from sohes.utils.errors import UsageError, said_in_a_sentence
 from sohes.utils.json_stream import stream_images
+from sohes.utils.locks import sole_run
+from sohes.utils.photo_files import changed_photo
 from sohes.utils.progress import Progress
 from sohes.version import __version__
 
 _LOG = logging.getLogger('sohes')
 _KEYS = {'default_scope', 'extractor', 'pseudo_labels', 'shard_size',
          'workers'}
-
-
-class UsageError(ValueError):
-    """A mistake in the command or its configuration, in one sentence."""
 
 
 def generate(config: Mapping[str, Any],
@@ -62,7 +62,7 @@ def generate(config: Mapping[str, Any],
     Raises:
         UsageError: for whatever the person can mend; what, where, and how.
     """
-    try:
+    with said_in_a_sentence():
         options, extractor_args, runtime = read_config(config, weights)
         init_dist(launcher)
         names = find_images(img_dir) if names is None else list(names)
@@ -71,8 +71,6 @@ def generate(config: Mapping[str, Any],
         _LOG.info('%d images in %s; the first takes longest', len(names),
                   img_dir)
         extractor = build_extractor(extractor_args)
-    except (ValueError, OSError, ImportError) as error:
-        raise UsageError(str(error)) from error
     if options.thresholds is None:
         thresholds = tuple(extractor.preset.thresholds)
     else:
@@ -105,8 +103,19 @@ def read_config(config: Mapping[str, Any], weights: str | None) -> tuple:
                          f'integer, found {shard_size!r}')
     workers = config.get('workers')
     if workers is None:
-        workers = max(1, len(os.sched_getaffinity(0)))
+        workers = usable_cores()
+    if isinstance(workers, bool) or not isinstance(
+            workers, int) or workers < 0:
+        raise ValueError('configuration: workers must be 0 (all in one '
+                         f'process) or more, found {workers!r}')
     return options, extractor, dict(shard_size=shard_size, workers=workers)
+
+
+def usable_cores() -> int:
+    """Cores that this process may use; macOS does not say which."""
+    if hasattr(os, 'sched_getaffinity'):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
 
 
 def _plain(value: Any) -> Any:
@@ -157,7 +166,7 @@ def _info(extractor: Any, arguments: Mapping[str, Any],
             dataclasses.asdict(options), thresholds=list(thresholds)))
 
 
-def _finished_before(shards: ShardFolder) -> bool:
+def _finished_before(shards: ShardFolder, img_dir: str) -> bool:
     """Whether the output stands already, made by this very run.
 
     Raises:
@@ -170,38 +179,78 @@ def _finished_before(shards: ShardFolder) -> bool:
         raise ValueError(f'{shards.out} exists and was not written by this '
                          'tool; choose another --out')
     failed = found.get('failed') or []
+    advice = 'choose another --out, remove it or give --overwrite'
     found = {key: found.get(key) for key in shards.info}
     changed = differences(found, shards.info)
     if changed:
         raise ValueError(f'{shards.out} exists and was made with other '
                          f'settings: {"; ".join(changed[:5])}; choose '
                          'another --out or give --overwrite')
-    before = {image['file_name'] for image in stream_images(shards.out)}
-    before.update(image['file_name'] for image in failed)
-    if before != set(shards.names):
-        other = sorted(before ^ set(shards.names))
+    before = {
+        image['file_name']: image.get('sha256')
+        for image in [*stream_images(shards.out, ['sha256']), *failed]
+    }
+    if before.keys() != set(shards.names):
+        other = sorted(before.keys() ^ set(shards.names))
         raise ValueError(
             f'{shards.out} exists and was made of other images, such as '
-            f'{other[0]}; choose another --out, remove it or give '
-            '--overwrite')
+            f'{other[0]}; {advice}')
+    changed = changed_photo(img_dir, before.items())
+    if changed is not None:
+        raise ValueError(
+            f'{shards.out} exists, and {os.path.join(img_dir, changed)} is '
+            f'not the file that it was made of; {advice}')
     return True
 
 
-def _open(shards: ShardFolder, overwrite: bool, rank: int) -> bool:
-    """Prepare the output; whether there is nothing left to do."""
-    from mmengine.dist import barrier
-    if rank == 0 and overwrite:
+def _prepare(shards: ShardFolder, img_dir: str, overwrite: bool,
+             lock: ExitStack) -> bool:
+    """Prepare the output, which is ours alone from now on.
+
+    Returns:
+        bool: whether there is nothing left to do.
+
+    Raises:
+        ValueError: something else stands there.
+        OSError: nothing can be written there.
+    """
+    shards.out.parent.mkdir(parents=True, exist_ok=True)
+    lock.enter_context(sole_run(shards.out))
+    if overwrite:
         shards.out.unlink(missing_ok=True)
         shards.remove()
-    barrier()
-    try:
-        if _finished_before(shards):
-            return True
-        shards.out.parent.mkdir(parents=True, exist_ok=True)
-        shards.open()
-    except (ValueError, OSError) as error:
-        raise UsageError(str(error)) from error
+    if _finished_before(shards, img_dir):
+        shards.remove()  # of a run that was killed just then
+        return True
+    shards.open()
+    changed = changed_photo(img_dir, shards.photos())
+    if changed is not None:
+        raise ValueError(
+            f'{shards.folder} holds an unfinished run of other photos: '
+            f'{os.path.join(img_dir, changed)} is not the file that was '
+            'labelled; choose another --out, or start anew with --overwrite')
     return False
+
+
+def _open(shards: ShardFolder, img_dir: str, overwrite: bool, rank: int,
+          lock: ExitStack) -> bool:
+    """What rank 0 finds at the output, on all processes.
+
+    Raises:
+        UsageError: on all of them; none waits for one that has given up.
+    """
+    from mmengine.dist import broadcast_object_list
+    answer: list[Any] = ['', False]
+    if rank == 0:
+        try:
+            with said_in_a_sentence():
+                answer[1] = _prepare(shards, img_dir, overwrite, lock)
+        except UsageError as error:
+            answer[0] = str(error)
+    broadcast_object_list(answer)
+    if answer[0]:
+        raise UsageError(answer[0])
+    return answer[1]
 
 
 def _run(shards: ShardFolder, img_dir: str, extractor: Any,
@@ -209,13 +258,32 @@ def _run(shards: ShardFolder, img_dir: str, extractor: Any,
          show_dir: str | None, strict: bool, overwrite: bool,
          quiet: bool) -> int:
     """Label what is not labelled yet; rank 0 merges the shards."""
+    from mmengine.dist import broadcast_object_list, get_dist_info
+    rank = get_dist_info()[0]
+    started = time.monotonic()
+    with ExitStack() as lock:
+        if _open(shards, img_dir, overwrite, rank, lock):
+            _LOG.info('%s is complete already (--overwrite starts anew)',
+                      shards.out)
+            return len(read_info(shards.out)['failed'])
+        _label(shards, img_dir, extractor, thresholds, options, workers,
+               show_dir, strict, quiet)
+        info = [None]
+        if rank == 0:
+            info = [merge_shards(shards)]
+            shards.remove()
+            _report(shards, info[0], time.monotonic() - started, show_dir)
+    # One exit code for all processes, or torchrun takes one for a crash.
+    broadcast_object_list(info)
+    return len(info[0]['failed'])
+
+
+def _label(shards: ShardFolder, img_dir: str, extractor: Any,
+           thresholds: tuple, options: ExploreOptions, workers: int,
+           show_dir: str | None, strict: bool, quiet: bool) -> None:
+    """Label this process's share; all leave when all are done."""
     from mmengine.dist import barrier, get_dist_info
     rank, world_size = get_dist_info()
-    started = time.monotonic()
-    if _open(shards, overwrite, rank):
-        _LOG.info('%s is complete already (--overwrite starts anew)',
-                  shards.out)
-        return len(read_info(shards.out)['failed'])
     with Progress(len(shards.names), quiet=quiet or rank > 0) as progress:
         progress.skip(
             sum(
@@ -237,14 +305,6 @@ def _run(shards: ShardFolder, img_dir: str, extractor: Any,
         except ImageError as error:
             raise UsageError(f'{error} (--strict)') from error
     barrier()
-    if rank > 0:
-        barrier()
-        return 0
-    info = merge_shards(shards)
-    shards.remove()
-    barrier()
-    _report(shards, info, time.monotonic() - started, show_dir)
-    return len(info['failed'])
 
 
 def _report(shards: ShardFolder, info: Mapping[str, Any], seconds: float,

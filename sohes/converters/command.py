@@ -1,15 +1,14 @@
 """What the commands in tools/dataset_converters/ share."""
 import argparse
-import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from sohes.apis.command import run_command
 from sohes.converters.coco_like import CocoLike, convert_coco_like
-from sohes.converters.entity_json import ConverterError, sample
+from sohes.converters.entity_json import sample
 from sohes.converters.image_by_image import convert_images
-from sohes.utils.json_stream import EntityIndexError
 
 
 def dataset_parser(doc: str,
@@ -99,24 +98,16 @@ def run_converter(out: Path, convert: Callable[[], Counter],
         stopped (str): what to tell who pressed Ctrl-C.
 
     Returns:
-        int: exit code, 0 done, 2 a mistake in the command or the files, 130
-        interrupted.
+        int: exit code, see :func:`~sohes.apis.command.run_command`.
     """
-    try:
+
+    def run() -> None:
         counts = convert()
-    except (ConverterError, EntityIndexError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f'error: {error.filename}: {error.strerror}', file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f'stopped; {stopped}', file=sys.stderr)
-        return 130
-    print(f'{out}: ' + ', '.join(f'{number} {name.replace("_", " ")}'
-                                 for name, number in counts.items()
-                                 if number))
-    return 0
+        print(f'{out}: ' + ', '.join(f'{number} {name.replace("_", " ")}'
+                                     for name, number in counts.items()
+                                     if number))
+
+    return run_command(run, stopped)
 
 
 def positive(text: str) -> int:

@@ -12,6 +12,7 @@ from sohes.converters.entity_json import (
     write_entities,
 )
 from sohes.pseudo_labels.shards import ShardFolder
+from sohes.utils.locks import sole_run
 from sohes.utils.progress import Progress
 
 #: Images in a shard: what a killed run has to do again.
@@ -52,14 +53,22 @@ def convert_images(out: Path,
     """
     check_out(out, [], overwrite)
     out.parent.mkdir(parents=True, exist_ok=True)
-    shards = ShardFolder(out, info, names, SHARD)
+    with sole_run(out):
+        return _convert(ShardFolder(out, info, names, SHARD), read, info,
+                        overwrite, quiet, workers)
+
+
+def _convert(shards: ShardFolder, read: Callable[[str], dict[str, Any]],
+             info: Mapping[str, Any], overwrite: bool, quiet: bool,
+             workers: int) -> Counter:
+    """What is not converted yet, then the json."""
     if overwrite:
         shards.remove()
     try:
         shards.open()
     except ValueError as error:
         raise ConverterError(str(error)) from error
-    with Progress(len(names), quiet, task='converting') as progress, \
+    with Progress(len(shards.names), quiet, task='converting') as progress, \
             ThreadPoolExecutor(workers) as pool:
         progress.skip(sum(len(shards.images_of(k)) for k in range(len(shards))
                           if shards.is_done(k)))

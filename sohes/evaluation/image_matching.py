@@ -7,6 +7,7 @@ from typing import Any
 
 class InputError(ValueError):
     """A file that cannot be evaluated; the message says which and why."""
+    exit_code = 2
 
 
 def match_results(path: str | Path, results: list[dict],

@@ -16,6 +16,7 @@ _16_BIT = 65535
 
 class ImageError(ValueError):
     """A file that cannot be used as an image: its path and the reason."""
+    exit_code = 2
 
 
 def load_image(path: str | os.PathLike) -> np.ndarray:

@@ -4,6 +4,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from sohes.pseudo_labels.images import ImageError, load_image
 from sohes.pseudo_labels.methods import LabelOptions, finish, propose
 from sohes.pseudo_labels.pipeline import FeatureExtractor
 from sohes.pseudo_labels.shards import ShardFolder, failed_record, to_record
+from sohes.utils.photo_files import photo_hash
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Job:
     name: str
     options: LabelOptions
     show_dir: str | None = None
+    sha256: str | None = None
 
 
 def _finish_job(job: Job, image: np.ndarray,
@@ -33,14 +36,19 @@ def _finish_job(job: Job, image: np.ndarray,
         from sohes.visualization import save_forest_picture
         save_forest_picture(job.show_dir, job.name, image, labels.rles,
                             labels.forest)
-    return to_record(job.name, labels)
+    return to_record(job.name, labels, job.sha256)
 
 
-def _load(root: str, name: str) -> np.ndarray | ImageError:
+def _load(root: str,
+          name: str) -> tuple[np.ndarray | ImageError, str | None]:
+    """An image, or why there is none, and the hash of its file."""
+    path = Path(root) / name
+    # First: a photo that is replaced now is found out by the next run.
+    sha256 = photo_hash(path)
     try:
-        return load_image(Path(root) / name)
+        return load_image(path), sha256
     except ImageError as error:
-        return error
+        return error, sha256
 
 
 def _quiet_worker() -> None:
@@ -69,8 +77,8 @@ def _end_with_the_parent() -> None:
 
 
 def _ahead(root: str, names: Sequence[str],
-           count: int) -> Iterator[tuple[str, np.ndarray | ImageError]]:
-    """Load images in order, a few ahead, in threads."""
+           count: int) -> Iterator[tuple]:
+    """Load images in order, a few ahead, in threads; with their names."""
     with ThreadPoolExecutor(count) as pool:
         waiting: list[Future] = []
         todo = iter(names)
@@ -80,7 +88,7 @@ def _ahead(root: str, names: Sequence[str],
                 if upcoming is None:
                     break
                 waiting.append(pool.submit(_load, root, upcoming))
-            yield name, waiting.pop(0).result()
+            yield name, *waiting.pop(0).result()
 
 
 class LabelRunner:
@@ -152,8 +160,9 @@ class LabelRunner:
         self._records: list[dict] = []
         for shard in mine:
             for _ in self.shards.images_of(shard):
-                name, image = next(feed)
-                queue.append((shard, name, self._start(name, image, pool)))
+                name, image, sha256 = next(feed)
+                queue.append((shard, name,
+                              self._start(name, image, sha256, pool)))
                 if len(queue) > 2 * self.workers:
                     self._settle(*queue.popleft())
         while queue:
@@ -164,6 +173,8 @@ class LabelRunner:
         try:
             record = (result.result()
                       if isinstance(result, Future) else result)
+        except (OSError, MemoryError, BrokenProcessPool):
+            raise  # the machine's fault, not the photo's
         except Exception as error:
             raise RuntimeError(f'{name}: steps 3 and 4 failed: {error!r}'
                                ) from error
@@ -174,15 +185,15 @@ class LabelRunner:
         self.on_image(name, record)
 
     def _start(self, name: str, image: np.ndarray | ImageError,
-               pool: ProcessPoolExecutor | None) -> Any:
+               sha256: str | None, pool: ProcessPoolExecutor | None) -> Any:
         """Steps 1 and 2 here; steps 3 and 4 of the image are under way."""
         if isinstance(image, ImageError):
             if self.strict:
                 raise image
-            return failed_record(name, str(image))
+            return failed_record(name, str(image), sha256)
         proposals = propose(image, self.extractor, self.thresholds,
                             self.options)
-        job = Job(self.root, name, self.options, self.show_dir)
+        job = Job(self.root, name, self.options, self.show_dir, sha256)
         if pool is None:
             return _finish_job(job, image, proposals)
         return pool.submit(_finish_job, job, image, proposals)

@@ -8,7 +8,7 @@ image.
 """
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,18 @@ from sohes.utils.files import whole_file
 _FORMAT = 2
 
 
-def to_record(name: str, labels: PseudoLabels) -> dict[str, Any]:
+def to_record(name: str, labels: PseudoLabels,
+              sha256: str | None = None) -> dict[str, Any]:
     """One image's labels as plain data.
 
     Parents are indices or None, ancestors a list of indices: the pairwise
     relation of step 4, of which the parents are only a part.
+
+    Args:
+        name (str): relative to the folder.
+        labels (PseudoLabels): of the image.
+        sha256 (str, optional): of its file, see
+            :mod:`sohes.utils.photo_files`.
     """
     from pycocotools import mask as coco_mask
     areas = coco_mask.area(labels.rles) if labels.rles else []
@@ -50,13 +57,15 @@ def to_record(name: str, labels: PseudoLabels) -> dict[str, Any]:
         file_name=name,
         height=height,
         width=width,
+        sha256=sha256,
         counts=labels.counts,
         annotations=annotations)
 
 
-def failed_record(name: str, reason: str) -> dict[str, Any]:
+def failed_record(name: str, reason: str,
+                  sha256: str | None = None) -> dict[str, Any]:
     """What stays of an image that could not be read."""
-    return dict(file_name=name, reason=reason)
+    return dict(file_name=name, reason=reason, sha256=sha256)
 
 
 class ShardFolder:
@@ -124,6 +133,14 @@ class ShardFolder:
                 f'{"; ".join(changed[:5])}. Continue it with the same '
                 'settings, choose another --out, or start anew with '
                 '--overwrite')
+
+    def photos(self) -> Iterator[tuple[str, str | None]]:
+        """Name and hash of every image in a shard that is whole."""
+        for shard in filter(self.is_done, range(len(self))):
+            with open(self.path(shard), encoding='utf-8') as file:
+                header = json.loads(file.readline())
+            for record in header['images'] + header['failed']:
+                yield record['file_name'], record.get('sha256')
 
     def write(self, shard: int, records: Sequence[Mapping[str, Any]]) -> None:
         """Write a shard, whole or not at all."""

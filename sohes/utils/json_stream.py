@@ -11,6 +11,7 @@ BLOCK = 1 << 18
 
 class EntityIndexError(ValueError):
     """A json that cannot be trained on: the file, the place, the reason."""
+    exit_code = 2
 
 
 def stream_images(path: Path,

@@ -13,7 +13,8 @@ masks were believed, by size; OUT/table3.json every number.
 
 Stopped, or killed, it continues when the same command is given again.
 
-Exit codes: 0 done, 1 a run was stopped, 2 the command or its data is wrong.
+Exit codes: 0 done, 1 a run was stopped, 2 the command or its data is wrong,
+130 interrupted.
 """
 import argparse
 import json
@@ -27,7 +28,9 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from sohes.apis.command import run_command
 from sohes.models.backbones.vit_files import sha256_of
+from sohes.utils.errors import UsageError
 from sohes.utils.files import whole_file
 
 # What stands in the configuration is the dynamic threshold.
@@ -41,6 +44,10 @@ COUNTS = ('teacher_small', 'teacher_medium', 'teacher_large')
 
 class RunFailed(Exception):
     """A run ended with an exit code; it has said why."""
+
+    def __init__(self, text: str, exit_code: int) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
 
 
 def parse_args() -> argparse.Namespace:
@@ -175,28 +182,24 @@ def _spread(values: np.ndarray, sign: str = '') -> str:
     return f'{values.mean():{sign}.2f}{spread}'
 
 
-def main() -> int:
-    args = parse_args()
+def run(args: argparse.Namespace) -> None:
+    """Train, test and write the table."""
     for path in (args.config, args.checkpoint):
         if not Path(path).is_file():
-            print(f'error: {path}: no such file', file=sys.stderr)
-            return 2
-    try:
-        cells = [train_and_test(args, row, seed)
-                 for seed in args.seeds for row in args.rows]
-    except RunFailed as error:
-        print(f'error: {error.args[0]}', file=sys.stderr)
-        return error.args[1]
-    except KeyboardInterrupt:
-        print('stopped; the same command continues', file=sys.stderr)
-        return 130
+            raise UsageError(f'{path}: no such file')
+    cells = [train_and_test(args, row, seed)
+             for seed in args.seeds for row in args.rows]
     text = table(cells)
     for name, content in (('table3.json', json.dumps(cells, indent=1)),
                           ('table3.md', text)):
         with whole_file(Path(args.out_dir) / name) as file:
             file.write(content)
     print(text)
-    return 0
+
+
+def main() -> int:
+    args = parse_args()
+    return run_command(lambda: run(args), 'the same command continues')
 
 
 if __name__ == '__main__':

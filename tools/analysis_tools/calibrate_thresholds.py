@@ -9,13 +9,17 @@ without looking at any ground truth. It counts the regions of at least
 `min_patches` at every threshold (the curve of figure 8), takes the highest
 threshold at which the mix of all lower ones stays within the budget, and
 prints a line for the configuration. With --count 3 the mix is of three, from
-that one down to the lowest in equal steps, as HASSOD has three.
+that one down to the lowest in equal steps, as HASSOD has three. Photos that
+cannot be read are left out. Exit codes: 0 done, 1 no threshold fits the
+budget, 2 the command, its configuration or all photos are wrong, 130
+interrupted.
 """
 import argparse
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,10 +27,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from mmengine.config import Config, DictAction
 
-from sohes.pseudo_labels.images import find_images, load_image
+from sohes.apis.command import run_command
+from sohes.pseudo_labels.images import ImageError, find_images, load_image
 from sohes.pseudo_labels.merge_tree import MergeTree
 from sohes.pseudo_labels.methods import LabelOptions, read_options
 from sohes.pseudo_labels.proposals import pool_nodes, suppress_nodes
+from sohes.utils.errors import said_in_a_sentence
+from sohes.utils.files import whole_file
 
 
 def parse_args() -> argparse.Namespace:
@@ -49,8 +56,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--json', help='the curve and the choice')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction)
     args = parser.parse_args()
-    if args.count is not None and args.count < 1:
-        parser.error(f'--count must be at least 1, got {args.count}')
+    for name in ('images', 'count'):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            parser.error(f'--{name} must be at least 1, got {value}')
+    if args.step <= 0:
+        parser.error(f'--step must be above 0, got {args.step}')
     return args
 
 
@@ -123,12 +134,36 @@ def plot(curve: dict, budget: float, path: str) -> None:
     axes.set_ylim(0)
     axes.spines[['top', 'right']].set_visible(False)
     axes.legend(frameon=False, loc='upper left')
-    figure.savefig(path, dpi=150)
+    with whole_file(Path(path), binary=True) as file:
+        figure.savefig(file, dpi=150, format='png')
 
 
-def main() -> int:
-    args = parse_args()
-    try:
+def read_trees(args: argparse.Namespace, names: Sequence[str],
+               extractor: Any, image_size: int) -> list[MergeTree]:
+    """Trees of photos that are evenly spaced over the folder.
+
+    Raises:
+        ImageError: none of these can be read; the first one's reason.
+    """
+    every = np.linspace(0, len(names) - 1, min(args.images, len(names)))
+    trees, broken = [], []
+    for k in sorted(set(every.round().astype(int).tolist())):
+        try:
+            image = load_image(Path(args.img_dir) / names[k])
+        except ImageError as error:
+            print(f'not read: {error}', file=sys.stderr)
+            broken.append(error)
+            continue
+        features = extractor([image], image_size)[0]
+        trees.append(MergeTree.from_features(features))
+    if not trees:
+        raise broken[0]
+    return trees
+
+
+def run(args: argparse.Namespace) -> int:
+    """Count and print; the exit code."""
+    with said_in_a_sentence():
         config = Config.fromfile(args.config)
         config.merge_from_dict(args.cfg_options or {})
         options = read_options(config.pseudo_labels.to_dict())
@@ -137,15 +172,7 @@ def main() -> int:
         arguments = config.extractor.to_dict()
         arguments['weights'] = args.weights or arguments['weights']
         extractor = ViTFeatureExtractor(**arguments)
-    except (OSError, ValueError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    every = np.linspace(0, len(names) - 1, min(args.images, len(names)))
-    trees = []
-    for k in sorted(set(every.round().astype(int).tolist())):
-        image = load_image(Path(args.img_dir) / names[k])
-        features = extractor([image], options.image_size)[0]
-        trees.append(MergeTree.from_features(features))
+    trees = read_trees(args, names, extractor, options.image_size)
     lowest = args.lowest
     if lowest is None:
         lowest = extractor.preset.thresholds[-1]
@@ -163,11 +190,17 @@ def main() -> int:
           f'image:\npseudo_labels = dict(thresholds='
           f'{tuple(curve["chosen"])})')
     if args.json:
-        Path(args.json).write_text(json.dumps(curve, indent=1) + '\n')
+        with whole_file(Path(args.json)) as file:
+            file.write(json.dumps(curve, indent=1) + '\n')
     if args.out:
         plot(curve, args.budget, args.out)
         print(f'curve: {args.out}')
     return 0
+
+
+def main() -> int:
+    args = parse_args()
+    return run_command(lambda: run(args), 'nothing was written')
 
 
 if __name__ == '__main__':

@@ -6,7 +6,7 @@
 prints AR@1000, AR by COCO's sizes, AP and masks per image, as the tables of
 the paper do, and AR@1, 10, 100, AP@100, AP50, AP75 and recall by IoU: in
 percent, all classes as one. Only images of the ground truth
-count. Bad input ends with one sentence and exit code 2.
+count. Exit codes: 0 done, 2 one sentence on bad input, 130 interrupted.
 """
 import argparse
 import json
@@ -15,6 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from sohes.apis.command import run_command
 from sohes.evaluation.coco_files import (
     EvaluationInput,
     InputError,
@@ -104,31 +105,38 @@ def print_report(args: argparse.Namespace, data: EvaluationInput,
           'no other number is said; R@: recall at that IoU')
 
 
+def evaluate(args: argparse.Namespace) -> None:
+    """Reads, scores, writes and prints.
+
+    Raises:
+        InputError: A file cannot be evaluated.
+    """
+    data = read_evaluation_input(args.gt, args.pred)
+    if args.only_predicted:
+        data.images = [image for image in data.images if image.rles]
+        if not data.images:
+            raise InputError(f'{args.pred}: --only-predicted leaves no image, '
+                             'for none has a prediction')
+    metrics = evaluate_masks(data.images, args.max_dets)
+    counts = describe(data, args.max_dets)
+    if args.json:
+        with whole_file(Path(args.json)) as file:
+            file.write(json.dumps({
+                **metrics.percentages(), 'unit': 'percent',
+                'gt': args.gt, 'pred': args.pred, **counts,
+                'max_dets': args.max_dets, 'sohes': __version__,
+            }, indent=2) + '\n')
+    print_report(args, data, counts, metrics)
+
+
 def main() -> int:
     """Runs the evaluation.
 
     Returns:
-        The exit code: 0, or 2 for bad input.
+        The exit code.
     """
     args = parse_args()
-    try:
-        data = read_evaluation_input(args.gt, args.pred)
-        if args.only_predicted:
-            data.images = [image for image in data.images if image.rles]
-        metrics = evaluate_masks(data.images, args.max_dets)
-        counts = describe(data, args.max_dets)
-        if args.json:
-            with whole_file(Path(args.json)) as file:
-                file.write(json.dumps({
-                    **metrics.percentages(), 'unit': 'percent',
-                    'gt': args.gt, 'pred': args.pred, **counts,
-                    'max_dets': args.max_dets, 'sohes': __version__,
-                }, indent=2) + '\n')
-    except (InputError, OSError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    print_report(args, data, counts, metrics)
-    return 0
+    return run_command(lambda: evaluate(args), 'nothing was written')
 
 
 if __name__ == '__main__':

@@ -6,7 +6,7 @@
 keeps the first 8 images by id and of each the 40 largest masks (or with
 --best those with the highest scores). A mask whose parent goes hangs from its
 nearest mask above it that stays; ancestor_ids keep the ancestors that stay.
-Exit code 2 and one sentence for bad input.
+Exit codes: 0 done, 2 one sentence on bad input, 130 interrupted.
 """
 import argparse
 import json
@@ -18,10 +18,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from sohes.apis.command import run_command
 from sohes.datasets.entity_index import EntityIndex, ImageEntities
 from sohes.structures.mask_ops import text_rle
 from sohes.utils.files import whole_file
-from sohes.utils.json_stream import EntityIndexError
 
 
 def parse_args() -> argparse.Namespace:
@@ -84,13 +84,9 @@ def annotations(index: EntityIndex, count: int,
         number += len(kept)
 
 
-def main() -> int:
-    args = parse_args()
-    try:
-        index = EntityIndex.open(args.labels)
-    except (EntityIndexError, OSError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
+def write(args: argparse.Namespace) -> None:
+    """Write the json that is asked for."""
+    index = EntityIndex.open(args.labels)
     count = min(len(index), args.images or len(index))
     images = [
         dict(id=int(index.images[k]['id']), file_name=index.file_name(k),
@@ -104,7 +100,11 @@ def main() -> int:
             file.write((',\n' if number > 1 else '\n') + json.dumps(row))
         file.write('],\n"categories": [{"id": 1, "name": "entity"}]}\n')
     print(f'{number} masks on {count} images: {args.out}')
-    return 0
+
+
+def main() -> int:
+    args = parse_args()
+    return run_command(lambda: write(args), 'nothing was written')
 
 
 if __name__ == '__main__':

@@ -29,7 +29,8 @@ from pycocotools import mask as coco_mask
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt
 
-from sohes.apis import UsageError, generate
+from sohes.apis import generate
+from sohes.apis.command import run_command
 from sohes.datasets import EntityIndex
 from sohes.datasets.samplers import Draw
 from sohes.models.backbones import ViTFeatureExtractor
@@ -38,7 +39,7 @@ from sohes.models.detectors.teacher_masks import (
     project_masks,
 )
 from sohes.pseudo_labels.clustering import cluster_features
-from sohes.pseudo_labels.images import ImageError, load_image
+from sohes.pseudo_labels.images import load_image
 from sohes.pseudo_labels.local import square_crop
 from sohes.registry import DATASETS
 from sohes.structures import EntityForest, PackedMasks
@@ -231,36 +232,32 @@ def _number(views: Any) -> int:
     return int(Path(views['data_samples']['unsup_teacher'].img_path).stem)
 
 
-def main() -> int:
-    args = parse_args()
+def run(args: argparse.Namespace) -> None:
+    """Draw the three figures."""
     logging.basicConfig(level=logging.WARNING)
     config = Config.fromfile(ROOT / 'configs/sohes_phase1_cpu.py')
     config.pseudo_labels.max_masks = MASKS
     out = Path(args.out_dir)
     out.mkdir(parents=True, exist_ok=True)
-    try:
-        image = load_image(args.photo)
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            (folder / 'images').mkdir()
-            for k, photo in enumerate((image, load_image(args.other))):
-                plt.imsave(folder / f'images/{k}.png', photo)
-            generate(config, str(folder / 'images'),
-                     str(folder / 'labels.json'), weights=args.weights,
-                     quiet=True)
-            masks, forest = first_labels(folder / 'labels.json')
-            phase2, phase3 = pipelines(folder)
-            for dataset in (phase2, phase3):
-                dataset.full_init()
-            draw = Draw(0, (args.seed, 0))
-            pasted, views = phase2[draw], phase3[draw]
-            # I2 is drawn at random; its labels are those of the first photo.
-            while _number(views) != 0:
-                draw = Draw(0, (draw.entropy[0] + 1, 0))
-                views = phase3[draw]
-    except (UsageError, ImageError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
+    image = load_image(args.photo)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / 'images').mkdir()
+        for k, photo in enumerate((image, load_image(args.other))):
+            plt.imsave(folder / f'images/{k}.png', photo)
+        generate(config, str(folder / 'images'),
+                 str(folder / 'labels.json'), weights=args.weights,
+                 quiet=True)
+        masks, forest = first_labels(folder / 'labels.json')
+        phase2, phase3 = pipelines(folder)
+        for dataset in (phase2, phase3):
+            dataset.full_init()
+        draw = Draw(0, (args.seed, 0))
+        pasted, views = phase2[draw], phase3[draw]
+        # I2 is drawn at random; its labels are those of the first photo.
+        while _number(views) != 0:
+            draw = Draw(0, (draw.entropy[0] + 1, 0))
+            views = phase3[draw]
     figures = dict(
         phase1=draw_phase1(image, config, args.weights, (masks, forest)),
         phase2=draw_phase2(pasted),
@@ -270,7 +267,11 @@ def main() -> int:
         figure.savefig(out / f'{name}.jpg', dpi=110,
                        pil_kwargs=dict(quality=85))
         print(out / f'{name}.jpg')
-    return 0
+
+
+def main() -> int:
+    args = parse_args()
+    return run_command(lambda: run(args), 'nothing was drawn')
 
 
 if __name__ == '__main__':

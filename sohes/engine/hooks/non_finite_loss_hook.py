@@ -14,6 +14,7 @@ from sohes.registry import HOOKS
 
 class NonFiniteLossError(RuntimeError):
     """The loss or its gradient is infinite or no number."""
+    exit_code = 1
 
 
 @HOOKS.register_module()

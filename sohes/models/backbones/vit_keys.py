@@ -14,6 +14,7 @@ from torch import Tensor
 
 class WeightsError(ValueError):
     """Weights that cannot be had or used; the message says why."""
+    exit_code = 2
 
 
 # What a wrapper adds in front of the ViT's own names is found from this

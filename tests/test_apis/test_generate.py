@@ -1,0 +1,113 @@
+"""Whose labels: of which folder and which photos, finished or not."""
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sohes.apis.generate import UsageError, generate
+from sohes.pseudo_labels.shards import ShardFolder
+from sohes.utils.locks import sole_run
+from tests.test_tools.tiny_vit import save_tiny_vit
+
+
+def save_photo(path: Path, seed: int) -> None:
+    path.parent.mkdir(exist_ok=True)
+    small = np.random.default_rng(seed).integers(0, 255, (4, 4, 3), np.uint8)
+    Image.fromarray(small).resize((64, 64), 0).save(path)
+
+
+@pytest.fixture(scope='module')
+def config(tmp_path_factory) -> dict:
+    path = save_tiny_vit(tmp_path_factory.mktemp('vit') / 'vit.pth')
+    return dict(
+        extractor=dict(weights=str(path), num_heads=4, feature='key',
+                       block=-1, center=True, device='cpu'),
+        pseudo_labels=dict(image_size=64, thresholds=(.6, .3, 0.),
+                           local=None),
+        shard_size=1, workers=0)
+
+
+@pytest.fixture
+def photos(tmp_path) -> Path:
+    for number in range(2):
+        save_photo(tmp_path / 'photos' / f'{number}.png', number)
+    return tmp_path / 'photos'
+
+
+def test_labels_are_of_the_photos_and_not_of_their_names(config, photos,
+                                                         tmp_path):
+    out = str(tmp_path / 'labels.json')
+    assert generate(config, str(photos), out, quiet=True) == 0
+    before = Path(out).read_bytes()
+    images = json.loads(before)['images']
+    assert all(len(image['sha256']) == 64 for image in images)
+    # A folder that was moved or copied is the same.
+    shutil.copytree(photos, tmp_path / 'copy')
+    assert generate(config, str(tmp_path / 'copy'), out, quiet=True) == 0
+    save_photo(tmp_path / 'copy' / '1.png', 9)
+    with pytest.raises(UsageError, match=r'1\.png is not the file.*--overw'):
+        generate(config, str(tmp_path / 'copy'), out, quiet=True)
+    assert Path(out).read_bytes() == before
+    assert generate(config, str(tmp_path / 'copy'), out, quiet=True,
+                    overwrite=True) == 0
+    assert Path(out).read_bytes() != before
+
+
+def test_an_unfinished_run_is_of_its_photos_too(config, photos, tmp_path,
+                                                monkeypatch):
+    out = str(tmp_path / 'labels.json')
+    write = ShardFolder.write
+
+    def stop_after_the_first(self, shard, records):
+        write(self, shard, records)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ShardFolder, 'write', stop_after_the_first)
+    with pytest.raises(KeyboardInterrupt):
+        generate(config, str(photos), out, quiet=True)
+    monkeypatch.undo()
+    save_photo(photos / '0.png', 9)
+    with pytest.raises(UsageError, match='unfinished run of other photos'):
+        generate(config, str(photos), out, quiet=True)
+    save_photo(photos / '0.png', 0)
+    save_photo(photos / '1.png', 9)  # not labelled yet
+    assert generate(config, str(photos), out, quiet=True) == 0
+    assert not Path(f'{out}.parts').exists()
+
+
+def test_a_broken_photo_that_was_mended_does_not_count_as_seen(
+        config, photos, tmp_path):
+    out = str(tmp_path / 'labels.json')
+    (photos / '2.png').write_bytes(b'no image')
+    assert generate(config, str(photos), out, quiet=True) == 1
+    assert generate(config, str(photos), out, quiet=True) == 1
+    save_photo(photos / '2.png', 2)
+    with pytest.raises(UsageError, match=r'2\.png is not the file'):
+        generate(config, str(photos), out, quiet=True)
+
+
+@pytest.mark.parametrize('overwrite', [False, True])
+def test_two_runs_on_one_output(config, photos, tmp_path, overwrite):
+    out = tmp_path / 'labels.json'
+    out.write_text('{}')
+    with sole_run(out), pytest.raises(UsageError, match='by another run'):
+        generate(config, str(photos), str(out), quiet=True,
+                 overwrite=overwrite)
+    assert out.read_text() == '{}'
+
+
+@pytest.mark.parametrize('workers', [-1, 1.5, 'two', True])
+def test_workers_are_a_number_from_0_on(config, photos, tmp_path, workers):
+    with pytest.raises(UsageError, match='workers must be 0'):
+        generate(dict(config, workers=workers), str(photos),
+                 str(tmp_path / 'a.json'), quiet=True)
+
+
+def test_an_output_that_cannot_be_written(config, photos, tmp_path):
+    (tmp_path / 'file').touch()
+    with pytest.raises(UsageError, match='a part of this path is a file|exis'):
+        generate(config, str(photos), str(tmp_path / 'file' / 'a.json'),
+                 quiet=True)
