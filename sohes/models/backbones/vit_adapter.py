@@ -23,8 +23,10 @@ from sohes.models.backbones.vit_adapter_layers import (
 )
 from sohes.models.backbones.vit_adapter_vit import (
     build_vit,
+    embed_images,
     load_adapter_into,
     load_into,
+    patch_size_of,
     vit_config,
 )
 from sohes.registry import MODELS
@@ -37,10 +39,11 @@ class ViTAdapter(BaseModule):
     """A plain ViT with a convolutional pyramid beside it.
 
     Chen et al. 2022, "Vision Transformer Adapter for Dense Predictions".
-    The ViT is mmpretrain's ``VisionTransformer``. Its blocks are cut into
-    ``num_interactions`` groups; before each its patch tokens look at the
-    pyramid (injector), after each the pyramid looks at them (extractor).
-    The CLS token stays in the ViT's path.
+    The ViT is mmpretrain's ``VisionTransformer``, or :class:`TimmViT` where
+    it has register tokens. Its blocks are cut into ``num_interactions``
+    groups; before each its patch tokens look at the pyramid (injector),
+    after each the pyramid looks at them (extractor). CLS and register
+    tokens stay in the ViT's path.
 
     Any patch size will do: the ViT's grid is the level of the pyramid
     whose stride is nearest to it (8 for patches of 8, 16 for 14 and 16).
@@ -113,7 +116,7 @@ class ViTAdapter(BaseModule):
         self.vit_cfg = vit_config(vit, weights)
         self.vit = build_vit(self.vit_cfg, drop_path_rate)
         self.embed_dims = width = self.vit.embed_dims
-        self.patch_size = self.vit.patch_embed.projection.kernel_size[0]
+        self.patch_size = patch_size_of(self.vit)
         self.stride = min(
             _STRIDES, key=lambda stride: abs(np.log(stride / self.patch_size)))
         depth = len(self.vit.layers)
@@ -205,7 +208,7 @@ class ViTAdapter(BaseModule):
         grid = levels[_STRIDES.index(self.stride)]
         pyramid = to_tokens(
             [m + e[:, None, None] for m, e in zip(maps, self.level_embed)])
-        tokens = self._embed(x, grid)
+        tokens, context = self._embed(x, grid)
         extra = self.vit.num_extra_tokens
         into_vit = Geometry.between([grid], levels, x.device)
         into_pyramid = Geometry.between(levels, [grid], x.device)
@@ -213,7 +216,7 @@ class ViTAdapter(BaseModule):
             tokens = self._run(self.injectors[i], tokens, pyramid, into_vit,
                                extra)
             for j in group:
-                tokens = self._run(self.vit.layers[j], tokens)
+                tokens = self._run(self.vit.layers[j], tokens, *context)
             last = i == len(self.groups) - 1
             for extractor in self.extractors[i:None if last else i + 1]:
                 pyramid = self._run(extractor, pyramid, tokens, into_pyramid,
@@ -221,8 +224,12 @@ class ViTAdapter(BaseModule):
         patches = to_maps(tokens[:, extra:], [grid])[0]
         return self._fuse(finest, to_maps(pyramid, levels), patches, levels)
 
-    def _embed(self, x: Tensor, grid: Level) -> Tensor:
-        """Images (B, 3, H, W) -> the ViT's first tokens (B, E + P, C)."""
+    def _embed(self, x: Tensor,
+               grid: Level) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Images (B, 3, H, W) -> the ViT's first tokens (B, E + P, C).
+
+        Beside them, what its blocks take with them (rotary positions).
+        """
         h, w, stride = grid
         x = F.pad(x, (0, w * stride - x.shape[3], 0, h * stride - x.shape[2]))
         if self.patch_size != stride:
@@ -231,18 +238,7 @@ class ViTAdapter(BaseModule):
                 mode='bicubic',
                 align_corners=False,
                 antialias=True)
-        vit = self.vit
-        tokens, size = vit.patch_embed(x)
-        if vit.cls_token is not None:
-            cls_token = vit.cls_token.expand(len(x), -1, -1)
-            tokens = torch.cat((cls_token, tokens), dim=1)
-        tokens = tokens + vit.resize_pos_embed(
-            vit.pos_embed,
-            vit.patch_resolution,
-            size,
-            mode=vit.interpolate_mode,
-            num_extra_tokens=vit.num_extra_tokens)
-        return vit.pre_norm(vit.drop_after_pos(tokens))
+        return embed_images(self.vit, x)
 
     def _run(self, module: Callable[..., Tensor], *args: Any) -> Tensor:
         """Call a module, keeping only its inputs where memory is scarce."""

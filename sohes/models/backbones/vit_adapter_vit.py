@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from sohes.models.backbones.timm_vit import TimmViT, arch_named
 from sohes.models.backbones.vit_files import read_tensors
 from sohes.models.backbones.vit_keys import WeightsError, listed
 from sohes.models.backbones.vit_weights import LAYER_NORM_EPS, load_vit_weights
@@ -19,7 +21,11 @@ _ARCHS = {
     'base': (768, 12, 12),
     'large': (1024, 24, 16)
 }
-_NAME = re.compile(r'(dino|dinov2)_vit(?P<arch>[sbl])(?P<patch>\d+)')
+_FIXED = dict(
+    type='mmpretrain.VisionTransformer',
+    norm_cfg=dict(type='LN', eps=LAYER_NORM_EPS))
+_NAME = re.compile(r'(?P<family>dino|dinov2|dinov3)_vit(?P<arch>[sblgh]|7b)'
+                   r'(?P<patch>\d+)(?P<plus>plus)?(?P<registers>_reg)?')
 
 
 def vit_config(vit: dict[str, Any] | None,
@@ -27,9 +33,9 @@ def vit_config(vit: dict[str, Any] | None,
     """Arguments of the ViT, complete: they build it without its weights.
 
     Args:
-        vit: arguments of mmpretrain's VisionTransformer; ``arch`` may be
-            'small', 'base', 'large' or mmpretrain's dict. None: what
-            ``weights`` say.
+        vit: arguments of mmpretrain's VisionTransformer, of which ``arch``
+            may be 'small', 'base', 'large' or mmpretrain's dict; or of
+            ``type='sohes.TimmViT'``. None: what ``weights`` say.
         weights: name of the zoo (needs no file) or a file of weights.
 
     Raises:
@@ -47,7 +53,7 @@ def vit_config(vit: dict[str, Any] | None,
 
 
 def build_vit(cfg: dict[str, Any], drop_path_rate: float) -> nn.Module:
-    """mmpretrain's VisionTransformer without its final norm.
+    """mmpretrain's VisionTransformer or TimmViT without its final norm.
 
     That norm lies behind all that an adapter looks at: it would be a
     parameter without a gradient.
@@ -56,9 +62,45 @@ def build_vit(cfg: dict[str, Any], drop_path_rate: float) -> nn.Module:
         cfg: from :func:`vit_config`.
         drop_path_rate: of the last block; it grows linearly up to there.
     """
+    if cfg['type'] == 'sohes.TimmViT':
+        return MODELS.build(dict(cfg, drop_path_rate=drop_path_rate))
     return MODELS.build(
         dict(cfg, final_norm=False, out_type='raw',
              drop_path_rate=drop_path_rate))
+
+
+def patch_size_of(vit: nn.Module) -> int:
+    """Side of a patch in pixels."""
+    if isinstance(vit, TimmViT):
+        return vit.patch_size
+    return vit.patch_embed.projection.kernel_size[0]
+
+
+def embed_images(vit: nn.Module,
+                 x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Images to the tokens that enter a ViT's first block.
+
+    Args:
+        vit: from :func:`build_vit`.
+        x: (B, 3, H, W), normalised RGB; patches divide both sides.
+
+    Returns:
+        Tokens (B, E + P, C), the E extra ones first, and what the blocks
+        take beside them: rotary positions, or nothing.
+    """
+    if isinstance(vit, TimmViT):
+        return vit.embed(x)
+    tokens, size = vit.patch_embed(x)
+    if vit.cls_token is not None:
+        cls_token = vit.cls_token.expand(len(x), -1, -1)
+        tokens = torch.cat((cls_token, tokens), dim=1)
+    tokens = tokens + vit.resize_pos_embed(
+        vit.pos_embed,
+        vit.patch_resolution,
+        size,
+        mode=vit.interpolate_mode,
+        num_extra_tokens=vit.num_extra_tokens)
+    return vit.pre_norm(vit.drop_after_pos(tokens)), ()
 
 
 def named_vit(name: str) -> dict[str, Any]:
@@ -68,25 +110,30 @@ def named_vit(name: str) -> dict[str, Any]:
     that never saw the zoo's file.
     """
     match = _NAME.fullmatch(name)
-    arch = next(key for key in _ARCHS if key[0] == match['arch'])
-    newer = name.startswith('dinov2')
+    family, size = match['family'], match['arch'] + (match['plus'] or '')
+    if family == 'dinov3' or match['registers']:
+        return dict(type='sohes.TimmViT', arch=arch_named(family, size))
+    newer = family == 'dinov2'
     patch = int(match['patch'])
-    return _from_config(
-        dict(
-            arch=arch,
-            patch_size=patch,
-            # trained at 224, DINOv2 at last at 518
-            img_size=37 * patch if newer else 224,
-            layer_scale_init_value=1.0 if newer else 0.0))
+    cfg: dict[str, Any] = dict(
+        arch=next((key for key in _ARCHS if key[0] == size), None),
+        patch_size=patch,
+        # trained at 224, DINOv2 at last at 518
+        img_size=37 * patch if newer else 224,
+        layer_scale_init_value=1.0 if newer else 0.0)
+    if size == 'g':
+        cfg.update(
+            arch='dinov2-giant', layer_cfgs=dict(ffn_type='swiglu_fused'))
+        return dict(_FIXED, **cfg)
+    return _from_config(cfg)
 
 
 def _from_config(vit: dict[str, Any]) -> dict[str, Any]:
     """The user's arguments over the ones that DINO's ViTs have."""
-    cfg: dict[str, Any] = dict(
-        type='mmpretrain.VisionTransformer',
-        arch='base',
-        norm_cfg=dict(type='LN', eps=LAYER_NORM_EPS))
+    cfg: dict[str, Any] = dict(_FIXED, arch='base')
     cfg.update(vit)
+    if cfg['type'] == 'sohes.TimmViT':
+        return dict(vit)
     if isinstance(cfg['arch'], str):
         if cfg['arch'] not in _ARCHS:
             raise ValueError(
@@ -115,7 +162,7 @@ def load_into(vit: nn.Module, weights: str | Path) -> None:
         key: value
         for key, value in loaded.state_dict.items() if key not in unused
     }
-    # mmpretrain resizes it while it loads.
+    # mmpretrain resizes it while it loads; timm does so in every pass.
     _check_names(vit.state_dict(), state, located.path, 'ViT', ('pos_embed', ))
     vit.load_state_dict(state)
     print_log(

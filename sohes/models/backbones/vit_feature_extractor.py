@@ -10,6 +10,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from sohes.models.backbones.timm_vit import Projection as TimmProjection
+from sohes.models.backbones.timm_vit import TimmViT
+from sohes.models.backbones.timm_vit_weights import TimmViTWeights
 from sohes.models.backbones.vit_presets import FEATURES, PRESETS
 from sohes.models.backbones.vit_weights import ViTWeights, load_vit_weights
 from sohes.models.backbones.vit_zoo import locate_weights
@@ -31,10 +34,11 @@ RGB_STD = (58.395, 57.12, 57.375)
 class ViTFeatureExtractor:
     """Keys, queries, values or tokens of one block of a ViT.
 
-    The ViT is mmpretrain's ``VisionTransformer``, built through the
-    registry only as deep as the wanted block. Where the patch grid is not
-    the one that the position embedding was trained at, mmpretrain resizes
-    the embedding bicubically, without antialiasing.
+    The ViT is mmpretrain's ``VisionTransformer``, or :class:`TimmViT` where
+    it has register tokens, built through the registry only as deep as the
+    wanted block. Where the patch grid is not the one that the position
+    embedding was trained at, mmpretrain resizes the embedding bicubically,
+    without antialiasing. CLS and register tokens are dropped.
 
     Args:
         weights: a name of the zoo (``dino_vitb8``) or a file ending in
@@ -55,7 +59,7 @@ class ViTFeatureExtractor:
     Attributes:
         patch_size: side of a patch in pixels.
         embed_dims: C, channels of a feature.
-        family: 'dino', 'dinov2' or 'generic'.
+        family: 'dino', 'dinov2', 'dinov3' or 'generic'.
         preset: the family's preset, its block a number.
         feature, block, center: what is in use (``block`` from the front).
         weights_hash: SHA-256 of the file of weights, 64 hex digits.
@@ -105,7 +109,7 @@ class ViTFeatureExtractor:
         self._std = self._channels(RGB_STD)
         self._check_autocast(dtype)
 
-    def _build(self, loaded: ViTWeights,
+    def _build(self, loaded: ViTWeights | TimmViTWeights,
                num_heads: int | None) -> nn.Module:
         """The ViT up to the wanted block, frozen."""
         vit = MODELS.build(
@@ -115,7 +119,8 @@ class ViTFeatureExtractor:
         vit.load_state_dict(
             {name: loaded.state_dict[name] for name in names})
         if self.feature != 'token':
-            vit.layers[-1] = _Projection(vit.layers[-1], self.feature)
+            cut = TimmProjection if isinstance(vit, TimmViT) else _Projection
+            vit.layers[-1] = cut(vit.layers[-1], self.feature)
         vit.requires_grad_(False)
         vit.eval()  # mmpretrain's eval() returns None
         return vit.to(self.device)
@@ -160,7 +165,7 @@ class ViTFeatureExtractor:
             [self._prepare(image, h) for image in _checked(images)])
         with self._autocast():
             tokens = self.vit(batch)[0]
-        # (B, 1 + h * w, C) -> (B, h, w, C), the CLS token dropped
+        # (B, E + h * w, C) -> (B, h, w, C), the E extra tokens dropped
         features = tokens[:, self.vit.num_extra_tokens:].float()
         features = features.reshape(len(batch), h, h, -1)
         if mean is not None:

@@ -3,7 +3,8 @@
 Four namings are read: timm's (also MAE's and DeiT's), DINO's and
 DINOv2's, Hugging Face's ``ViTModel`` and ``Dinov2Model``, and
 mmpretrain's. All become mmpretrain's, because the backbone is
-mmpretrain's ``VisionTransformer``.
+mmpretrain's ``VisionTransformer``. ViTs with register tokens go another
+way: timm_vit_weights.py.
 """
 import re
 from collections.abc import Iterable, Mapping
@@ -21,7 +22,7 @@ class WeightsError(ValueError):
 # weight, which every ViT has exactly once.
 _PATCH_WEIGHT = re.compile(
     r'^(?P<prefix>(?:.*\.)?)(?:patch_embed\.proj(?:ection)?|'
-    r'embeddings\.patch_embeddings\.projection)\.weight$')
+    r'embeddings\.patch_embeddings(?:\.projection)?)\.weight$')
 
 # DINOv2 trains with its blocks in chunks: blocks.<chunk>.<block>.<rest>,
 # where <block> counts through all chunks.
@@ -44,11 +45,23 @@ _RENAMES: tuple[tuple[str, str], ...] = (
     (_BLOCK + r'attn\.(qkv|proj)\.' + _WB, r'layers.\1.attn.\2.\3'),
     (_BLOCK + r'attention\.attention\.(query|key|value)\.' + _WB,
      r'layers.\1.attn.\2.\3'),
-    (_BLOCK + r'attention\.output\.dense\.' + _WB, r'layers.\1.attn.proj.\2'),
+    (_BLOCK + r'attention\.q_proj\.' + _WB, r'layers.\1.attn.query.\2'),
+    (_BLOCK + r'attention\.k_proj\.' + _WB, r'layers.\1.attn.key.\2'),
+    (_BLOCK + r'attention\.v_proj\.' + _WB, r'layers.\1.attn.value.\2'),
+    (_BLOCK + r'attention\.(?:output\.dense|o_proj)\.' + _WB,
+     r'layers.\1.attn.proj.\2'),
     (_BLOCK + r'(?:mlp\.fc1|intermediate\.dense|ffn\.layers\.0\.0)\.' + _WB,
      r'layers.\1.ffn.layers.0.0.\2'),
     (_BLOCK + r'(?:mlp\.fc2|output\.dense|ffn\.layers\.1)\.' + _WB,
      r'layers.\1.ffn.layers.1.\2'),
+    # DINOv2's giant: SwiGLU, its gate and value in one layer
+    (_BLOCK + r'(?:mlp\.w12|mlp\.weights_in|ffn\.w12)\.' + _WB,
+     r'layers.\1.ffn.w12.\2'),
+    (_BLOCK + r'(?:mlp\.w3|mlp\.weights_out|ffn\.w3)\.' + _WB,
+     r'layers.\1.ffn.w3.\2'),
+    (_BLOCK + r'mlp\.gate_proj\.' + _WB, r'layers.\1.ffn.gate.\2'),
+    (_BLOCK + r'mlp\.up_proj\.' + _WB, r'layers.\1.ffn.up.\2'),
+    (_BLOCK + r'mlp\.down_proj\.' + _WB, r'layers.\1.ffn.w3.\2'),
     (_BLOCK + r'(?:ls1\.gamma|gamma_1|layer_scale1\.lambda1|'
      r'attn\.gamma1\.weight)', r'layers.\1.attn.gamma1.weight'),
     (_BLOCK + r'(?:ls2\.gamma|gamma_2|layer_scale2\.lambda1|'
@@ -64,13 +77,12 @@ _NOT_BACKBONE = re.compile(
     r'dino_head|ibot_head|neck|decode_head|auxiliary_head|decoder|'
     r'decoder_\w+)\.|^((embeddings\.)?mask_token|decoder_pos_embed)$')
 
-# What this backbone does not compute. Loading the rest without it would
-# give features of another network, so these are refused by name.
+# What neither backbone computes. Loading the rest without it would give
+# features of another network, so these are refused by name. (A ViT with
+# register tokens is read by timm_vit_weights.py.)
 _REFUSED: tuple[tuple[str, str], ...] = (
-    (r'(^|\.)(register_tokens?|reg_token|storage_tokens)$',
-     'register tokens'),
-    (r'\.(mlp|ffn)\.(w12|w3|w1|w2|fc1_g|fc1_x|weights_in|weights_out)\.',
-     'SwiGLU feed-forward layers'),
+    (r'\.(mlp|ffn)\.(w1|w2|fc1_g|fc1_x)\.',
+     'separate SwiGLU layers without register tokens'),
     (r'(^|\.)(rope\w*|rotary\w*)(\.|$)|\.freqs(_cis)?$',
      'rotary position embeddings'),
     (r'relative_position_(bias_table|index)$|rel_pos',
@@ -129,7 +141,7 @@ def to_mmpretrain_names(state: Mapping[str, Tensor],
 
     Raises:
         WeightsError: the ViT has parts that this backbone does not
-            compute (register tokens, SwiGLU, rotary embeddings ...), or
+            compute (relative positions, a distillation token ...), or
             names of no known naming; these are listed.
     """
     refuse_unsupported(state, file)
@@ -150,7 +162,9 @@ def to_mmpretrain_names(state: Mapping[str, Tensor],
             f'{file}: unexpected keys {listed(unexpected, len(unexpected))}; '
             "expected the names of timm's, DINO's, DINOv2's, Hugging Face's "
             "or mmpretrain's VisionTransformer")
-    return _join_qkv(renamed, file)
+    renamed = _join(renamed, 'attn', ('query', 'key', 'value'), 'qkv', file)
+    renamed = _join(renamed, 'ffn', ('gate', 'up'), 'w12', file)
+    return _name_packed_swiglu(renamed)
 
 
 def refuse_unsupported(keys: Iterable[str], file: str) -> None:
@@ -176,22 +190,34 @@ def listed(keys: Iterable[str], most: int = 8) -> str:
     return ', '.join(repr(key) for key in keys[:most]) + more
 
 
-def _join_qkv(state: dict[str, Tensor], file: str) -> dict[str, Tensor]:
-    """Hugging Face's separate queries, keys and values as one layer."""
+def _join(state: dict[str, Tensor], module: str, names: tuple[str, ...],
+          whole: str, file: str) -> dict[str, Tensor]:
+    """Hugging Face's separate layers as one, in the order of ``names``."""
     joined = dict(state)
-    for key in state:
-        match = re.fullmatch(r'(layers\.\d+\.attn\.)query\.(weight|bias)',
-                             key)
-        if not match:
-            continue
-        parts = [
-            match[1] + part + '.' + match[2]
-            for part in ('query', 'key', 'value')
-        ]
+    first = re.compile(rf'(layers\.\d+\.{module}\.){names[0]}\.(weight|bias)')
+    for match in filter(None, map(first.fullmatch, state)):
+        parts = [f'{match[1]}{name}.{match[2]}' for name in names]
         missing = [part for part in parts if part not in state]
         if missing:
             raise WeightsError(f'{file}: missing keys {listed(missing)}, '
-                               f'expected beside {key!r}')
-        joined[f'{match[1]}qkv.{match[2]}'] = torch.cat(
+                               f'expected beside {match[0]!r}')
+        joined[f'{match[1]}{whole}.{match[2]}'] = torch.cat(
             [joined.pop(part) for part in parts])
     return joined
+
+
+def _name_packed_swiglu(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """timm's names for DINOv2's giant, which are those of a plain layer.
+
+    What comes out of the first layer is twice as wide as what goes into the
+    second: it is a gate and a value.
+    """
+    first, second = (f'ffn.layers.{i}.' for i in ('0.0', '1'))
+    inner = state.get(f'layers.0.{second}weight')
+    outer = state.get(f'layers.0.{first}weight')
+    if inner is None or outer is None or len(outer) != 2 * inner.shape[-1]:
+        return state
+    return {
+        key.replace(first, 'ffn.w12.').replace(second, 'ffn.w3.'): value
+        for key, value in state.items()
+    }

@@ -42,6 +42,12 @@ PRESETS: dict[str, Preset] = {
                      (0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5, 0.45, 0.4, 0.35,
                       0.3, 0.25, 0.2, 0.15, 0.1, 0.05, 0.0, -0.05, -0.1,
                       -0.15, -0.2)),
+    # DINOv2's values; no weights of DINOv3 were at hand to measure with
+    # (tools/analysis_tools/calibrate_thresholds.py finds thresholds for them).
+    'dinov3': Preset('token', 0.75, True,
+                     (0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5, 0.45, 0.4, 0.35,
+                      0.3, 0.25, 0.2, 0.15, 0.1, 0.05, 0.0, -0.05, -0.1,
+                      -0.15, -0.2)),
     # An unknown ViT: centring does no harm where no direction is shared.
     'generic': Preset('key', -1, True,
                       (0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)),

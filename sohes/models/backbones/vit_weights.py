@@ -9,6 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sohes.models.backbones.timm_vit_weights import (
+    TimmViTWeights,
+    convert_register_vit,
+    has_registers,
+)
 from sohes.models.backbones.vit_files import read_tensors, sha256_of
 from sohes.models.backbones.vit_keys import (
     WeightsError,
@@ -35,6 +40,7 @@ class ViTWeights:
         embed_dims: channels of a token.
         depth: number of blocks.
         mlp_dims: channels inside the feed-forward layers.
+        swiglu: whether these are SwiGLU, as in DINOv2's giant.
         patch_size: side of a patch in pixels.
         grid_size: patches per side that ``pos_embed`` was trained at.
         with_cls_token, layer_scale, qkv_bias, pre_norm, final_norm,
@@ -47,6 +53,7 @@ class ViTWeights:
     embed_dims: int
     depth: int
     mlp_dims: int
+    swiglu: bool
     patch_size: int
     grid_size: int
     with_cls_token: bool
@@ -90,7 +97,10 @@ class ViTWeights:
                 embed_dims=self.embed_dims,
                 num_layers=depth,
                 num_heads=self.heads(num_heads),
-                feedforward_channels=self.mlp_dims),
+                feedforward_channels=(
+                    self.mlp_dims if not self.swiglu else
+                    # of which mmpretrain takes two thirds
+                    self.mlp_dims * 3 // 2)),
             img_size=self.grid_size * self.patch_size,
             patch_size=self.patch_size,
             patch_cfg=dict(bias=self.patch_bias),
@@ -102,14 +112,20 @@ class ViTWeights:
             layer_scale_init_value=1.0 if self.layer_scale else 0.0,
             pre_norm=self.pre_norm,
             out_type='raw')
+        if self.swiglu:
+            cfg['layer_cfgs'] = dict(ffn_type='swiglu_fused')
         cfg.update(overrides)
         return cfg
 
 
 def load_vit_weights(path: str | Path,
                      family: str | None = None,
-                     sha256: str | None = None) -> ViTWeights:
+                     sha256: str | None = None
+                     ) -> ViTWeights | TimmViTWeights:
     """Read a ViT's weights from a .pth, .pt, .safetensors or .onnx file.
+
+    A ViT with register tokens (DINOv2's newer ones, DINOv3) is timm's to
+    compute, every other one mmpretrain's.
 
     Args:
         path: the file.
@@ -117,7 +133,9 @@ def load_vit_weights(path: str | Path,
         sha256: the hash the file must have; None accepts any.
 
     Returns:
-        The converted weights and the shape read from them.
+        The converted weights and the shape read from them; both types
+        have ``state_dict``, ``sha256``, ``family``, ``embed_dims``,
+        ``depth``, ``patch_size`` and ``backbone_cfg``.
 
     Raises:
         WeightsError: missing, unreadable or unsupported, with the file,
@@ -131,7 +149,10 @@ def load_vit_weights(path: str | Path,
         raise WeightsError(
             f'{file}: expected the SHA-256 {sha256}, which it had when it '
             f'was downloaded, found {found}; delete it to fetch it again')
-    state = to_mmpretrain_names(strip_wrapper(tensors, file), file)
+    bare = strip_wrapper(tensors, file)
+    if has_registers(bare):
+        return convert_register_vit(bare, path, found)
+    state = to_mmpretrain_names(bare, file)
     family = family or guess_family(state, tensors)
     state = {key: value.float() for key, value in state.items()}
     shape = _read_shape(state, file)
@@ -181,18 +202,19 @@ def _read_shape(state: Mapping[str, Tensor], file: str) -> dict[str, Any]:
         raise WeightsError(
             f'{file}: patch_embed.proj.weight: expected the shape (width, 3, '
             f'patch, patch), found {tuple(patch.shape)}')
-    for key in ('pos_embed', 'layers.0.ffn.layers.0.0.weight',
-                'layers.0.ffn.layers.1.weight'):
+    swiglu = 'layers.0.ffn.w12.weight' in state
+    first, second = (('w12', 'w3') if swiglu else
+                     ('layers.0.0', 'layers.1'))
+    for key in ('pos_embed', f'layers.0.ffn.{first}.weight',
+                f'layers.0.ffn.{second}.weight'):
         if key not in state:
             raise WeightsError(f'{file}: missing key {key!r} '
                                "(in mmpretrain's naming)")
-    hidden, inner = (state['layers.0.ffn.layers.0.0.weight'].shape[0],
-                     state['layers.0.ffn.layers.1.weight'].shape[1])
-    if hidden == 2 * inner:
+    inner = state[f'layers.0.ffn.{second}.weight'].shape[-1]
+    if swiglu and inner % 8:
         raise WeightsError(
-            f'{file}: this ViT has SwiGLU feed-forward layers (the first of '
-            f'{hidden} channels, the second of {inner}), which are not '
-            'supported; expected as many in both')
+            f'{file}: this ViT has SwiGLU feed-forward layers of {inner} '
+            'channels; mmpretrain computes multiples of 8 only')
     blocks = {
         int(key.split('.')[1])
         for key in state if key.startswith('layers.')
@@ -201,7 +223,8 @@ def _read_shape(state: Mapping[str, Tensor], file: str) -> dict[str, Any]:
     return dict(
         embed_dims=patch.shape[0],
         depth=max(blocks) + 1,
-        mlp_dims=hidden,
+        mlp_dims=inner,
+        swiglu=swiglu,
         patch_size=patch.shape[-1],
         grid_size=_grid_size(state['pos_embed'], with_cls_token, file),
         with_cls_token=with_cls_token,
@@ -280,8 +303,11 @@ def _expected_shapes(weights: ViTWeights) -> dict[str, tuple]:
         for name, rows, columns, bias in (
             ('attn.qkv', 3 * width, width, weights.qkv_bias),
             ('attn.proj', width, width, True),
-            ('ffn.layers.0.0', inner, width, True),
-            ('ffn.layers.1', width, inner, True)):
+            *(((
+                'ffn.w12', 2 * inner, width, True),
+               ('ffn.w3', width, inner, True)) if weights.swiglu else (
+                   ('ffn.layers.0.0', inner, width, True),
+                   ('ffn.layers.1', width, inner, True)))):
             shapes[f'{block}{name}.weight'] = (rows, columns)
             if bias:
                 shapes[f'{block}{name}.bias'] = (rows, )

@@ -19,10 +19,13 @@ class ZooEntry:
         sha256: hash, where a citable source gives one. Neither DINO's nor
             DINOv2's authors publish any, so it is recorded at the first
             download instead.
+        licence_form: their authors hand them out through a form, so they
+            cannot be downloaded from here.
     """
     url: str
     family: str
     sha256: str | None = None
+    licence_form: bool = False
 
     @property
     def file_name(self) -> str:
@@ -36,14 +39,24 @@ def _dino(name: str) -> ZooEntry:
         f'dino_{name}_pretrain/dino_{name}_pretrain.pth', 'dino')
 
 
-def _dinov2(name: str) -> ZooEntry:
+def _dinov2(name: str, registers: bool = False) -> ZooEntry:
+    file = f'dinov2_{name}{"_reg4" if registers else ""}_pretrain.pth'
     return ZooEntry(
-        'https://dl.fbaipublicfiles.com/dinov2/'
-        f'dinov2_{name}/dinov2_{name}_pretrain.pth', 'dinov2')
+        f'https://dl.fbaipublicfiles.com/dinov2/dinov2_{name}/{file}',
+        'dinov2')
 
 
-# URLs: hubconf.py of facebookresearch/dino, dinov2/hub/backbones.py of
-# facebookresearch/dinov2. The paper uses dino_vitb8.
+def _dinov3(name: str, digest: str) -> ZooEntry:
+    return ZooEntry(
+        'https://ai.meta.com/resources/models-and-libraries/'
+        f'dinov3-downloads/dinov3_{name}_pretrain_lvd1689m-{digest}.pth',
+        'dinov3',
+        licence_form=True)
+
+
+# URLs and file names: hubconf.py of facebookresearch/dino, README.md of
+# facebookresearch/dinov2, dinov3/hub/backbones.py of facebookresearch/dinov3
+# (a file's ending is the start of its SHA-256). The paper uses dino_vitb8.
 ZOO: dict[str, ZooEntry] = {
     'dino_vits16': _dino('deitsmall16'),
     'dino_vits8': _dino('deitsmall8'),
@@ -52,6 +65,17 @@ ZOO: dict[str, ZooEntry] = {
     'dinov2_vits14': _dinov2('vits14'),
     'dinov2_vitb14': _dinov2('vitb14'),
     'dinov2_vitl14': _dinov2('vitl14'),
+    'dinov2_vitg14': _dinov2('vitg14'),
+    'dinov2_vits14_reg': _dinov2('vits14', registers=True),
+    'dinov2_vitb14_reg': _dinov2('vitb14', registers=True),
+    'dinov2_vitl14_reg': _dinov2('vitl14', registers=True),
+    'dinov2_vitg14_reg': _dinov2('vitg14', registers=True),
+    'dinov3_vits16': _dinov3('vits16', '08c60483'),
+    'dinov3_vits16plus': _dinov3('vits16plus', '4057cbaa'),
+    'dinov3_vitb16': _dinov3('vitb16', '73cec8be'),
+    'dinov3_vitl16': _dinov3('vitl16', '8aa4cbdd'),
+    'dinov3_vith16plus': _dinov3('vith16plus', '7c1da9a5'),
+    'dinov3_vit7b16': _dinov3('vit7b16', 'a955f4ea'),
 }
 
 
@@ -113,12 +137,19 @@ def fetch_weights(name: str,
         attempts: how often a broken transfer is taken up again.
 
     Raises:
-        WeightsError: no such name, or they cannot be downloaded.
+        WeightsError: no such name, they cannot be downloaded, or their
+            authors hand them out through a form only.
     """
     cached = cached_weights(name)
     if cached is None:
         entry = _entry(name)
         target = weights_dir() / entry.file_name
+        if entry.licence_form:
+            page, name = entry.url.rsplit('/', 1)
+            raise WeightsError(
+                f"weights: DINOv3's authors hand them out through a form; "
+                f'accept the licence on {page}/ , download {name} and put '
+                f'it there: {target}')
         download(entry.url, target, entry.sha256, timeout, attempts)
         cached = LocatedWeights(target, entry.family, recorded_sha256(target))
     return cached

@@ -38,7 +38,11 @@ def zoo(server: FileServer, home: Path, tmp_path: Path,
 def test_names_and_official_urls() -> None:
     assert set(ZOO) == {
         'dino_vits16', 'dino_vits8', 'dino_vitb16', 'dino_vitb8',
-        'dinov2_vits14', 'dinov2_vitb14', 'dinov2_vitl14'
+        'dinov2_vits14', 'dinov2_vitb14', 'dinov2_vitl14', 'dinov2_vitg14',
+        'dinov2_vits14_reg', 'dinov2_vitb14_reg', 'dinov2_vitl14_reg',
+        'dinov2_vitg14_reg', 'dinov3_vits16', 'dinov3_vits16plus',
+        'dinov3_vitb16', 'dinov3_vitl16', 'dinov3_vith16plus',
+        'dinov3_vit7b16'
     }
     # as in the authors' hubconf.py and dinov2/hub/backbones.py
     base = 'https://dl.fbaipublicfiles.com/'
@@ -48,6 +52,10 @@ def test_names_and_official_urls() -> None:
         base + 'dino/dino_vitbase16_pretrain/dino_vitbase16_pretrain.pth')
     assert ZOO['dinov2_vitl14'].url == (
         base + 'dinov2/dinov2_vitl14/dinov2_vitl14_pretrain.pth')
+    assert ZOO['dinov2_vits14_reg'].url == (
+        base + 'dinov2/dinov2_vits14/dinov2_vits14_reg4_pretrain.pth')
+    assert ZOO['dinov3_vitl16'].file_name == (
+        'dinov3_vitl16_pretrain_lvd1689m-8aa4cbdd.pth')
     for entry in ZOO.values():
         assert entry.family in PRESETS
         assert re.fullmatch(r'[0-9a-f]{64}', entry.sha256 or '0' * 64)
