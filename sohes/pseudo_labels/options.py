@@ -159,7 +159,7 @@ class ExploreOptions:
     @property
     def membership(self) -> float | None:
         """The sharpness, or None where step 3 would not look at it."""
-        soft = self.refiner.get('type') == 'densecrf'
+        soft = self.refiner.get('type') in ('densecrf', 'localcrf')
         return self.sharpness if soft else None
 
     @classmethod

@@ -81,10 +81,10 @@ class Proposal:
                   shape: tuple[int, int]) -> np.ndarray:
         """(h, w) float32 values of patches over a window, see `soft`."""
         left, top, right, bottom = window
-        columns = _samples(left, right, shape[1], self.box[0], self.box[2],
-                           self.grid.shape[1])
-        rows = _samples(top, bottom, shape[0], self.box[1], self.box[3],
-                        self.grid.shape[0])
+        columns = patch_samples(left, right, shape[1], self.box[0],
+                                self.box[2], self.grid.shape[1])
+        rows = patch_samples(top, bottom, shape[0], self.box[1], self.box[3],
+                             self.grid.shape[0])
         return _lerp(_lerp(values, *rows).T, *columns).T
 
     def render(self, size: tuple[int, int]) -> np.ndarray:
@@ -121,12 +121,12 @@ class Proposal:
                 min(size[0], math.ceil(bottom + margin)))
 
 
-def _samples(start: int, stop: int, length: int, box_start: int,
-             box_stop: int, n_patches: int) -> tuple:
+def patch_samples(start: float, stop: float, length: int, box_start: int,
+                  box_stop: int, n_patches: int) -> tuple:
     """Where samples along one axis fall between patch centres.
 
     Args:
-        start (int): of the window, in pixels; `stop` likewise.
+        start (float): of the window, in pixels; `stop` likewise.
         length (int): samples over the window.
         box_start (int): of what the patches cover; `box_stop` likewise.
         n_patches (int): patches over the box.

@@ -143,12 +143,13 @@ def build_refiner(config: Mapping[str, Any]) -> Any:
     """Build the refiner of a config, once a process.
 
     Args:
-        config (Mapping): ``type`` one of 'none', 'densecrf', 'cascadepsp',
-            or a class of your own as 'package.module.Class', and that
-            class's arguments.
+        config (Mapping): ``type`` one of 'none', 'localcrf', 'densecrf',
+            'cascadepsp', or a class of your own as 'package.module.Class',
+            and that class's arguments.
 
     Returns:
-        callable: (image, Proposal) -> ((H, W) bool mask, IoU with before).
+        callable: (image, Proposal) -> ((H, W) bool mask, IoU with before),
+        or a :class:`~sohes.pseudo_labels.best_first.CropRefiner`.
 
     Raises:
         ValueError: for an unknown type or argument.
@@ -170,8 +171,10 @@ def _build_once(text: str) -> Any:
 def _refiner_class(kind: Any) -> type:
     from sohes.pseudo_labels.cascadepsp import CascadePSPRefiner
     from sohes.pseudo_labels.joint_crf import JointDenseCRF
+    from sohes.pseudo_labels.local_crf import LocalCRFRefiner
     kinds = dict(
         none=NoRefiner,
+        localcrf=LocalCRFRefiner,
         densecrf=DenseCRFRefiner,
         cascadepsp=CascadePSPRefiner,
         joint_densecrf=JointDenseCRF)
