@@ -25,7 +25,7 @@ from sohes.utils.arguments import parse_run_args, run_parser
 
 def parse_args() -> argparse.Namespace:
     parser = run_parser(
-        __doc__, 'pseudo_labels.local=None pseudo_labels.refiner.type=none')
+        __doc__, 'pseudo_labels.local=None pseudo_labels.refiner=None')
     parser.add_argument('config', help='such as configs/sohes_phase1.py')
     parser.add_argument(
         '--img-dir', required=True, help='folder of images, subfolders too')
