@@ -1,4 +1,5 @@
 """Every configuration of Phase 2 says what the paper says, and runs."""
+import re
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from tests.tiny_entities import make_entities, shrunk
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = [
     'sohes_phase2', 'phase2/sohes_phase2_8gpu', 'phase2/sohes_phase2_1x24gb',
-    'phase2/sohes_phase2_few_images', 'tiny/sohes_phase2_tiny'
+    'phase2/sohes_phase2_few_images', 'phase2/sohes_dinov3-s16_1x24gb',
+    'phase2/sohes_dinov3-l16_8x80gb', 'tiny/sohes_phase2_tiny'
 ]
 
 
@@ -61,6 +63,14 @@ def test_trains_a_step_and_predicts(name, data, tmp_path):
     assert found['forest/pairs'] == 6 * 3
 
 
+def _depth(parameter: str) -> int:
+    """Where a parameter of four blocks lies: 0, its block, or 5."""
+    block = re.search(r'vit\.timm\.blocks\.(\d)', parameter)
+    if block:
+        return int(block[1]) + 1
+    return 0 if '.vit.' in parameter else 5
+
+
 @pytest.mark.parametrize('name', CONFIGS)
 def test_learning_rates(name, tmp_path):
     from mmengine.optim import build_optim_wrapper
@@ -77,6 +87,10 @@ def test_learning_rates(name, tmp_path):
         parameter = names[id(group['params'][0])]
         in_vit = parameter.startswith('backbone.vit.')
         seen.add(in_vit)
+        if 'l16' in name:  # layer decay, of 4 blocks here
+            assert group['lr'] == pytest.approx(
+                rate * 0.8**(5 - _depth(parameter)))
+            continue
         assert group['lr'] == pytest.approx(rate / 10 if in_vit else rate)
         if 'query' in parameter or 'level_embed' in parameter:
             assert group['weight_decay'] == 0
@@ -94,7 +108,8 @@ def test_the_steps_fit_together(name):
     assert iters % config.default_hooks.checkpoint.interval == 0
     head = config.model.panoptic_head
     weights = config.model.backbone.weights
-    assert head.in_channels == [384 if 'vits' in weights else 768] * 4
+    width = dict(s=384, b=768, l=1024)[re.search(r'vit(\w)', weights)[1]]
+    assert head.in_channels == [width] * 4
 
 
 def test_the_metafile_lists_them():
