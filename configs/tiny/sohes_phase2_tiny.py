@@ -42,7 +42,11 @@ train_pipeline = [
         crop_type='absolute',
         recompute_bbox=True,
         allow_negative_crop=True),
-    dict(type='sohes.EntityCopyPaste'),
+    dict(  # the canvas on which images are pasted
+        type='Pad',
+        size=image_size,
+        pad_val=dict(img=(124, 116, 104), masks=0)),  # the mean, RGB
+    dict(type='sohes.EntityCopyPaste', max_covered=0.5),
     dict(type='sohes.PackEntityInputs')
 ]
 test_pipeline = [

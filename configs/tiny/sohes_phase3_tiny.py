@@ -40,10 +40,11 @@ geometry = [
         recompute_bbox=True,
         allow_negative_crop=True)
 ]
+canvas = dict(_base_.copy_paste[0], size=image_size)
 sup_pipeline = [
     dict(type='sohes.LoadEntityImage'),
-    dict(type='sohes.LoadEntities'), *geometry,
-    dict(type='sohes.EntityCopyPaste'), *_base_.colors, *_base_.pack
+    dict(type='sohes.LoadEntities'), *geometry, canvas,
+    _base_.copy_paste[1], *_base_.colors, *_base_.pack
 ]
 weak_pipeline = [
     dict(type='Resize', scale=image_size, keep_ratio=True),
