@@ -93,7 +93,7 @@ sup_pipeline = [
     dict(type='sohes.LoadEntities'), *geometry, *copy_paste, *colors, *pack
 ]
 weak_pipeline = [
-    dict(type='Resize', scale=image_size, keep_ratio=True),
+    dict(type='sohes.EntityResize', scale=image_size, keep_ratio=True),
     dict(type='RandomFlip', prob=0.5), *pack
 ]
 unsup_pipeline = [

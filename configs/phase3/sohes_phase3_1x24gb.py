@@ -40,7 +40,7 @@ geometry = [
         type='RandomResize',
         scale=image_size,
         ratio_range=(0.1, 2.0),
-        resize_type='Resize',
+        resize_type='sohes.EntityResize',
         keep_ratio=True),
     dict(
         type='RandomCrop',
@@ -56,7 +56,7 @@ sup_pipeline = [
     _base_.copy_paste[1], *_base_.colors, *_base_.pack
 ]
 weak_pipeline = [
-    dict(type='Resize', scale=image_size, keep_ratio=True),
+    dict(type='sohes.EntityResize', scale=image_size, keep_ratio=True),
     dict(type='RandomFlip', prob=0.5), *_base_.pack
 ]
 unsup_pipeline = [

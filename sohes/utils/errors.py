@@ -30,7 +30,7 @@ _ADVICE = {
                   'name',
     errno.EEXIST: 'exists already and is something else; remove it or choose '
                   'another place',
-    errno.ENOENT: 'no such file or folder',
+    errno.ENOENT: 'no such file',
     errno.ENAMETOOLONG: 'the name is too long for this file system; shorten '
                         'it',
     errno.EMFILE: 'too many files are open; raise the limit (ulimit -n) or '

@@ -17,7 +17,7 @@ train_pipeline = [
         type='RandomResize',
         scale=image_size,
         ratio_range=(0.1, 2.0),
-        resize_type='Resize',
+        resize_type='sohes.EntityResize',
         keep_ratio=True),
     dict(
         type='RandomCrop',
@@ -51,7 +51,7 @@ train_dataloader = dict(
 
 test_pipeline = [
     dict(type='sohes.LoadEntityImage'),
-    dict(type='Resize', scale=image_size, keep_ratio=True),
+    dict(type='sohes.EntityResize', scale=image_size, keep_ratio=True),
     dict(
         type='sohes.PackEntityInputs',
         meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape',

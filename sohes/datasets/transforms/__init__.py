@@ -4,8 +4,9 @@ from sohes.datasets.transforms.clustering import ClusterPseudoLabels
 from sohes.datasets.transforms.copy_paste import EntityCopyPaste
 from sohes.datasets.transforms.formatting import PackEntityInputs
 from sohes.datasets.transforms.loading import LoadEntities, LoadEntityImage
+from sohes.datasets.transforms.resizing import EntityResize
 
 __all__ = [
-    'ClusterPseudoLabels', 'EntityCopyPaste', 'LoadEntities',
+    'ClusterPseudoLabels', 'EntityCopyPaste', 'EntityResize', 'LoadEntities',
     'LoadEntityImage', 'OrderedMultiBranch', 'PackEntityInputs'
 ]

@@ -57,6 +57,26 @@ def test_flip_and_resize():
     assert parents_of(results) == PARENTS
 
 
+@pytest.mark.parametrize('shape, expected', [
+    ((1, 900), (1, 60)), ((900, 1), (60, 1)), ((1, 30), (2, 60)),
+    ((20, 30), (40, 60))])
+def test_no_side_becomes_0(shape, expected):
+    results = sample([(0, 0, shape[1], shape[0])], [-1], size=shape)
+    config = dict(type='sohes.EntityResize', scale=(60, 60), keep_ratio=True)
+    results = TRANSFORMS.build(config)(results)
+    assert results['img'].shape[:2] == results['img_shape'] == expected
+    height, width = expected
+    assert boxes_of(results) == [[0, 0, width, height]]
+    assert results['gt_bboxes'].tensor.tolist() == [[0, 0, width, height]]
+    # All others are as in mmdet.
+    if min(shape) > 1:
+        plain = TRANSFORMS.build(dict(config, type='Resize'))(
+            sample(BOXES, PARENTS))
+        ours = TRANSFORMS.build(config)(sample(BOXES, PARENTS))
+        assert (plain['img'] == ours['img']).all()
+        assert plain['scale_factor'] == ours['scale_factor']
+
+
 def test_crop_leaves_children_to_their_grandparent(monkeypatch):
     crop = TRANSFORMS.build(
         dict(type='RandomCrop', crop_size=(18, 20), recompute_bbox=True))
