@@ -1,12 +1,13 @@
 """Trains and tests from a configuration, on one process or many."""
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.registry import OPTIMIZERS, RUNNERS
-from mmengine.runner import Runner
+from mmengine.runner import Runner, find_latest_checkpoint
 
 from sohes.apis.checkpoints import (
     check_same_run,
@@ -14,12 +15,11 @@ from sohes.apis.checkpoints import (
     read_checkpoint,
 )
 from sohes.apis.command import log_traceback, sentence
+from sohes.apis.feature_maps import keep_feature_maps
 from sohes.apis.generate import UsageError
-from sohes.apis.last_checkpoint import last_checkpoint
 from sohes.apis.run_config import check_amp
 from sohes.engine.console_runner import ConsoleRunner
 from sohes.utils.dist import init_dist
-from sohes.utils.locks import sole_command
 
 # What a mistake in a configuration or in the data raises where it is found.
 _MISTAKES = (AssertionError, ImportError, KeyError, OSError, TypeError,
@@ -49,12 +49,6 @@ def train_model(config: Config, resume: str | None = None) -> Runner:
         raise UsageError(f'{config.filename} has no train_cfg: it is no '
                          'configuration to train with')
     check_amp(config)
-    with sole_command(config.work_dir):
-        return _train(config, resume)
-
-
-def _train(config: Config, resume: str | None) -> Runner:
-    """Build, compare and train; see :func:`train_model`."""
     checkpoint = None
     if resume is not None:
         path = _resumed_checkpoint(resume, config)
@@ -64,6 +58,7 @@ def _train(config: Config, resume: str | None) -> Runner:
             checkpoint = read_checkpoint(path)
             check_same_run(path, checkpoint, config)
             config.load_from = path
+    _keep_feature_maps(config)
     runner = _build(config, _build_training)
     if checkpoint is not None:
         check_weights(path, checkpoint, runner.model, str(config.filename))
@@ -102,6 +97,15 @@ def test_model(config: Config,
     runner = _build(config, lambda runner: runner.test_loop)
     check_weights(checkpoint, content, runner.model, str(config.filename))
     return runner.test()
+
+
+def _keep_feature_maps(config: Config) -> None:
+    """The maps of a frozen ViT, before a loader asks for the first."""
+    try:
+        keep_feature_maps(config)
+    except _MISTAKES as error:
+        raise UsageError(f'{config.filename}: {sentence(error)}'
+                         f'{log_traceback(error)}') from error
 
 
 def _build_training(runner: Runner) -> None:
@@ -175,8 +179,13 @@ def _resumed_checkpoint(resume: str, config: Config) -> str | None:
     """The checkpoint that ``--resume`` means; None: there is none yet."""
     if resume != 'auto':
         return resume
-    found = last_checkpoint(config.work_dir)
-    return None if found is None else str(found)
+    if not Path(config.work_dir, 'last_checkpoint').is_file():
+        return None
+    checkpoint = find_latest_checkpoint(config.work_dir)
+    if not Path(checkpoint).is_file():
+        # The folder may have moved since the file was written.
+        checkpoint = os.path.join(config.work_dir, Path(checkpoint).name)
+    return checkpoint
 
 
 def _spell_out_vit(runner: Runner) -> None:

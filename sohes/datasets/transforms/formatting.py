@@ -27,7 +27,8 @@ class PackEntityInputs(PackDetInputs):
       After indexing ``gt_instances`` its second dimension is still that of
       before: whoever filters must index both.
 
-    Without ``gt_masks``, as when testing, only the image is packed.
+    Without ``gt_masks``, as when testing, only the image is packed. A
+    ``feature_map`` of `LoadFeatureMap` becomes one of the data sample.
 
     Args:
         min_area (int): fewest pixels of a mask.
@@ -51,6 +52,12 @@ class PackEntityInputs(PackDetInputs):
         self.bitmaps = bitmaps
 
     def transform(self, results: dict) -> dict:
+        packed = self._pack(results)
+        if 'feature_map' in results:
+            packed['data_samples'].feature_map = results['feature_map']
+        return packed
+
+    def _pack(self, results: dict) -> dict:
         masks = results.get('gt_masks')
         if masks is None:
             return super().transform(results)

@@ -163,11 +163,7 @@ class ViTFeatureExtractor:
         h = self.grid(size)
         batch = torch.stack(
             [self._prepare(image, h) for image in _checked(images)])
-        with self._autocast():
-            tokens = self.vit(batch)[0]
-        # (B, E + h * w, C) -> (B, h, w, C), the E extra tokens dropped
-        features = tokens[:, self.vit.num_extra_tokens:].float()
-        features = features.reshape(len(batch), h, h, -1)
+        features = self.tokens(batch).permute(0, 2, 3, 1)
         if mean is not None:
             if center is False:
                 raise ValueError('mean: not together with center=False')
@@ -175,6 +171,23 @@ class ViTFeatureExtractor:
         elif self.center if center is None else center:
             features = features - features.mean(dim=(1, 2), keepdim=True)
         return features.cpu().numpy()
+
+    def tokens(self, batch: Tensor) -> Tensor:
+        """Features of images that are prepared already, on their device.
+
+        Args:
+            batch: (B, 3, H, W), normalised, H and W multiples of the patch.
+
+        Returns:
+            (B, C, h, w) float32, nothing subtracted.
+        """
+        with self._autocast():
+            tokens = self.vit(batch)[0]
+        # The E extra tokens are dropped.
+        tokens = tokens[:, self.vit.num_extra_tokens:].float()
+        size = [side // self.patch_size for side in batch.shape[2:]]
+        # (B, h * w, C) -> (B, C, h, w)
+        return tokens.transpose(1, 2).unflatten(2, size)
 
     def _prepare(self, image: NDArray[np.uint8], grid: int) -> Tensor:
         """Resize to the ViT's input (3, S, S) and normalise.

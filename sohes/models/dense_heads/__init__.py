@@ -9,8 +9,9 @@ from sohes.models.dense_heads.entity_mask2former_head import (
     EntityMask2FormerHead,
 )
 from sohes.models.dense_heads.float32_pixel_decoder import Float32PixelDecoder
+from sohes.models.dense_heads.light_pixel_decoder import LightPixelDecoder
 
 __all__ = [
     'AncestorHead', 'AncestorLoss', 'EntityFusionHead',
-    'EntityMask2FormerHead', 'Float32PixelDecoder'
+    'EntityMask2FormerHead', 'Float32PixelDecoder', 'LightPixelDecoder'
 ]

@@ -4,8 +4,10 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from mmcv.ops import point_sample
 from mmdet.models.dense_heads import Mask2FormerHead
+from mmdet.models.task_modules.assigners import AssignResult
 from mmdet.models.utils import get_uncertain_point_coords_with_randomness
 from mmdet.structures import SampleList
 from mmdet.utils import (
@@ -58,6 +60,11 @@ class EntityMask2FormerHead(Mask2FormerHead):
             draws as one that was never stopped. False: from torch's global
             generator, as mmdet does.
         point_seed: Another number, other points.
+        shared_points: In training one draw of uniform points serves
+            matching and losses of all masks and layers of an image. Then no
+            mask is ever drawn: bilinear sampling is linear, so the mask
+            features are sampled instead. Ours, for CPUs; False:
+            Mask2Former's own uncertain points.
         **kwargs: Of ``mmdet.Mask2FormerHead``.
 
     Raises:
@@ -84,6 +91,7 @@ class EntityMask2FormerHead(Mask2FormerHead):
                      type='sohes.AncestorLoss'),
                  seed_points: bool = True,
                  point_seed: int = 0,
+                 shared_points: bool = False,
                  **kwargs: Any) -> None:
         if (num_things_classes, num_stuff_classes) != (1, 0):
             raise ValueError(
@@ -103,7 +111,9 @@ class EntityMask2FormerHead(Mask2FormerHead):
             out_channels,
             num_things_classes=1,
             num_stuff_classes=0,
-            pixel_decoder=in_float32(pixel_decoder),
+            pixel_decoder=_with_levels(
+                in_float32(pixel_decoder),
+                kwargs.get('num_transformer_feat_level', 3)),
             loss_cls=ConfigDict(loss_cls),
             **kwargs)
         self.loss_ancestor = None
@@ -112,6 +122,11 @@ class EntityMask2FormerHead(Mask2FormerHead):
             self.loss_ancestor = MODELS.build(loss_ancestor)
         self.seed_points = seed_points
         self.point_seed = point_seed
+        self.shared_points = shared_points
+        # (B, P, 2) while a loss is computed at shared points, and what was
+        # sampled there.
+        self._points: Tensor | None = None
+        self._sampled: dict[Any, Tensor] = {}
         self.register_buffer('point_step', torch.tensor(0))
 
     def _forward_head(
@@ -123,13 +138,39 @@ class EntityMask2FormerHead(Mask2FormerHead):
         mmdet's loop over the decoder layers hands these on untouched, so
         that :meth:`forward` can part them again.
         """
-        cls_pred, mask_pred, attn_mask = super()._forward_head(
-            decoder_out, mask_feature, attn_mask_target_size)
+        cls_pred, mask_pred, attn_mask = (
+            super()._forward_head if self._points is None else
+            self._forward_at_points)(decoder_out, mask_feature,
+                                     attn_mask_target_size)
         if self.loss_ancestor is None:
             return cls_pred, mask_pred, attn_mask
         queries = self.transformer_decoder.post_norm(decoder_out)
         return (torch.cat([cls_pred, self.ancestor_head(queries)],
                           dim=-1), mask_pred, attn_mask)
+
+    def _forward_at_points(
+            self, decoder_out: Tensor, mask_feature: Tensor,
+            attn_mask_target_size: tuple[int, int]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """As mmdet's, but of the masks only (B, Q, P) logits at points."""
+        if not self._sampled:
+            self._sampled['points'] = point_sample(mask_feature.float(),
+                                                   self._points)
+        if attn_mask_target_size not in self._sampled:
+            self._sampled[attn_mask_target_size] = F.interpolate(
+                mask_feature.detach(),
+                attn_mask_target_size,
+                mode='bilinear',
+                align_corners=False)
+        queries = self.transformer_decoder.post_norm(decoder_out)
+        embed = self.mask_embed(queries)
+        logits = torch.einsum('bqc,bcp->bqp', embed, self._sampled['points'])
+        coarse = torch.einsum('bqc,bchw->bqhw', embed.detach(),
+                              self._sampled[attn_mask_target_size])
+        # (B, Q, h, w) -> (B * heads, Q, h * w)
+        outside = (coarse.flatten(2) < 0).repeat_interleave(
+            self.num_heads, dim=0)
+        return self.cls_embed(queries), logits, outside
 
     def forward(
         self,
@@ -143,7 +184,8 @@ class EntityMask2FormerHead(Mask2FormerHead):
             batch_data_samples: Not needed.
 
         Returns:
-            Class logits (B, Q, 2), mask logits (B, Q, h, w) and ancestor
+            Class logits (B, Q, 2), mask logits (B, Q, h, w) ((B, Q, P)
+            while a loss is computed at shared points) and ancestor
             logits (B, Q, Q), of the learnt queries and of each decoder
             layer. Without an ancestor head the last are (B, Q, 0).
         """
@@ -170,13 +212,22 @@ class EntityMask2FormerHead(Mask2FormerHead):
             ValueError: Ground truths that do not fit, see
                 :func:`entity_targets`.
         """
-        predictions = self(x, batch_data_samples)
         instances = [
             entity_targets(sample, x[0].device)
             for sample in batch_data_samples
         ]
         metas = [sample.metainfo for sample in batch_data_samples]
-        losses = self.loss_by_feat(*predictions, instances, metas)
+        try:
+            if self.shared_points:
+                self._points = self._draw_points(metas, x[0].device)
+                for truths, points, meta in zip(instances, self._points,
+                                                metas):
+                    truths.point_targets = truths.masks.sample(
+                        points, meta['batch_input_shape'])
+            predictions = self(x, batch_data_samples)
+            losses = self.loss_by_feat(*predictions, instances, metas)
+        finally:
+            self._points, self._sampled = None, {}
         if self.training:
             self.point_step += 1
         return losses
@@ -223,10 +274,19 @@ class EntityMask2FormerHead(Mask2FormerHead):
             batch_img_metas: list[dict]) -> dict[str, Tensor]:
         """Losses of one decoder layer; see :meth:`loss_by_feat`."""
         cls_scores = cls_scores.float()
-        labels, label_weights, masks, _, num_masks, matched = (
-            self.get_targets(list(cls_scores), list(mask_preds),
-                             batch_gt_instances, batch_img_metas))
-        labels, matched = torch.stack(labels), torch.stack(matched)
+        if self.shared_points:
+            matched, *at_points = self._match_at_shared_points(
+                cls_scores, mask_preds, batch_gt_instances, batch_img_metas)
+            # As mmdet counts: an image without any as one.
+            num_masks = (matched >= 0).sum(1).clamp(min=1).sum()
+        else:
+            _, _, masks, _, num_masks, matched = self.get_targets(
+                list(cls_scores), list(mask_preds), batch_gt_instances,
+                batch_img_metas)
+            matched = torch.stack(matched)
+            at_points = self._uncertain_points(mask_preds, masks,
+                                               matched >= 0, batch_img_metas)
+        labels = (matched < 0).long() * self.num_classes
         class_weight = cls_scores.new_tensor(self.class_weight)
         # One exchange between the processes for both normalisers.
         weight_sum, num_masks = reduce_mean(
@@ -234,14 +294,14 @@ class EntityMask2FormerHead(Mask2FormerHead):
                 class_weight[labels].sum(),
                 cls_scores.new_tensor(float(num_masks))
             ]))
-        loss_mask, loss_dice = self._mask_losses(mask_preds, masks,
-                                                 matched >= 0, num_masks,
-                                                 batch_img_metas)
+        if len(at_points[0]):
+            loss_mask, loss_dice = self._mask_losses(*at_points, num_masks)
+        else:  # 0, but with a gradient
+            loss_mask = loss_dice = mask_preds[matched >= 0].float().sum()
         losses = dict(
             loss_cls=self.loss_cls(
                 cls_scores.flatten(0, 1),
                 labels.flatten(),
-                torch.cat(label_weights),
                 avg_factor=weight_sum),
             loss_mask=loss_mask,
             loss_dice=loss_dice)
@@ -278,16 +338,13 @@ class EntityMask2FormerHead(Mask2FormerHead):
         # All queries share the points, so they can be channels of one map:
         # (1, Q, h, w) at (1, P, 2) -> (Q, P)
         sampled = point_sample(mask_pred[None].float(), points)[0]
-        # The matcher stops at NaN; the losses carry it on to who reports it.
-        predictions = InstanceData(
-            scores=torch.nan_to_num(cls_score, 0., _SURE, -_SURE),
-            masks=torch.nan_to_num(sampled, 0., _SURE, -_SURE))
+        predictions = InstanceData(scores=cls_score, masks=sampled)
         truths = InstanceData(
             labels=gt_instances.labels,
             masks=gt_instances.masks.sample(points[0],
                                             img_meta['batch_input_shape']))
-        assigned = self.assigner.assign(
-            pred_instances=predictions, gt_instances=truths, img_meta=img_meta)
+        assigned = self._assigned(cls_score, sampled, truths.labels,
+                                  truths.masks, img_meta)
         result = self.sampler.sample(
             assign_result=assigned,
             pred_instances=predictions,
@@ -314,22 +371,72 @@ class EntityMask2FormerHead(Mask2FormerHead):
         return seeded_random(*img_meta['points'], str(img_meta['img_id']),
                              purpose, device=device)
 
-    def _mask_losses(self, mask_preds: Tensor, masks: list, matched: Tensor,
-                     num_masks: Tensor,
-                     batch_img_metas: list[dict]) -> tuple[Tensor, Tensor]:
-        """Point-wise cross-entropy and dice of the matched queries.
+    def _match_at_shared_points(
+            self, cls_scores: Tensor, mask_preds: Tensor,
+            batch_gt_instances: InstanceList,
+            batch_img_metas: list[dict]) -> tuple[Tensor, Tensor, Tensor]:
+        """Matches with what is at the points that the masks were taken at.
+
+        Args:
+            cls_scores: (B, Q, 2) logits.
+            mask_preds: (B, Q, P) logits.
+            batch_gt_instances: Also with ``point_targets`` (M, P).
+            batch_img_metas: One an image.
+
+        Returns:
+            (B, Q) int64, the ground truth of each query, -1 for none; and
+            (N, P) logits and targets of the N matched queries.
+        """
+        matched, predicted, wanted = [], [], []
+        for scores, logits, truths, meta in zip(
+                cls_scores, mask_preds.float(), batch_gt_instances,
+                batch_img_metas):
+            targets = truths.point_targets
+            chosen = self._assigned(scores, logits, truths.labels, targets,
+                                    meta).gt_inds - 1
+            matched.append(chosen)
+            predicted.append(logits[chosen >= 0])
+            wanted.append(targets[chosen[chosen >= 0]])
+        return torch.stack(matched), torch.cat(predicted), torch.cat(wanted)
+
+    def _draw_points(self, metas: list[dict],
+                     device: torch.device) -> Tensor:
+        """(B, P, 2) float32 in [0, 1], for every layer of this step."""
+        drawn = []
+        for meta in metas:
+            meta = dict(meta, points=(self.point_seed, int(self.point_step)))
+            with self._points_of(meta, device, 'shared'):
+                drawn.append(torch.rand((self.num_points, 2), device=device))
+        return torch.stack(drawn)
+
+    @torch.no_grad()
+    def _assigned(self, scores: Tensor, logits: Tensor, labels: Tensor,
+                  targets: Tensor, img_meta: dict) -> AssignResult:
+        """Hungarian matching of (Q, P) logits with (M, P) targets."""
+        # The matcher stops at NaN; the losses carry it on to who reports it.
+        predictions = InstanceData(
+            scores=torch.nan_to_num(scores, 0., _SURE, -_SURE),
+            masks=torch.nan_to_num(logits, 0., _SURE, -_SURE))
+        return self.assigner.assign(
+            pred_instances=predictions,
+            gt_instances=InstanceData(labels=labels, masks=targets),
+            img_meta=img_meta)
+
+    def _uncertain_points(
+            self, mask_preds: Tensor, masks: list, matched: Tensor,
+            batch_img_metas: list[dict]) -> tuple[Tensor, Tensor]:
+        """Mask2Former's points: three quarters where a mask is unsure.
 
         Args:
             mask_preds: (B, Q, h, w) logits.
             masks: For each image the targets of its matched queries.
             matched: (B, Q) bool.
-            num_masks: Matched queries, averaged over the processes.
             batch_img_metas: With ``batch_input_shape`` and ``points``.
 
         Returns:
-            The two losses; 0, but with a gradient, where nothing matches.
+            (N, P) logits and targets of the N matched queries.
         """
-        predicted, wanted = [], []
+        predicted, wanted = [mask_preds.new_zeros(0, self.num_points)], []
         for preds, targets, rows, meta in zip(mask_preds, masks, matched,
                                               batch_img_metas):
             # (n, 1, h, w)
@@ -344,11 +451,21 @@ class EntityMask2FormerHead(Mask2FormerHead):
                 wanted.append(
                     targets.sample(points, meta['batch_input_shape']))
             predicted.append(point_sample(preds, points).squeeze(1))
-        if not predicted:
-            nothing = mask_preds[matched].float().sum()
-            return nothing, nothing
-        # (matched queries of all images, points)
-        point_preds, point_targets = torch.cat(predicted), torch.cat(wanted)
+        return (torch.cat(predicted).float(),
+                torch.cat([*wanted, predicted[0].float()]))
+
+    def _mask_losses(self, point_preds: Tensor, point_targets: Tensor,
+                     num_masks: Tensor) -> tuple[Tensor, Tensor]:
+        """Point-wise cross-entropy and dice of the matched queries.
+
+        Args:
+            point_preds: (N, P) logits.
+            point_targets: (N, P) in [0, 1].
+            num_masks: Matched queries, averaged over the processes.
+
+        Returns:
+            The two losses.
+        """
         loss_dice = self.loss_dice(
             point_preds, point_targets, avg_factor=num_masks)
         loss_mask = self.loss_mask(
@@ -375,3 +492,11 @@ class EntityMask2FormerHead(Mask2FormerHead):
         """
         classes, masks, ancestors = self(x, batch_data_samples)
         return classes[-1], masks[-1], ancestors[-1]
+
+
+def _with_levels(pixel_decoder: ConfigType, levels: int) -> ConfigDict:
+    """A decoder without attention still says what mmdet's head asserts."""
+    config = ConfigDict(pixel_decoder)
+    config.setdefault(
+        'encoder', dict(layer_cfg=dict(self_attn_cfg=dict(num_levels=levels))))
+    return config

@@ -1,4 +1,6 @@
 """The segmenter of Phases 2 and 3."""
+from typing import Any
+
 import torch
 from mmdet.models.detectors import Mask2Former
 from mmdet.structures import SampleList
@@ -13,33 +15,57 @@ class EntityMask2Former(Mask2Former):
 
     Built like ``mmdet.Mask2Former``, of an :class:`EntityMask2FormerHead`
     and an :class:`EntityFusionHead`.
+
+    Args:
+        autocast: 'bf16': Layers that can compute in bfloat16, in training
+            and at inference. A CPU that knows it takes less than half the
+            time; on a GPU use ``--amp`` instead. None: float32.
+        **kwargs: Of ``mmdet.Mask2Former``.
+
+    Raises:
+        ValueError: Another ``autocast``.
     """
 
-    def loss(self, batch_inputs: Tensor,
-             batch_data_samples: SampleList) -> dict[str, Tensor]:
-        """The head's losses, and how many masks it has no query for.
+    def __init__(self, *, autocast: str | None = None, **kwargs: Any) -> None:
+        if autocast not in (None, 'bf16'):
+            raise ValueError(
+                f"autocast must be 'bf16' or None, got {autocast!r}")
+        super().__init__(**kwargs)
+        self.autocast = autocast
 
-        Each query learns one mask, so an image with more masks than queries,
-        as copy-paste can make it, has some that nothing learns: those that
-        fit the queries worst.
+    def forward(self, inputs: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """As ever, in the precision that was asked for."""
+        if self.autocast is None:
+            return super().forward(inputs, *args, **kwargs)
+        with torch.autocast(inputs.device.type, torch.bfloat16):
+            return super().forward(inputs, *args, **kwargs)
+
+    def extract_feat(
+            self,
+            batch_inputs: Tensor,
+            batch_data_samples: SampleList | None = None
+    ) -> tuple[Tensor, ...]:
+        """Feature maps of the backbone.
 
         Args:
             batch_inputs: (B, 3, H, W) normalised images.
-            batch_data_samples: B, with ``gt_instances``.
+            batch_data_samples: B; where they have a ``feature_map``, the
+                backbone (:class:`FrozenViT`) is spared its ViT.
 
         Returns:
-            Those of :meth:`EntityMask2FormerHead.loss`, and
-            ``masks_without_query``, the mean over the images of this
-            process, which is logged and not learnt.
+            Largest map first, each (B, C, h, w).
         """
-        losses = super().loss(batch_inputs, batch_data_samples)
-        queries = self.panoptic_head.num_queries
-        left = sum(
-            max(len(sample.gt_instances) - queries, 0)
-            for sample in batch_data_samples)
-        losses['masks_without_query'] = batch_inputs.new_tensor(
-            left / len(batch_data_samples), dtype=torch.float32)
-        return losses
+        maps = [getattr(sample, 'feature_map', None)
+                for sample in batch_data_samples or []]
+        if all(each is None for each in maps):
+            return super().extract_feat(batch_inputs)
+        return self.backbone(batch_inputs, maps)
+
+    def loss(self, batch_inputs: Tensor,
+             batch_data_samples: SampleList) -> dict[str, Tensor]:
+        """See :meth:`EntityMask2FormerHead.loss`."""
+        feats = self.extract_feat(batch_inputs, batch_data_samples)
+        return self.panoptic_head.loss(feats, batch_data_samples)
 
     def predict(self,
                 batch_inputs: Tensor,
@@ -57,7 +83,8 @@ class EntityMask2Former(Mask2Former):
             of :meth:`EntityFusionHead.predict`.
         """
         outputs = self.panoptic_head.predict(
-            self.extract_feat(batch_inputs), batch_data_samples)
+            self.extract_feat(batch_inputs, batch_data_samples),
+            batch_data_samples)
         predictions = self.panoptic_fusion_head.predict(
             *outputs, batch_data_samples, rescale=rescale)
         for sample, instances in zip(batch_data_samples, predictions):

@@ -329,3 +329,38 @@ def test_wrong_ground_truths_are_named():
 def test_more_classes_are_refused():
     with pytest.raises(ValueError, match='got 80 and 53'):
         build_head(num_things_classes=80, num_stuff_classes=53)
+
+
+def test_shared_points_are_points_of_the_whole_masks():
+    """Sampling the mask features is sampling the masks."""
+    head = build_head(shared_points=True)
+    feats = features()
+    classes, masks, ancestors = head(feats)
+    metas = [sample.metainfo for sample in two_samples()]
+    head._points = head._draw_points(metas, feats[0].device)
+    at_points = head(feats)
+    for whole, some in zip(masks, at_points[1]):
+        expected = entity_mask2former_head.point_sample(whole, head._points)
+        assert some.shape == (2, 6, 64)
+        assert torch.allclose(some, expected, rtol=1e-3, atol=1e-3)
+    for whole, some in zip(classes + ancestors, at_points[0] + at_points[2]):
+        assert torch.allclose(whole, some, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize('second', [FEW, []])
+def test_losses_at_shared_points(second):
+    """As mmdet's with uniform points, when it takes the same ones."""
+    samples = [sample_of(boxes_of(*NESTED)), sample_of(boxes_of(*second), 1)]
+    shared = build_head(shared_points=True, points=4096)
+    usual = build_head(points=4096)
+    usual.importance_sample_ratio = 0
+    got, expected = (values(head.loss(features(), samples))
+                     for head in (shared, usual))
+    assert got == pytest.approx(expected, rel=0.05)
+    again = values(shared.loss(features(), samples))
+    assert shared._points is None and not shared._sampled
+    assert again != got  # the next step has other points
+    losses = shared.loss(features(), samples)
+    assert all(each.abs().sum() > 0
+               for name, each in gradients(shared, losses).items()
+               if name.startswith('mask_embed'))

@@ -1,0 +1,28 @@
+"""What makes the paper's model one for the CPU: a frozen ViT, light parts.
+
+For ``model``, or Phase 3's ``detector``. The ViT's maps can be kept on disk;
+a small stem sees the pixels; there is no deformable attention.
+"""
+cpu_model = dict(
+    autocast='bf16',
+    data_preprocessor=dict(
+        pad_size_divisor=1,
+        batch_augments=None),
+    backbone=dict(
+        _delete_=True,
+        type='sohes.FrozenViT',
+        weights='dinov2_vits14',
+        vit_size=742,  # 53 x 53 patches of 14
+        cells=32),
+    panoptic_head=dict(
+        in_channels=[64, 384],
+        feat_channels=256,
+        out_channels=128,
+        num_queries=245,
+        shared_points=True,
+        num_transformer_feat_level=1,
+        pixel_decoder=dict(_delete_=True, type='sohes.LightPixelDecoder'),
+        transformer_decoder=dict(
+            num_layers=3,
+            layer_cfg=dict(ffn_cfg=dict(feedforward_channels=1024)))),
+    train_cfg=dict(num_points=1536))

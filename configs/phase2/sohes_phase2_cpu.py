@@ -1,0 +1,93 @@
+"""Phase 2 for two CPU cores and a night: a frozen ViT-S/14.
+
+    python tools/train.py configs/phase2/sohes_phase2_cpu.py --cfg-options \
+        data_root=DIR/ model.backbone.weights=WEIGHTS
+
+The ViT is not trained. Its map of each photo is computed once and kept in
+DIR/feature_maps/ (2 MB a photo); delete them with tools/misc/feature_maps.py
+DIR/feature_maps --delete. What is trained is a stem, a light pixel decoder
+and the entity head.
+
+Hardware: 2 CPU cores. Result: see docs/training.md.
+"""
+_base_ = ['../sohes_phase2.py', '../_base_/models/cpu.py']
+
+# ----- frequently changed ---------------------------------------------------
+data_root = 'data/entities/'
+batch_size = 4
+num_workers = 1
+max_iters = 12000
+base_lr = 0.0003  # ours, of AdamW
+view_size = (448, 448)
+feature_maps = dict(folder=data_root + 'feature_maps/', max_gb=8.0)
+
+model = _base_.cpu_model
+
+train_pipeline = [
+    dict(type='sohes.LoadEntityImage'),
+    dict(type='sohes.LoadEntities'),
+    dict(type='RandomFlip', prob=0.5),
+    dict(  # the whole photo squashed, or a part of it, up to twice as large
+        type='RandomChoice',
+        transforms=[
+            [dict(type='Resize', scale=view_size, keep_ratio=False)],
+            [
+                dict(
+                    type='RandomResize',
+                    scale=view_size,
+                    ratio_range=(1.0, 2.0),
+                    resize_type='Resize',
+                    keep_ratio=False),
+                dict(
+                    type='RandomCrop',
+                    crop_size=view_size,
+                    crop_type='absolute',
+                    recompute_bbox=True,
+                    allow_negative_crop=True)
+            ],
+        ],
+        prob=[0.5, 0.5]),
+    dict(type='sohes.LoadFeatureMap', folder=feature_maps['folder']),
+    dict(type='sohes.PackEntityInputs', min_area=192)
+]
+test_pipeline = [
+    dict(type='sohes.LoadEntityImage'),
+    dict(type='Resize', scale=view_size, keep_ratio=False),
+    dict(
+        type='sohes.PackEntityInputs',
+        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape',
+                   'scale_factor'))
+]
+train_dataloader = dict(
+    batch_size=batch_size,
+    num_workers=num_workers,
+    dataset=dict(pipeline=train_pipeline))
+test_dataloader = dict(num_workers=1, dataset=dict(pipeline=test_pipeline))
+auto_scale_lr = dict(base_batch_size=4)
+
+# ----- possibly changed -----------------------------------------------------
+train_cfg = dict(max_iters=max_iters)
+optim_wrapper = dict(
+    _delete_=True,
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=base_lr, weight_decay=0.05),
+    paramwise_cfg=dict(
+        custom_keys={
+            'query_embed': dict(decay_mult=0.0),
+            'query_feat': dict(decay_mult=0.0),
+            'level_embed': dict(decay_mult=0.0),
+        },
+        norm_decay_mult=0.0),
+    clip_grad=dict(max_norm=1.0, norm_type=2))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.02, by_epoch=False, begin=0, end=50),
+    dict(
+        type='MultiStepLR',
+        by_epoch=False,
+        begin=0,
+        end=max_iters,
+        milestones=[int(0.85 * max_iters)],
+        gamma=0.1)
+]
+default_hooks = dict(
+    logger=dict(interval=25), checkpoint=dict(interval=250))

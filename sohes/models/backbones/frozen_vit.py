@@ -1,0 +1,131 @@
+"""A frozen ViT beside a small convolutional stem that is trained."""
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from sohes.models.backbones.feature_maps import view_of_map
+from sohes.models.backbones.vit_feature_extractor import ViTFeatureExtractor
+from sohes.models.backbones.vit_files import sha256_of
+from sohes.models.backbones.vit_zoo import locate_weights
+from sohes.registry import MODELS
+
+
+@MODELS.register_module()
+class FrozenViT(BaseModule):
+    """Tokens of a ViT that is not trained, and fine features of a stem.
+
+    For machines on which the ViT is dear: its maps are the same in every
+    epoch, so they can be kept on disk (``sohes.LoadFeatureMap``) and given
+    to :meth:`forward`; without them they are computed. The ViT is built
+    when it is first needed, and is not part of the state dict: a checkpoint
+    holds what was trained.
+
+    Each view's mean token is subtracted: the tokens of DINOv2 share a large
+    common direction.
+
+    Args:
+        weights: Of the ViT, a name of the zoo or a file.
+        block: Whose tokens; 1 is the first, None the family's preset.
+        vit_size: Side of the square that the ViT sees, in pixels; the
+            images are resized to it. A multiple of the patch.
+        cells: Side of the map that the head gets; of 2 x 2 samples each.
+        stem_channels: Of the stem's convolutions of stride 2.
+        dtype: 'fp32' or 'bf16', what the ViT computes in.
+        init_cfg: As ever.
+    """
+
+    def __init__(self,
+                 weights: str | Path,
+                 block: int | None = None,
+                 vit_size: int = 742,
+                 cells: int = 32,
+                 stem_channels: Sequence[int] = (32, 64),
+                 dtype: str = 'bf16',
+                 init_cfg: Any = None) -> None:
+        super().__init__(init_cfg)
+        self.weights = weights
+        self.block = block
+        self.vit_size = vit_size
+        self.cells = cells
+        self.dtype = dtype
+        layers: list[nn.Module] = []
+        channels = 3
+        for width in stem_channels:
+            layers += [
+                nn.Conv2d(channels, width, 3, 2, 1),
+                nn.GroupNorm(min(8, width), width),
+                nn.ReLU(inplace=True)
+            ]
+            channels = width
+        self.stem = nn.Sequential(*layers)
+        # In a list, or it would be a submodule with weights to save.
+        self._extractor: list[ViTFeatureExtractor] = []
+
+    def settings(self) -> dict[str, Any]:
+        """Everything that decides the maps, besides the photo."""
+        located = locate_weights(self.weights)
+        return dict(
+            weights=located.sha256 or sha256_of(located.path),
+            block=self.block,
+            feature='token',
+            vit_size=self.vit_size)
+
+    def forward(
+        self,
+        images: Tensor,
+        feature_maps: Sequence[Tensor | None] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Both feature maps of some views.
+
+        Args:
+            images: (B, 3, S, S), normalised with ImageNet's mean and
+                deviation.
+            feature_maps: For each view its (C, h, w), or None to compute
+                it. None: compute all.
+
+        Returns:
+            The stem's (B, 64, S / 4, S / 4) and the ViT's (B, C, h, w),
+            without each view's mean.
+        """
+        given = list(feature_maps or [None] * len(images))
+        missing = [i for i, each in enumerate(given) if each is None]
+        if missing:
+            size = images.shape[2:]
+            for i, tokens in zip(missing, self.tokens(images[missing])):
+                given[i] = view_of_map(tokens, np.eye(3), size, size,
+                                       self.cells)
+        maps = torch.stack([each.float() for each in given])
+        maps = maps - maps.mean((2, 3), keepdim=True)
+        return self.stem(images), maps
+
+    @torch.no_grad()
+    def tokens(self, images: Tensor) -> Tensor:
+        """The ViT's tokens of whole photos.
+
+        Args:
+            images: (B, 3, H, W) normalised, of any size.
+
+        Returns:
+            (B, C, h, w) float32.
+        """
+        size = (self.vit_size, self.vit_size)
+        if tuple(images.shape[2:]) != size:
+            images = F.interpolate(
+                images.float(), size, mode='bicubic', align_corners=False,
+                antialias=True)
+        return self._built(images.device).tokens(images)
+
+    def _built(self, device: torch.device) -> ViTFeatureExtractor:
+        if not self._extractor or self._extractor[0].device != device:
+            self._extractor[:] = [
+                ViTFeatureExtractor(
+                    self.weights, feature='token', block=self.block,
+                    center=False, dtype=self.dtype, device=str(device))
+            ]
+        return self._extractor[0]

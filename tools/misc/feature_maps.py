@@ -1,0 +1,43 @@
+"""What a training keeps of a frozen ViT: how much it is, and away with it.
+
+    python tools/misc/feature_maps.py DIR/feature_maps
+    python tools/misc/feature_maps.py DIR/feature_maps --delete
+
+Training writes the maps that are missing by itself. Only maps are deleted;
+whatever else is in the folder stays. Exit codes: 0 done, 2 no such folder.
+"""
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from sohes.models.backbones.feature_maps import FeatureMapStore
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('folder', type=Path, help='of the maps')
+    parser.add_argument('--delete', action='store_true',
+                        help='delete the maps in it')
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = parse_args()
+    if not args.folder.is_dir():
+        print(f'error: {args.folder} is no folder of feature maps',
+              file=sys.stderr)
+        return 2
+    store = FeatureMapStore(args.folder)
+    size = sum(path.stat().st_size for path in store.files()) / 1e9
+    count = store.delete() if args.delete else len(store.files())
+    print(f'{args.folder}: {count} maps, {size:.2f} GB'
+          f'{", deleted" if args.delete else ""}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
