@@ -13,7 +13,8 @@ except ImportError:  # setuptools before 70.1
 
 ROOT = Path(__file__).resolve().parent
 MIM_ITEMS = ('configs', 'tools', 'model-index.yml', 'dataset-index.yml')
-EXTRAS = ('onedl', 'openmmlab', 'refine', 'demo', 'web', 'docs', 'tests')
+EXTRAS = ('onedl', 'openmmlab', 'refine', 'demo', 'heif', 'web', 'docs',
+          'tests')
 
 
 def requirements(name: str) -> list:

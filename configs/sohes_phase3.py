@@ -57,6 +57,7 @@ meta_keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor',
              'flip', 'flip_direction', 'homography_matrix')
 # Flip, large scale jittering and crop, as Phase 2's.
 geometry = _base_.train_pipeline[2:5]
+copy_paste = _base_.train_pipeline[5:7]  # with the canvas for it
 # Ours, after Grill et al. 2020: the paper says strong and weak, no more.
 # torchvision's, because these know that the image is RGB.
 colors = [
@@ -89,11 +90,10 @@ pack = [dict(type='sohes.PackEntityInputs', meta_keys=meta_keys)]
 
 sup_pipeline = [
     dict(type='sohes.LoadEntityImage'),
-    dict(type='sohes.LoadEntities'), *geometry,
-    dict(type='sohes.EntityCopyPaste'), *colors, *pack
+    dict(type='sohes.LoadEntities'), *geometry, *copy_paste, *colors, *pack
 ]
 weak_pipeline = [
-    dict(type='Resize', scale=image_size, keep_ratio=True),
+    dict(type='sohes.EntityResize', scale=image_size, keep_ratio=True),
     dict(type='RandomFlip', prob=0.5), *pack
 ]
 unsup_pipeline = [
@@ -143,5 +143,5 @@ default_hooks = dict(checkpoint=dict(interval=1000))
 log_processor = dict(custom_cfg=[
     dict(data_src=name, method_name='mean', window_size=50)
     for name in ('teacher_threshold', 'teacher_small', 'teacher_medium',
-                 'teacher_large')
+                 'teacher_large', 'sup_masks_without_query')
 ])

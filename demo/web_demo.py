@@ -22,8 +22,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
+from sohes.utils.arguments import ConfigOptions
 from sohes.utils.completion import complete
 
 PHASE1 = str(ROOT / 'configs' / 'sohes_phase1_cpu.py')
@@ -43,7 +44,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--weights', help="of Phase 1's ViT: name or file")
     parser.add_argument(
         '--phase1-config', metavar='PY', default=PHASE1)
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction,
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions,
                         metavar='KEY=VALUE',
                         help='of that configuration, such as '
                         'pseudo_labels.refiner=None, which is faster')

@@ -104,8 +104,8 @@ def test_metadata(source: Path, tmp_path: Path) -> None:
     exec((source / 'sohes' / 'version.py').read_text(), scope)
     assert f'Version: {scope["__version__"]}' in lines
     extras = {line[16:] for line in lines if line.startswith('Provides-Ext')}
-    assert extras == {'onedl', 'openmmlab', 'refine', 'demo', 'web',
-                      'docs', 'tests'}
+    assert extras == {'onedl', 'openmmlab', 'refine', 'demo', 'heif',
+                      'web', 'docs', 'tests'}
     required = [line[15:] for line in lines
                 if line.startswith('Requires-Dist') and 'extra' not in line]
     # Two distributions own the name mmcv; requiring either would let pip

@@ -8,6 +8,8 @@ from mmengine.config import Config
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from sohes.models.backbones.timm_vit import arch_named
+
 
 def make_entities(folder: Path, images: int = 6) -> Path:
     """Write images/ and labels.json, and the same as val/ and val.json.
@@ -63,13 +65,18 @@ def shrunk(config: Config, image_size: int = 64, width: int = 16) -> Config:
     root, model = 'model.', config.model
     if 'detector' in model:
         root, model = 'model.detector.', model.detector
-    patch = 8 if '8' in str(model.backbone.weights) else 16
+    weights = str(model.backbone.weights)
+    patch = 8 if '8' in weights else 16
+    arch = dict(embed_dims=width, num_layers=4, num_heads=2,
+                feedforward_channels=2 * width)
+    vit = dict(arch=arch, patch_size=patch, img_size=4 * patch)
+    if weights.startswith('dinov3'):
+        vit = dict(
+            type='sohes.TimmViT',
+            arch=dict(arch_named('dinov3', 's'), **arch))
     options: dict[str, Any] = {
         f'{root}backbone.weights': None,
-        f'{root}backbone.vit': dict(
-            arch=dict(embed_dims=width, num_layers=4, num_heads=2,
-                      feedforward_channels=2 * width),
-            patch_size=patch, img_size=4 * patch),
+        f'{root}backbone.vit': vit,
         f'{root}backbone.prior_width': 8,
         f'{root}backbone.norm_cfg': dict(type='LN2d'),
         f'{root}backbone.drop_path_rate': 0.0,

@@ -153,15 +153,17 @@ def main() -> int:
 
     from sohes.apis.command import run_command
     from sohes.utils.dist import close_dist
+    from sohes.utils.locks import sole_command
 
     def run() -> None:
         datasets = find_datasets(args)
-        methods = find_predictions(args, datasets)
-        first = get_dist_info()[0] == 0
-        # The others need not wait, and lose patience, while one draws.
-        close_dist()
-        if first:
-            evaluate(args, datasets, methods)
+        with sole_command(args.out_dir):
+            methods = find_predictions(args, datasets)
+            first = get_dist_info()[0] == 0
+            # The others need not wait, and lose patience, while one draws.
+            close_dist()
+            if first:
+                evaluate(args, datasets, methods)
 
     return run_command(run, 'give the same command to go on')
 

@@ -15,7 +15,7 @@ given again; a stage that is done is not done again.
     --partition NAME  through slurm, GPUS_PER_NODE and SRUN_ARGS as usual
 
 Exit codes: 0 done, 1 a stage was stopped, 2 the command or the data is wrong,
-130 interrupted.
+130 interrupted, 70 a fault of the program.
 """
 import argparse
 import hashlib
@@ -33,11 +33,14 @@ sys.path.insert(0, str(ROOT))
 
 from mmengine.config import Config
 
-from sohes.apis.command import run_command
+from sohes.apis.command import CRASHED, run_command
 from sohes.apis.generate import UsageError
+from sohes.apis.last_checkpoint import last_checkpoint
 from sohes.pseudo_labels.images import find_images, load_image
 from sohes.utils.completion import complete
 from sohes.utils.files import whole_file
+from sohes.utils.locks import sole_command
+from sohes.utils.photo_files import photos_digest
 
 _LOG = logging.getLogger('run_pipeline')
 PRESETS = {
@@ -52,6 +55,10 @@ PRESETS = {
 
 class CommandFailed(Exception):
     """A stage ended with an exit code; it has said why."""
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.exit_code = code if code in (2, CRASHED, 130) else 1
 
 
 def parse_args() -> argparse.Namespace:
@@ -115,18 +122,40 @@ class Pipeline:
         for config in self.configs:
             if not config.is_file():
                 raise UsageError(f'{config}: no such configuration file')
-        self.fingerprint = hashlib.sha256(
-            '\n'.join([str(self.photos), *self.names]).encode()).hexdigest()
+        self.fingerprint = photos_digest(self.photos, self.names)
         self.stages: list[dict[str, Any]] = []
 
     def run(self) -> Path:
         """Do what is not done yet; the report."""
-        (self.out / 'stages').mkdir(parents=True, exist_ok=True)
+        self._check_link()
+        with sole_command(self.out):
+            (self.out / 'stages').mkdir(exist_ok=True)
+            return self._run()
+
+    def _check_link(self) -> None:
+        """Raise a UsageError if OUT/images is a folder of other photos."""
         link = self.out / 'images'
-        if not link.is_symlink():
+        if (link.exists() and not link.is_symlink()
+                and not link.samefile(self.photos)):
+            raise UsageError(
+                f'{link} is there already and is not {self.photos}; Phases 2 '
+                'and 3 look for the photos there: choose another --out-dir')
+
+    def _link_photos(self) -> None:
+        """Let OUT/images be the photos, wherever they are by now."""
+        link = self.out / 'images'
+        if link.is_symlink() and not (link.exists()
+                                      and link.samefile(self.photos)):
+            link.unlink()
+        if not link.exists():
             link.symlink_to(self.photos)
+
+    def _run(self) -> Path:
+        """All stages, one after the other."""
         labels = self.out / 'labels.json'
         self._stage('phase1', self._decides(1), lambda: self._phase1(labels))
+        # Not before the photos are known to be those of the other stages.
+        self._link_photos()
         for phase in (2, 3):
             self._stage(f'phase{phase}', self._decides(phase),
                         lambda phase=phase: self._train(phase))
@@ -147,7 +176,7 @@ class Pipeline:
         self.fingerprint = hashlib.sha256(
             f'{self.fingerprint} {name} {decides}'.encode()).hexdigest()
         path = self.out / 'stages' / f'{name}.json'
-        before = json.loads(path.read_text()) if path.is_file() else None
+        before = _read_json(path) if path.is_file() else None
         if before and before['fingerprint'] != self.fingerprint:
             raise UsageError(
                 f'{self.out}: {name} was begun with other photos, weights, '
@@ -177,6 +206,8 @@ class Pipeline:
                      ['--img-dir', str(self.photos), '--out', str(labels),
                       *weights, *['--quiet'] * self.args.quiet], [],
                      allowed=(0, 1))
+        if not labels.is_file():
+            raise CommandFailed(f'phase1 ended without {labels}', 1)
         return labels, f'{len(self.names)} images'
 
     def _train(self, phase: int) -> tuple[Path, str]:
@@ -276,8 +307,20 @@ class Pipeline:
 
 
 def _last_checkpoint(out: Path, phase: int) -> Path:
-    text = (out / f'phase{phase}' / 'last_checkpoint').read_text().strip()
-    return out / f'phase{phase}' / Path(text).name
+    path = last_checkpoint(out / f'phase{phase}')
+    if path is None:
+        raise CommandFailed(f'phase{phase} left no checkpoint in '
+                            f'{out / f"phase{phase}"}', 1)
+    return path
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text('utf-8'))
+        return {**found, 'fingerprint': found['fingerprint']}
+    except (ValueError, TypeError, KeyError) as error:
+        raise UsageError(f'{path} is damaged; remove it, and the stage is '
+                         'done again') from error
 
 
 def _write_json(path: Path, value: Any) -> None:
@@ -295,11 +338,7 @@ def main() -> int:
         if not args.quiet:
             print(f'look at {report}')
 
-    try:
-        return run_command(run, 'the same command continues')
-    except CommandFailed as error:
-        print(error.args[0], file=sys.stderr)
-        return 2 if error.args[1] == 2 else 1
+    return run_command(run, 'the same command continues')
 
 
 if __name__ == '__main__':

@@ -20,7 +20,16 @@ env_cfg = dict(
     dist_cfg=dict(backend='nccl'))  # without GPUs it is gloo
 randomness = dict(seed=0)
 
-log_processor = dict(type='LogProcessor', window_size=50, by_epoch=False)
+log_processor = dict(
+    type='LogProcessor',
+    window_size=50,
+    by_epoch=False,
+    custom_cfg=[  # not that of the last batch alone
+        dict(
+            data_src='masks_without_query',
+            method_name='mean',
+            window_size=50)
+    ])
 log_level = 'INFO'
 load_from = None
 resume = False

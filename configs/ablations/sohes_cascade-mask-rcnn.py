@@ -75,7 +75,7 @@ train_pipeline = [
         type='RandomResize',
         scale=image_size,
         ratio_range=(0.1, 2.0),
-        resize_type='Resize',
+        resize_type='sohes.EntityResize',
         keep_ratio=True),
     dict(
         type='RandomCrop',
@@ -83,7 +83,11 @@ train_pipeline = [
         crop_type='absolute',
         recompute_bbox=True,
         allow_negative_crop=True),
-    dict(type='sohes.EntityCopyPaste'),
+    dict(  # the canvas on which images are pasted
+        type='Pad',
+        size=image_size,
+        pad_val=dict(img=(124, 116, 104), masks=0)),  # the mean, RGB
+    dict(type='sohes.EntityCopyPaste', max_covered=0.5),
     dict(type='sohes.PackEntityInputs', bitmaps=True)
 ]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

@@ -40,7 +40,7 @@ geometry = [
         type='RandomResize',
         scale=image_size,
         ratio_range=(0.1, 2.0),
-        resize_type='Resize',
+        resize_type='sohes.EntityResize',
         keep_ratio=True),
     dict(
         type='RandomCrop',
@@ -49,13 +49,14 @@ geometry = [
         recompute_bbox=True,
         allow_negative_crop=True)
 ]
+canvas = dict(_base_.copy_paste[0], size=image_size)
 sup_pipeline = [
     dict(type='sohes.LoadEntityImage'),
-    dict(type='sohes.LoadEntities'), *geometry,
-    dict(type='sohes.EntityCopyPaste'), *_base_.colors, *_base_.pack
+    dict(type='sohes.LoadEntities'), *geometry, canvas,
+    _base_.copy_paste[1], *_base_.colors, *_base_.pack
 ]
 weak_pipeline = [
-    dict(type='Resize', scale=image_size, keep_ratio=True),
+    dict(type='sohes.EntityResize', scale=image_size, keep_ratio=True),
     dict(type='RandomFlip', prob=0.5), *_base_.pack
 ]
 unsup_pipeline = [

@@ -19,7 +19,8 @@ max_iters = 900
 pipeline = [
     dict(type='sohes.LoadEntityImage'),
     dict(type='sohes.LoadEntities'),
-    dict(type='Resize', scale=_base_.image_size, keep_ratio=True),
+    dict(
+        type='sohes.EntityResize', scale=_base_.image_size, keep_ratio=True),
     dict(type='sohes.PackEntityInputs')
 ]
 train_dataloader = dict(dataset=dict(pipeline=pipeline))

@@ -34,7 +34,7 @@ train_pipeline = [
         type='RandomResize',
         scale=image_size,
         ratio_range=(0.5, 2.0),
-        resize_type='Resize',
+        resize_type='sohes.EntityResize',
         keep_ratio=True),
     dict(
         type='RandomCrop',
@@ -42,12 +42,16 @@ train_pipeline = [
         crop_type='absolute',
         recompute_bbox=True,
         allow_negative_crop=True),
-    dict(type='sohes.EntityCopyPaste'),
+    dict(  # the canvas on which images are pasted
+        type='Pad',
+        size=image_size,
+        pad_val=dict(img=(124, 116, 104), masks=0)),  # the mean, RGB
+    dict(type='sohes.EntityCopyPaste', max_covered=0.5),
     dict(type='sohes.PackEntityInputs')
 ]
 test_pipeline = [
     dict(type='sohes.LoadEntityImage'),
-    dict(type='Resize', scale=image_size, keep_ratio=True),
+    dict(type='sohes.EntityResize', scale=image_size, keep_ratio=True),
     dict(
         type='sohes.PackEntityInputs',
         meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape',

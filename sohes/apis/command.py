@@ -70,6 +70,8 @@ def _explain(error: Exception) -> int:
         _say(f'error: {text}{where}')
         return code
     text = machine_sentence(error)
+    if text is None and isinstance(error, OSError):  # of a loader's worker
+        text = sentence(error)
     if text is not None:
         _say(f'error: {text}{log_traceback(error)}')
         return 2

@@ -18,10 +18,10 @@ from torch import nn
 from sohes.apis.checkpoints import check_weights, read_checkpoint
 from sohes.apis.generate import UsageError
 from sohes.apis.run_config import read_config
-from sohes.apis.video import VIDEO_ENDINGS, read_frames, write_video
+from sohes.apis.video import VIDEO_ENDINGS, Frames, write_video
 from sohes.evaluation.predictions import ImagePrediction
 from sohes.pseudo_labels.images import ImageError, find_images, load_image
-from sohes.utils.files import whole_file
+from sohes.utils.files import fitting_name, whole_file
 from sohes.visualization.forest_visualizer import ForestVisualizer
 from sohes.visualization.save import picture_path
 
@@ -100,7 +100,8 @@ class EntityInferencer(DetInferencer):
                 read.
         """
         if isinstance(inputs, (str, Path)):
-            if Path(inputs).suffix.lower() in VIDEO_ENDINGS:
+            if (Path(inputs).suffix.lower() in VIDEO_ENDINGS
+                    and not Path(inputs).is_dir()):
                 return self._video(str(inputs), batch_size, out_dir,
                                    **kwargs)
             inputs = str(inputs)
@@ -125,7 +126,11 @@ class EntityInferencer(DetInferencer):
         check_weights(weights, checkpoint, model, str(name))
         model.cfg = cfg
         self._load_weights_to_model(model, checkpoint, cfg)
-        return model.to(device).eval()
+        try:
+            return model.to(device).eval()
+        except (RuntimeError, AssertionError) as error:
+            raise UsageError(f'device {device} cannot be used: '
+                             f'{str(error).splitlines()[0]}') from error
 
     def _load_weights_to_model(self, model: nn.Module, checkpoint: dict,
                                cfg: Config | ConfigDict) -> None:
@@ -185,7 +190,7 @@ class EntityInferencer(DetInferencer):
         items, packed = [], []
         for item in inputs:
             try:
-                packed.append(self.pipeline(item))
+                packed.append(self._prepared(item))
             except ImageError as error:
                 if not item.get('may_fail'):
                     raise
@@ -197,6 +202,22 @@ class EntityInferencer(DetInferencer):
                 items, packed = [], []
         if items:
             yield items, self.collate_fn(packed)
+
+    def _prepared(self, item: dict) -> dict:
+        """An input as the model takes it.
+
+        Raises:
+            ImageError: it cannot be read, or a transform failed.
+        """
+        try:
+            return self.pipeline(item)
+        except (ImageError, OSError, MemoryError):
+            raise
+        except Exception as error:  # OpenCV's has no more precise type
+            reason = ' '.join(str(error).split())
+            raise ImageError(
+                f'{item["img_path"] or item["img_id"]}: the test pipeline of '
+                f'the configuration failed: {reason:.300}') from error
 
     def visualize(self,
                   inputs: Sequence[dict],
@@ -234,7 +255,9 @@ class EntityInferencer(DetInferencer):
         """A prediction as plain data, written if there is a folder."""
         prediction = _plain(data_sample)
         if pred_out_dir:
-            path = Path(pred_out_dir, 'preds', f'{data_sample.img_id}.json')
+            name = Path(data_sample.img_id)
+            path = Path(pred_out_dir, 'preds', name.parent,
+                        fitting_name(name.name, '.json'))
             _write_json(path, prediction)
         return prediction
 
@@ -242,15 +265,17 @@ class EntityInferencer(DetInferencer):
                pred_score_thr: float = 0.3, no_save_vis: bool = False,
                no_save_pred: bool = True, **kwargs: Any) -> dict[str, list]:
         """Every frame by itself: entities are not followed over time."""
-        frames = read_frames(path)
-        drawn = Path(out_dir, 'vis', f'{Path(path).stem}.mp4')
+        frames = Frames(path)
+        stem = Path(path).stem
+        drawn = Path(out_dir, 'vis', fitting_name(stem, '.mp4'))
         inputs = (dict(img=frame, img_path=path, img_id=f'{number:06d}')
                   for number, frame in enumerate(frames))
         predictions: list[dict] = []
 
         def pictures() -> Iterator[tuple]:
             batches = self.preprocess(inputs, batch_size=batch_size)
-            for items, data in self._track(batches, len(frames), batch_size):
+            for items, data in self._track(batches, frames.count,
+                                           batch_size):
                 for item, sample in zip(items, self.forward(data)):
                     predictions.append(_plain(sample))
                     found = ImagePrediction.of_instances(
@@ -263,17 +288,18 @@ class EntityInferencer(DetInferencer):
             for _ in pictures():
                 pass
         if out_dir and not no_save_pred:
-            _write_json(Path(out_dir, 'preds', f'{Path(path).stem}.json'),
+            _write_json(Path(out_dir, 'preds', fitting_name(stem, '.json')),
                         predictions)
         return dict(predictions=predictions, visualization=[])
 
-    def _track(self, batches: Iterable, images: int,
+    def _track(self, batches: Iterable, images: int | None,
                batch_size: int) -> Iterable:
-        """The batches, with a progress bar that knows their number."""
+        """The batches, with a progress bar, of a known number or not."""
         if not self.show_progress:
             return batches
         from rich.progress import track
-        return track(batches, 'Inference', total=-(-images // batch_size))
+        total = None if images is None else -(-images // batch_size)
+        return track(batches, 'Inference', total=total)
 
 
 def _load(results: dict[str, Any]) -> dict[str, Any]:

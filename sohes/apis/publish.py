@@ -84,7 +84,9 @@ def extract_backbone(checkpoint: str | Path,
         dict(meta=dict(sohes_version=__version__), state_dict=state),
         Path(out))
     if vit_only:
-        backbone = dict(backbone.vit, final_norm=False, out_type='featmap')
+        backbone = dict(backbone.vit, out_type='featmap')
+        if backbone['type'] != 'sohes.TimmViT':  # which has no final norm
+            backbone['final_norm'] = False
     else:
         backbone = dict(backbone)
     backbone['init_cfg'] = dict(type='Pretrained', checkpoint=str(path))

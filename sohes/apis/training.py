@@ -1,13 +1,12 @@
 """Trains and tests from a configuration, on one process or many."""
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.registry import OPTIMIZERS, RUNNERS
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import Runner
 
 from sohes.apis.checkpoints import (
     check_same_run,
@@ -17,9 +16,11 @@ from sohes.apis.checkpoints import (
 from sohes.apis.command import log_traceback, sentence
 from sohes.apis.feature_maps import keep_feature_maps
 from sohes.apis.generate import UsageError
+from sohes.apis.last_checkpoint import last_checkpoint
 from sohes.apis.run_config import check_amp
 from sohes.engine.console_runner import ConsoleRunner
 from sohes.utils.dist import init_dist
+from sohes.utils.locks import sole_command
 
 # What a mistake in a configuration or in the data raises where it is found.
 _MISTAKES = (AssertionError, ImportError, KeyError, OSError, TypeError,
@@ -49,6 +50,12 @@ def train_model(config: Config, resume: str | None = None) -> Runner:
         raise UsageError(f'{config.filename} has no train_cfg: it is no '
                          'configuration to train with')
     check_amp(config)
+    with sole_command(config.work_dir):
+        return _train(config, resume)
+
+
+def _train(config: Config, resume: str | None) -> Runner:
+    """Build, compare and train; see :func:`train_model`."""
     checkpoint = None
     if resume is not None:
         path = _resumed_checkpoint(resume, config)
@@ -179,13 +186,8 @@ def _resumed_checkpoint(resume: str, config: Config) -> str | None:
     """The checkpoint that ``--resume`` means; None: there is none yet."""
     if resume != 'auto':
         return resume
-    if not Path(config.work_dir, 'last_checkpoint').is_file():
-        return None
-    checkpoint = find_latest_checkpoint(config.work_dir)
-    if not Path(checkpoint).is_file():
-        # The folder may have moved since the file was written.
-        checkpoint = os.path.join(config.work_dir, Path(checkpoint).name)
-    return checkpoint
+    found = last_checkpoint(config.work_dir)
+    return None if found is None else str(found)
 
 
 def _spell_out_vit(runner: Runner) -> None:

@@ -1,31 +1,59 @@
 """Videos, frame by frame."""
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import mmcv
 import numpy as np
 
 from sohes.apis.generate import UsageError
 from sohes.evaluation.predictions import ImagePrediction
 from sohes.structures import PackedMasks
+from sohes.utils.files import fitting_name
 from sohes.visualization.colors import forest_colors
 from sohes.visualization.panels import paint_level
 
+# Heads without a duration hold numbers beyond these, or none.
+_MAX_FPS, _USUAL_FPS, _MAX_FRAMES = 480, 25.0, 1e9
 VIDEO_ENDINGS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v')
 
 
-def read_frames(path: str) -> mmcv.VideoReader:
-    """Open a video; frames come as (H, W, 3) uint8 BGR.
+class Frames:
+    """The frames of a video, (H, W, 3) uint8 BGR, one after the other.
+
+    Args:
+        path: of the video.
+
+    Attributes:
+        fps: frames a second.
+        count: how many there are by the file's head; None: it does not say,
+            as where a browser recorded it.
 
     Raises:
         UsageError: there is none, or OpenCV cannot read it.
     """
-    if not Path(path).is_file():
-        raise UsageError(f'{path}: no such video')
-    frames = mmcv.VideoReader(path)
-    if not frames.opened or not frames.width or not len(frames):
-        raise UsageError(f'{path}: no video that OpenCV can read')
-    return frames
+
+    def __init__(self, path: str) -> None:
+        import cv2
+        if not Path(path).is_file():
+            raise UsageError(f'{path}: no such video')
+        self.path = path
+        video = cv2.VideoCapture(path)
+        readable, _ = video.read()
+        if not readable:
+            raise UsageError(f'{path}: no video that OpenCV can read')
+        fps = video.get(cv2.CAP_PROP_FPS)
+        self.fps = fps if 0 < fps <= _MAX_FPS else _USUAL_FPS
+        count = video.get(cv2.CAP_PROP_FRAME_COUNT)
+        self.count = int(count) if 0 < count < _MAX_FRAMES else None
+        video.release()
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        import cv2
+        video = cv2.VideoCapture(self.path)
+        try:
+            while (found := video.read())[0]:
+                yield found[1]
+        finally:
+            video.release()
 
 
 def write_video(
@@ -46,7 +74,7 @@ def write_video(
     """
     import cv2
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f'.{path.stem}.part.mp4')
+    draft = path.with_name(f'.{fitting_name(path.stem, ".part.mp4", 1)}')
     writer = None
     try:
         for frame, found in frames:

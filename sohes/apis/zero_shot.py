@@ -30,6 +30,7 @@ from sohes.evaluation.score_table import MethodScores
 from sohes.models.backbones.vit_files import sha256_of
 from sohes.utils.files import whole_file
 from sohes.utils.json_stream import EntityIndexError, stream_images
+from sohes.utils.photo_files import photos_digest
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,7 @@ def predict(config_path: str, checkpoint: str, dataset: EvalDataset,
     made_from = dict(
         checkpoint=sha256_of(Path(checkpoint)),
         ground_truth=sha256_of(Path(dataset.ann_file)),
-        img_dir=str(Path(dataset.img_dir).resolve()),
+        photos=photos_digest(dataset.img_dir, dataset.photos()),
         settings=_digest([config.model.to_dict(),
                           config.test_dataloader.dataset.pipeline]))
     # With the file's hash: the mark must not vouch for a newer one.

@@ -10,7 +10,7 @@ import numpy as np
 from mmengine.logging import print_log
 
 from sohes.datasets.entity_index import EntityIndex, ImageEntities
-from sohes.datasets.seeded_dataset import SeededDataset
+from sohes.datasets.seeded_dataset import SeededDataset, named
 from sohes.registry import DATASETS
 from sohes.utils.json_stream import EntityIndexError
 
@@ -148,16 +148,19 @@ class EntityDataset(SeededDataset):
     def _run(self, idx: int, stop: int) -> Any:
         """An image after the first ``stop`` transforms; None: dropped."""
         results: Any = self.get_data_info(idx)
-        for number, transform in enumerate(self.pipeline.transforms[:stop]):
-            if hasattr(transform, 'get_indexes'):
-                others = transform.get_indexes(self)
-                if not isinstance(others, Sequence):
-                    others = [others]
-                mixed = [self._run(other, number) for other in others]
-                results['mix_results'] = [m for m in mixed if m is not None]
-            results = transform(results)
-            if results is None:
-                return None
+        with named(results['img_path']):
+            for number, transform in enumerate(
+                    self.pipeline.transforms[:stop]):
+                if hasattr(transform, 'get_indexes'):
+                    others = transform.get_indexes(self)
+                    if not isinstance(others, Sequence):
+                        others = [others]
+                    mixed = [self._run(other, number) for other in others]
+                    results['mix_results'] = [
+                        m for m in mixed if m is not None]
+                results = transform(results)
+                if results is None:
+                    return None
         return results
 
     def get_subset_(self, indices: Sequence[int] | int) -> None:

@@ -1,8 +1,11 @@
 """Samples that depend on the draw of the run and on nothing else."""
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from mmengine.dataset import BaseDataset
 
+from sohes.pseudo_labels.images import ImageError
 from sohes.utils.random_state import seeded_random
 
 
@@ -24,3 +27,26 @@ class SeededDataset(BaseDataset):
             return super().__getitem__(int(idx))
         with seeded_random(*map(int, entropy), int(idx)):
             return super().__getitem__(int(idx))
+
+    def prepare_data(self, idx: int) -> Any:
+        """See ``BaseDataset``; an error names the image."""
+        with named(self.get_data_info(idx).get('img_path')):
+            return super().prepare_data(idx)
+
+
+@contextmanager
+def named(path: str | None) -> Iterator[None]:
+    """Let whatever goes wrong in a pipeline say of which image it is.
+
+    Raises:
+        ImageError: a transform failed.
+    """
+    try:
+        yield
+    except (ImageError, OSError, MemoryError):
+        raise
+    except Exception as error:  # OpenCV's has no more precise type
+        reason = ' '.join(str(error).split())
+        raise ImageError(
+            f'{path}: the pipeline of the configuration failed: '
+            f'{type(error).__name__}: {reason:.300}') from error

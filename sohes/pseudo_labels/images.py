@@ -1,8 +1,10 @@
 """Photos from disk: every kind that PIL opens, as upright RGB."""
+import functools
+import logging
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +12,10 @@ import numpy as np
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+_LOG = logging.getLogger('sohes')
+# Ours, named after the photos; see sohes.visualization.picture_path.
+_PICTURE = re.compile(r'.*(\.\w+|~[0-9a-f]{8})\.forest\.jpg', re.IGNORECASE)
+_HEIF = frozenset(('.heic', '.heif', '.hif', '.heics', '.heifs'))
 _ORIENTATION = 0x0112  # EXIF tag
 _16_BIT = 65535
 
@@ -37,6 +43,7 @@ def load_image(path: str | os.PathLike) -> np.ndarray:
         ImageError: one sentence with the path and the reason.
     """
     from PIL import Image, UnidentifiedImageError
+    _register_heif()
     try:
         _check_file(path)
         with Image.open(path) as image:
@@ -68,8 +75,9 @@ def find_images(folder: str | os.PathLike) -> list[str]:
     """List the images of a folder and the folders in it.
 
     What counts is the ending of the name, in any case, among those of the
-    formats that Pillow can read. Hidden files and folders are passed over;
-    links to folders are followed.
+    formats that Pillow can read. Hidden files and folders are passed over, and
+    so are pictures and reports that this project wrote; links to folders are
+    followed. What else is passed over is counted and logged.
 
     Args:
         folder (str or PathLike): where to look.
@@ -88,7 +96,9 @@ def find_images(folder: str | os.PathLike) -> list[str]:
         reason = ('is not a folder' if os.path.exists(folder) else
                   'does not exist')
         raise ValueError(f'folder of images {_printable(folder)} {reason}')
-    names = sorted(_walk(folder, '', _endings(), frozenset()))
+    passed: dict[str, list[str]] = {}
+    names = sorted(_walk(folder, '', _endings(), frozenset(), passed))
+    said = _say_passed(passed)
     for name in names:
         if _printable(name) != name:
             raise ValueError(
@@ -96,32 +106,92 @@ def find_images(folder: str | os.PathLike) -> list[str]:
                 'valid UTF-8; rename the file or its folder')
     if not names:
         raise ValueError(f'folder of images {_printable(folder)} holds no '
-                         'image that Pillow can read')
+                         'image that Pillow can read' +
+                         (f'; passed over: {said}' if said else ''))
+    if said:
+        # What may be a photo of somebody who misses it.
+        missed = any(key in passed for key in (_DANGLING, _NEEDS_HEIF))
+        _LOG.log(logging.WARNING if missed else logging.INFO,
+                 'passed over in %s: %s', _printable(folder), said)
     return names
 
 
+_DANGLING = 'links that lead nowhere'
+_NEEDS_HEIF = 'HEIC photos, which pip install pillow-heif lets us read'
+_OURS = 'pictures that were drawn by an earlier run'
+
+
+def _say_passed(passed: dict[str, list[str]]) -> str:
+    """What a folder holds beside its images: counts, and a name of each."""
+    return ', '.join(
+        f'{len(names)} {kind} (such as {_printable(min(names))})'
+        for kind, names in sorted(passed.items()))
+
+
+def _passed_over(name: str, entry: os.DirEntry) -> str:
+    """Why a file or link does not count as an image."""
+    ending = os.path.splitext(name)[1].lower()
+    if entry.is_symlink() and not os.path.exists(entry.path):
+        return _DANGLING
+    if ending in _HEIF:
+        return _NEEDS_HEIF
+    if not entry.is_file():
+        return 'pipes, sockets or devices'
+    return f'{ending} files' if ending else 'files without an ending'
+
+
+def _holds_output(names: Collection[str]) -> bool:
+    """Whether a folder is a report, or tables of an evaluation, of ours."""
+    return {'photos.js', 'viewer', 'index.html'}.issubset(names) or {
+        'table.json', 'table.md', 'table.png'}.issubset(names)
+
+
+@functools.cache
+def _register_heif() -> bool:
+    """Let Pillow read HEIC where the package for it is installed."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return False
+    register_heif_opener()
+    return True
+
+
 def _walk(folder: str, prefix: str, endings: frozenset[str],
-          above: frozenset[tuple[int, int]]) -> Iterator[str]:
-    """Names of images below a folder; `above` ends circles of links."""
+          above: frozenset[tuple[int, int]],
+          passed: dict[str, list[str]]) -> Iterator[str]:
+    """Names of images below a folder; `above` ends circles of links.
+
+    What does not count is added to ``passed``, by the reason.
+    """
     status = os.stat(folder)
     here = (status.st_dev, status.st_ino)
     if here in above:
         return
     with os.scandir(folder) as entries:
         found = [entry for entry in entries if entry.name[0] != '.']
+    if above and _holds_output({entry.name for entry in found}):
+        passed.setdefault(_OURS, []).append(prefix.rstrip('/'))
+        return
     for entry in found:
         name = prefix + entry.name
         if entry.is_dir():
-            yield from _walk(entry.path, f'{name}/', endings, above | {here})
+            yield from _walk(entry.path, f'{name}/', endings, above | {here},
+                             passed)
+        elif _PICTURE.fullmatch(entry.name):
+            passed.setdefault(_OURS, []).append(name)
         elif (os.path.splitext(entry.name)[1].lower() in endings
               and entry.is_file()):
             yield name
+        else:
+            passed.setdefault(_passed_over(entry.name, entry), []).append(name)
 
 
 def _endings() -> frozenset[str]:
     """Endings of the formats that Pillow can open by itself."""
     from PIL import Image, ImageFile
-    found = set()
+    _register_heif()
+    found = {'.mpo'}  # two JPEGs in one, which Pillow's JPEG reader opens
     for ending, kind in Image.registered_extensions().items():
         # Stubs (HDF5, GRIB, ...) and MPEG know the header, but no pixel.
         factory = Image.OPEN.get(kind, (None, ))[0]

@@ -174,9 +174,9 @@ def _refiner_class(kind: Any) -> type:
     from sohes.pseudo_labels.local_crf import LocalCRFRefiner
     kinds = dict(
         none=NoRefiner,
-        localcrf=LocalCRFRefiner,
         densecrf=DenseCRFRefiner,
         cascadepsp=CascadePSPRefiner,
+        localcrf=LocalCRFRefiner,
         joint_densecrf=JointDenseCRF)
     if kind in kinds:
         return kinds[kind]

@@ -30,7 +30,7 @@ _ADVICE = {
                   'name',
     errno.EEXIST: 'exists already and is something else; remove it or choose '
                   'another place',
-    errno.ENOENT: 'no such file or folder',
+    errno.ENOENT: 'no such file',
     errno.ENAMETOOLONG: 'the name is too long for this file system; shorten '
                         'it',
     errno.EMFILE: 'too many files are open; raise the limit (ulimit -n) or '
@@ -83,8 +83,8 @@ def machine_sentence(error: BaseException) -> str | None:
                     'when memory runs out; take fewer workers and give the '
                     'same command again')
         # torch hides the errno of a write that failed.
-        if isinstance(cause, RuntimeError) and (
-                'PytorchStreamWriter' in text or 'iostream error' in text):
+        if isinstance(cause, RuntimeError) and 'Reader' not in text and (
+                'inline_container' in text or 'iostream error' in text):
             return ('a file could not be written, most often because the '
                     'disk is full; make room and give the same command again')
     return None

@@ -4,7 +4,7 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 try:
@@ -12,7 +12,7 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-from sohes.utils.errors import UsageError
+from sohes.utils.errors import UsageError, said_in_a_sentence
 from sohes.utils.files import fitting_name
 
 _LOG = logging.getLogger('sohes')
@@ -21,22 +21,25 @@ _HELD: set[str] = set()
 
 
 @contextmanager
-def sole_run(output: str | os.PathLike) -> Iterator[None]:
+def sole_run(output: str | os.PathLike,
+             inside: bool = False) -> Iterator[None]:
     """Let one process at a time write an output.
 
-    The lock is a hidden file beside the output. The system lets go of it when
-    its owner ends, however that ends; children do not inherit it, so a loader
-    that outlives a killed run for a moment does not hold it.
+    The lock is a hidden file beside or in the output. The system lets go of
+    it when its owner ends, however that ends; children do not inherit it, so
+    a loader that outlives a killed run for a moment does not hold it.
 
     Args:
         output: a file or a folder; the folder above it must exist.
+        inside: it is a folder, which exists, and the lock is in it.
 
     Raises:
         UsageError: another process holds the lock.
         OSError: the folder cannot be written to.
     """
     output = Path(output).absolute()
-    path = output.with_name(fitting_name(f'.{output.name}', '.lock'))
+    path = output / '.lock' if inside else output.with_name(
+        fitting_name(f'.{output.name}', '.lock'))
     if fcntl is None:
         yield
         return
@@ -52,6 +55,28 @@ def sole_run(output: str | os.PathLike) -> Iterator[None]:
         # While it is held: who waits for this file sees that it is gone.
         path.unlink(missing_ok=True)
         os.close(handle)
+
+
+@contextmanager
+def sole_command(folder: str | os.PathLike) -> Iterator[None]:
+    """:func:`sole_run` of a folder that is made, for all of its processes.
+
+    The first process holds the lock. The others are started by the same
+    launcher, which ends them if it does not get it.
+
+    Raises:
+        UsageError: another command writes there, or nothing can be written.
+    """
+    if any(os.environ.get(name, '0') != '0' for name in
+           ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK')):
+        yield
+        return
+    lock = ExitStack()
+    with said_in_a_sentence():
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        lock.enter_context(sole_run(folder, inside=True))
+    with lock:
+        yield
 
 
 def _acquire(path: Path, output: Path) -> int:

@@ -5,7 +5,7 @@ import numpy as np
 
 from sohes.structures import EntityForest
 from sohes.structures.mask_ops import MaskLike
-from sohes.utils.files import whole_file
+from sohes.utils.files import fitting_name, whole_file
 from sohes.visualization.forest_picture import draw_forest
 
 
@@ -15,7 +15,8 @@ def picture_path(folder: str | Path, name: str) -> Path:
     The image's suffix stays in the name, so that ``a.png`` and ``a.jpg`` do
     not share a picture.
     """
-    return Path(folder) / f'{name}.forest.jpg'
+    place = Path(folder, name)
+    return place.with_name(fitting_name(place.name, '.forest.jpg'))
 
 
 def save_forest_picture(folder: str | Path,

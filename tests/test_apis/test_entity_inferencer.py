@@ -17,6 +17,7 @@ from pycocotools import mask as coco_mask
 
 from sohes.apis import EntityInferencer, UsageError
 from sohes.apis.photo_entities import checkpoint_finder
+from sohes.apis.video import Frames
 from sohes.pseudo_labels.images import ImageError, load_image
 from sohes.structures import EntityForest
 from tests.tiny_entities import make_entities, shrunk
@@ -155,6 +156,77 @@ def test_a_video(inferencer, photos, tmp_path):
     read, frame = painted.read()
     assert read and frame.shape == (60, 80, 3)
     assert [p.name for p in (tmp_path / 'out/vis').iterdir()] == ['film.mp4']
+
+
+@pytest.fixture
+def film(tmp_path) -> Path:
+    """Three frames, as browsers record them: the head has no duration."""
+    path = tmp_path / 'a.webm'
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'VP80'), 5,
+                            (64, 48))
+    for grey in (0, 60, 120):
+        video.write(np.full((48, 64, 3), grey, np.uint8))
+    video.release()
+    content = path.read_bytes()
+    at = content.find(b'\x44\x89')  # EBML's Duration
+    assert at > 0
+    length = content[at + 2] & 0x7f
+    # Void of the same length.
+    path.write_bytes(content[:at] + bytes([0xec, 0x80 | (length + 1)]) +
+                     bytes(length + 1) + content[at + 3 + length:])
+    return path
+
+
+def test_a_video_without_a_duration(inferencer, film, tmp_path):
+    assert Frames(str(film)).count is None
+    result = inferencer(str(film), out_dir=tmp_path / 'out')
+    assert len(result['predictions']) == 3
+    painted = cv2.VideoCapture(str(tmp_path / 'out/vis/a.mp4'))
+    assert painted.get(cv2.CAP_PROP_FRAME_COUNT) == 3
+
+
+def test_a_folder_may_end_as_a_video_does(inferencer, photos, tmp_path):
+    folder = photos.rename(tmp_path / 'holiday.mp4')
+    assert len(inferencer(str(folder))['predictions']) == 6
+
+
+@pytest.mark.parametrize('size', [(900, 1), (1, 900), (1, 1)])
+def test_very_thin_photos(inferencer, photos, size):
+    name = photos / 'a_line.png'
+    Image.new('RGB', size, 'red').save(name)
+    found, = inferencer(str(name))['predictions']
+    for mask in found['masks']:
+        assert mask['size'] == [size[1], size[0]]
+    assert len(inferencer(str(photos))['predictions']) == 7
+
+
+def test_what_a_pipeline_chokes_on_is_named_and_left_out(
+        trained, photos, caplog):
+    """Published models may have mmdet's own Resize."""
+    config = Config.fromfile(trained[0])
+    config.test_dataloader.dataset.pipeline[1].type = 'mmdet.Resize'
+    inferencer = EntityInferencer(config, trained[1], device='cpu',
+                                  show_progress=False)
+    name = photos / 'a_line.png'
+    Image.new('RGB', (900, 1), 'red').save(name)
+    assert len(inferencer(str(photos))['predictions']) == 6
+    assert 'a_line.png: the test pipeline' in caplog.text
+    with pytest.raises(ImageError, match=r'a_line\.png: the test pipeline'):
+        inferencer(str(name))
+
+
+def test_names_as_long_as_a_file_system_allows(inferencer, photos, tmp_path):
+    name = photos / f'{"n" * 251}.png'
+    (photos / '0.png').rename(name)
+    inferencer(str(name), out_dir=tmp_path / 'out', no_save_pred=False)
+    drawn, = (tmp_path / 'out' / 'vis').iterdir()
+    assert drawn.name.endswith('.forest.jpg')
+    assert len(list((tmp_path / 'out' / 'preds').iterdir())) == 1
+
+
+def test_a_device_that_is_not_there(trained):
+    with pytest.raises(UsageError, match='cuda:99'):
+        EntityInferencer(*trained, device='cuda:99', show_progress=False)
 
 
 def test_the_configuration_inside_the_checkpoint(trained, inferencer,

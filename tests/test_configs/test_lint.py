@@ -16,6 +16,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS, DefaultScope
 
 from sohes.models.backbones import ViTFeatureExtractor
+from sohes.models.backbones.vit_adapter_vit import named_vit
 from sohes.pseudo_labels.methods import read_options
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -126,8 +127,12 @@ def small(node: Any) -> Any:
         return node
     node = {key: small(value) for key, value in node.items()}
     if node.get('type') == 'sohes.ViTAdapter':
-        size, patch = re.search(r'vit([sbl])(\d+)',
-                                node.pop('weights')).groups()
+        name = node.pop('weights')
+        if name.startswith('dinov3'):
+            vit = named_vit(name)
+            node['vit'] = dict(vit, arch=dict(vit['arch'], num_layers=4))
+            return node
+        size, patch = re.search(r'vit([sbl])(\d+)', name).groups()
         width = dict(s=384, b=768, l=1024)[size]
         node['vit'] = dict(
             arch=dict(embed_dims=width, num_layers=4, num_heads=width // 64,

@@ -1,20 +1,26 @@
 """Every configuration of Phase 2 says what the paper says, and runs."""
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
+from mmdet.registry import TRANSFORMS
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
 from sohes.apis.run_config import read_config
 from sohes.apis.training import test_model as evaluate_model
 from sohes.apis.training import train_model
+from tests.test_datasets.test_entity_masks import entity_masks
 from tests.tiny_entities import make_entities, shrunk
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = [
     'sohes_phase2', 'phase2/sohes_phase2_8gpu', 'phase2/sohes_phase2_1x24gb',
-    'phase2/sohes_phase2_few_images', 'tiny/sohes_phase2_tiny'
+    'phase2/sohes_phase2_few_images', 'phase2/sohes_dinov3-s16_1x24gb',
+    'phase2/sohes_dinov3-l16_8x80gb', 'tiny/sohes_phase2_tiny'
 ]
 
 
@@ -45,6 +51,32 @@ def test_the_papers_values():
     assert resize.ratio_range == (0.1, 2.0)
 
 
+@pytest.mark.parametrize('name', [*CONFIGS, 'sohes_phase3',
+                                  'phase3/sohes_phase3_1x24gb',
+                                  'tiny/sohes_phase3_tiny',
+                                  'ablations/sohes_cascade-mask-rcnn'])
+def test_images_are_pasted_on_one_canvas(name, tmp_path):
+    config = Config.fromfile(ROOT / f'configs/{name}.py')
+    dataset = config.train_dataloader.dataset
+    pipeline = dataset.get('labeled', dataset).pipeline
+    types = [step.type for step in pipeline]
+    at = types.index('sohes.EntityCopyPaste')
+    assert types[at - 2:at] == ['RandomCrop', 'Pad']
+    assert pipeline[at - 1].size == pipeline[at - 2].crop_size
+    assert pipeline[at].max_covered == 0.5
+    # One image far smaller than the canvas, one far larger.
+    init_default_scope('mmdet')
+    pad = TRANSFORMS.build(pipeline[at - 1])
+    for side in (30, 200):
+        found = pad(dict(img=np.zeros((side, 20, 3), np.uint8),
+                         gt_masks=entity_masks(np.ones((1, side, 20)))))
+        assert found['img'].shape[:2] == pipeline[at - 1].size
+        masks = found['gt_masks']
+        assert (masks.height, masks.width) == pipeline[at - 1].size
+        assert masks.areas.tolist() == [side * 20]
+        assert found['img'][-1, -1].tolist() == [124, 116, 104]
+
+
 @pytest.mark.parametrize('name', CONFIGS)
 def test_trains_a_step_and_predicts(name, data, tmp_path):
     config = read_config(
@@ -61,10 +93,18 @@ def test_trains_a_step_and_predicts(name, data, tmp_path):
     assert found['forest/pairs'] == 6 * 3
 
 
+def _depth(parameter: str) -> int:
+    """Where a parameter of four blocks lies: 0, its block, or 5."""
+    block = re.search(r'vit\.timm\.blocks\.(\d)', parameter)
+    if block:
+        return int(block[1]) + 1
+    return 0 if '.vit.' in parameter else 5
+
+
 @pytest.mark.parametrize('name', CONFIGS)
 def test_learning_rates(name, tmp_path):
     from mmengine.optim import build_optim_wrapper
-    from mmengine.registry import MODELS, init_default_scope
+    from mmengine.registry import MODELS
     config = read_config(str(ROOT / f'configs/{name}.py'))
     rate = config.optim_wrapper.optimizer.lr
     init_default_scope('mmdet')
@@ -77,9 +117,18 @@ def test_learning_rates(name, tmp_path):
         parameter = names[id(group['params'][0])]
         in_vit = parameter.startswith('backbone.vit.')
         seen.add(in_vit)
+        if 'l16' in name:  # layer decay, of 4 blocks here
+            assert group['lr'] == pytest.approx(
+                rate * 0.8**(5 - _depth(parameter)))
+            continue
         assert group['lr'] == pytest.approx(rate / 10 if in_vit else rate)
-        if 'query' in parameter or 'level_embed' in parameter:
-            assert group['weight_decay'] == 0
+        undecayed = any(part in parameter for part in (
+            'query', 'level_embed', 'norm', '.gn.', '.ln', 'pos_embed',
+            'cls_token'))
+        if undecayed:
+            assert group['weight_decay'] == 0, parameter
+        elif in_vit:
+            assert group['weight_decay'] == 0.02, parameter
     assert seen == {True, False}
 
 
@@ -94,7 +143,8 @@ def test_the_steps_fit_together(name):
     assert iters % config.default_hooks.checkpoint.interval == 0
     head = config.model.panoptic_head
     weights = config.model.backbone.weights
-    assert head.in_channels == [384 if 'vits' in weights else 768] * 4
+    width = dict(s=384, b=768, l=1024)[re.search(r'vit(\w)', weights)[1]]
+    assert head.in_channels == [width] * 4
 
 
 def test_the_metafile_lists_them():

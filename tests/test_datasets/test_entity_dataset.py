@@ -114,6 +114,13 @@ def test_the_relation_reaches_the_loss(related, options, pairs):
     assert found.ancestors.nonzero().tolist() == pairs
 
 
+def test_a_photo_that_a_transform_chokes_on_is_named(folder):
+    data = build(folder, pipeline=[
+        *LOAD, dict(type='Resize', scale_factor=0.001), PACK])
+    with pytest.raises(ImageError, match=r'/1\.png: the pipeline of the'):
+        data[0]
+
+
 def test_the_relation_after_copy_paste(related):
     pipeline = [*LOAD, dict(type='RandomFlip', prob=0.5),
                 dict(type='sohes.EntityCopyPaste'), PACK]

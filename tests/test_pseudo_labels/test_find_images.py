@@ -1,4 +1,5 @@
 """The images of a folder."""
+import importlib.util
 import os
 from pathlib import Path
 
@@ -7,6 +8,9 @@ import pytest
 from PIL import Image
 
 from sohes.pseudo_labels.images import ImageError, find_images, load_image
+from sohes.structures import EntityForest
+from sohes.visualization.save import picture_path, save_picture
+from sohes.visualization.viewer import Photo, ReportWriter
 from tests.test_pseudo_labels.image_files import gradient
 
 
@@ -27,6 +31,57 @@ def test_find_images(tmp_path):
         'sub/sub/é 猫.webp'
     ]
     assert find_images(str(tmp_path) + '/') == find_images(tmp_path)
+
+
+def test_what_is_passed_over_is_counted_and_said(tmp_path, caplog):
+    _touch(tmp_path, 'a.jpg', 'b.mpo', 'IMG_1.HEIC', 'IMG_2.heif', 'x.txt',
+           'sub/y.txt', 'noending')
+    (tmp_path / 'moved.jpg').symlink_to('/nowhere/x.jpg')
+    with caplog.at_level('INFO'):
+        found = find_images(tmp_path)
+    text, = (record.message for record in caplog.records)
+    assert caplog.records[0].levelname == 'WARNING'
+    assert '1 links that lead nowhere (such as moved.jpg)' in text
+    assert '2 .txt files (such as sub/y.txt)' in text
+    assert '1 files without an ending' in text
+    if importlib.util.find_spec('pillow_heif'):
+        assert found == ['IMG_1.HEIC', 'IMG_2.heif', 'a.jpg', 'b.mpo']
+    else:
+        assert found == ['a.jpg', 'b.mpo'] and '2 HEIC photos' in text
+        assert 'pip install pillow-heif' in text
+    caplog.clear()
+    with caplog.at_level('INFO'):
+        (tmp_path / 'sub' / 'y.txt').rename(tmp_path / 'sub' / 'y.jpg')
+        find_images(tmp_path / 'sub')
+    assert not caplog.records
+    (tmp_path / 'sub' / 'y.jpg').rename(tmp_path / 'sub' / 'y.heic')
+    if not importlib.util.find_spec('pillow_heif'):
+        with pytest.raises(ValueError, match='holds no image.*1 HEIC photos'):
+            find_images(tmp_path / 'sub')
+
+
+def test_pictures_that_we_drew_are_no_photos(tmp_path):
+    """Else a run eats its own pictures when it is given again."""
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    _touch(tmp_path, 'a.png', 'sub/b.jpg', 'black.forest.jpg')
+    photos = find_images(tmp_path)
+    assert photos == ['a.png', 'black.forest.jpg', 'sub/b.jpg']
+    for folder in ('.', 'vis', 'sub/pictures'):
+        for name in photos:
+            save_picture(picture_path(tmp_path / folder, name), pixels)
+    save_picture(picture_path(tmp_path, f'{"x" * 250}.png'), pixels)
+    with ReportWriter(tmp_path / 'report', 'Mine') as report:
+        report.add(Photo('a.png', pixels, [], EntityForest([]), np.zeros(0)))
+    _touch(tmp_path, 'zero/table.json', 'zero/table.md', 'zero/table.png',
+           'zero/grid_coco.png')
+    assert find_images(tmp_path) == photos
+
+
+def test_mpo_is_read_as_its_first_picture(tmp_path):
+    first = Image.fromarray(gradient(9, 7))
+    first.save(tmp_path / 'a.mpo', 'MPO', save_all=True,
+               append_images=[first.rotate(90)])
+    assert load_image(tmp_path / 'a.mpo').shape == (9, 7, 3)
 
 
 def test_hidden_folder_may_be_asked_for(tmp_path):

@@ -13,6 +13,8 @@ import torch
 from mmengine.config import Config
 
 from sohes.apis.report import read_losses
+from sohes.utils.errors import UsageError
+from sohes.utils.locks import sole_run
 from tests.test_tools.tiny_vit import save_tiny_vit
 from tests.tiny_entities import make_entities, shrunk
 
@@ -22,7 +24,9 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope='module')
 def work(tmp_path_factory) -> Path:
     """Four photos, and configurations of a tiny model that kill once."""
-    root = tmp_path_factory.mktemp('pipeline')
+    # mmengine's options would take out the blank and split at the comma.
+    root = tmp_path_factory.mktemp('pipeline') / "my out, it's [1]"
+    root.mkdir()
     make_entities(root / 'data', images=4)
     save_tiny_vit(root / 'vit.pth')
     (root / 'phase1.py').write_text(
@@ -112,6 +116,82 @@ def test_the_rate_follows_several_gpus(pipeline, gpus, scaled, monkeypatch):
         found._train(2)
     assert ('--auto-scale-lr' in commands[0]) == scaled
     assert str(found.configs[1]) in commands[0]
+
+
+@pytest.mark.parametrize('code, written, ends', [
+    (1, True, None),  # some photos could not be read
+    (1, False, 1), (70, True, 70), (70, False, 70), (2, True, 2),
+    (-9, False, 1), (130, False, 130)])
+def test_phase_1_that_crashed_is_not_done(pipeline, monkeypatch, code,
+                                          written, ends):
+    def start(command, **_):
+        if written:
+            Path(command[command.index('--out') + 1]).write_text('{}')
+        return subprocess.CompletedProcess(command, code)
+
+    monkeypatch.setattr(subprocess, 'run', start)
+    found = pipeline()
+    monkeypatch.setattr(found, '_train', lambda phase: sys.exit('phase 2'))
+    with pytest.raises(BaseException) as caught:
+        found.run()
+    assert getattr(caught.value, 'exit_code', None) == ends
+    assert (str(caught.value) == 'phase 2') == (ends is None)
+
+
+@pytest.fixture
+def stopped(pipeline, monkeypatch):
+    """A pipeline that stops after Phase 1."""
+    def build(*options):
+        found = pipeline(*options)
+
+        def phase1(labels):
+            labels.write_text('{}')
+            return labels, ''
+
+        monkeypatch.setattr(found, '_phase1', phase1)
+        monkeypatch.setattr(found, '_train', lambda phase: sys.exit('end'))
+        return found
+    return build
+
+
+def test_photos_may_be_where_phase_2_looks_for_them(stopped, tmp_path):
+    """DIR/images --out-dir DIR is the layout of the docs."""
+    for _ in range(2):
+        with pytest.raises(SystemExit, match='end'):
+            stopped('--out-dir', str(tmp_path / 'data')).run()
+    assert not (tmp_path / 'data' / 'images').is_symlink()
+    assert not list((tmp_path / 'data').glob('.lock'))
+
+
+def test_a_folder_of_other_photos_is_refused(stopped, tmp_path):
+    (tmp_path / 'out' / 'images').mkdir(parents=True)
+    with pytest.raises(UsageError, match='images is there already'):
+        stopped().run()
+    assert not (tmp_path / 'out' / 'stages').exists()
+
+
+def test_photos_may_be_moved_but_not_changed(stopped, tmp_path):
+    with pytest.raises(SystemExit, match='end'):
+        stopped().run()
+    photos, moved = tmp_path / 'data' / 'images', tmp_path / 'moved'
+    photos.rename(moved)
+    photos.symlink_to(moved)
+    with pytest.raises(SystemExit, match='end'):
+        stopped().run()
+    name, = moved.glob('*.png')
+    content = name.read_bytes()
+    name.write_bytes(content + b'\0')
+    with pytest.raises(UsageError, match='begun with other photos'):
+        stopped().run()
+
+
+def test_the_same_command_twice_at_once(stopped, tmp_path):
+    found = stopped()
+    found.out.mkdir()
+    with sole_run(found.out, inside=True), pytest.raises(
+            UsageError, match='being written by another run'):
+        found.run()
+    assert not (found.out / 'stages').exists()
 
 
 def test_it_goes_on_where_it_was_killed(runs, work):

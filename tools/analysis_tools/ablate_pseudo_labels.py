@@ -24,7 +24,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
 from sohes.apis.ablation_tables import PAPER, to_markdown
 from sohes.apis.ablations import (
@@ -42,6 +42,7 @@ from sohes.apis.generate import UsageError
 from sohes.pseudo_labels.images import load_image
 from sohes.pseudo_labels.options import ExploreOptions
 from sohes.pseudo_labels.refinement import build_refiner
+from sohes.utils.arguments import ConfigOptions
 from sohes.utils.files import whole_file
 from sohes.utils.progress import Progress
 from sohes.version import __version__
@@ -65,7 +66,7 @@ def parse_args() -> argparse.Namespace:
                         help="sides for table 7; default: the configuration's")
     parser.add_argument('--every', type=int, default=1, metavar='N',
                         help='every Nth photo of the ground truth')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions)
     args = parser.parse_args()
     if args.every < 1:
         parser.error(f'--every must be at least 1, got {args.every}')

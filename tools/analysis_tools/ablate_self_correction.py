@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from sohes.apis.command import run_command
+from sohes.apis.last_checkpoint import last_checkpoint
 from sohes.models.backbones.vit_files import sha256_of
 from sohes.utils.errors import UsageError
 from sohes.utils.files import whole_file
@@ -93,8 +94,7 @@ def train_and_test(args: argparse.Namespace, row: str,
                f'randomness.seed={seed}', *decides['options']]
     _tool('train.py', args.config, '--work-dir', str(folder), '--resume',
           *options)
-    weights = folder / Path(
-        (folder / 'last_checkpoint').read_text().strip()).name
+    weights = last_checkpoint(folder)
     tests = folder / 'test'
     _tool('test.py', args.config, str(weights), '--work-dir', str(tests),
           *options)

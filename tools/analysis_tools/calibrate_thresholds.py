@@ -25,13 +25,14 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
 from sohes.apis.command import run_command
 from sohes.pseudo_labels.images import ImageError, find_images, load_image
 from sohes.pseudo_labels.merge_tree import MergeTree
 from sohes.pseudo_labels.methods import LabelOptions, read_options
 from sohes.pseudo_labels.proposals import pool_nodes, suppress_nodes
+from sohes.utils.arguments import ConfigOptions
 from sohes.utils.errors import said_in_a_sentence
 from sohes.utils.files import whole_file
 
@@ -54,7 +55,7 @@ def parse_args() -> argparse.Namespace:
                         help='mix N thresholds; default: all, a step apart')
     parser.add_argument('--out', help='picture of the curve, .png')
     parser.add_argument('--json', help='the curve and the choice')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions)
     args = parser.parse_args()
     for name in ('images', 'count'):
         value = getattr(args, name)

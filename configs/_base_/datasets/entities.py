@@ -17,7 +17,7 @@ train_pipeline = [
         type='RandomResize',
         scale=image_size,
         ratio_range=(0.1, 2.0),
-        resize_type='Resize',
+        resize_type='sohes.EntityResize',
         keep_ratio=True),
     dict(
         type='RandomCrop',
@@ -25,7 +25,15 @@ train_pipeline = [
         crop_type='absolute',
         recompute_bbox=True,
         allow_negative_crop=True),
-    dict(type='sohes.EntityCopyPaste'),  # Ghiasi et al. 2021
+    dict(  # the canvas on which images are pasted
+        type='Pad',
+        size=image_size,
+        pad_val=dict(img=(124, 116, 104), masks=0)),  # the mean, RGB
+    dict(  # Ghiasi et al. 2021
+        type='sohes.EntityCopyPaste',
+        # Ours: pseudo-labels fill the frame, so what is pasted would hide
+        # the first image's labels nearly whole in a quarter of the draws.
+        max_covered=0.5),
     dict(type='sohes.PackEntityInputs')
 ]
 train_dataloader = dict(
@@ -43,7 +51,7 @@ train_dataloader = dict(
 
 test_pipeline = [
     dict(type='sohes.LoadEntityImage'),
-    dict(type='Resize', scale=image_size, keep_ratio=True),
+    dict(type='sohes.EntityResize', scale=image_size, keep_ratio=True),
     dict(
         type='sohes.PackEntityInputs',
         meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape',

@@ -9,8 +9,14 @@ optim_wrapper = dict(
         betas=(0.98, 0.92, 0.99),
         weight_decay=0.02),
     paramwise_cfg=dict(
+        # Of the keys that match, mmengine takes the longest, and then asks
+        # no more for norm_decay_mult: the ViT's norms need their own.
         custom_keys={
-            'backbone.vit': dict(lr_mult=0.1),  # ours
+            'vit.': dict(lr_mult=0.1),  # ours
+            'vit.cls_token': dict(lr_mult=0.1, decay_mult=0.0),
+            'vit.pos_embed': dict(lr_mult=0.1, decay_mult=0.0),
+            '.ln1.': dict(lr_mult=0.1, decay_mult=0.0),
+            '.ln2.': dict(lr_mult=0.1, decay_mult=0.0),
             'query_embed': dict(decay_mult=0.0),
             'query_feat': dict(decay_mult=0.0),
             'level_embed': dict(decay_mult=0.0),

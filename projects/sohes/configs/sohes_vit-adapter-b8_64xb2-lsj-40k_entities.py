@@ -82,7 +82,7 @@ train_pipeline = [
         type='RandomResize',
         scale=image_size,
         ratio_range=(0.1, 2.0),
-        resize_type='Resize',
+        resize_type='sohes.EntityResize',
         keep_ratio=True),
     dict(
         type='RandomCrop',
@@ -90,7 +90,11 @@ train_pipeline = [
         crop_type='absolute',
         recompute_bbox=True,
         allow_negative_crop=True),
-    dict(type='sohes.EntityCopyPaste'),
+    dict(  # the canvas on which images are pasted
+        type='Pad',
+        size=image_size,
+        pad_val=dict(img=(124, 116, 104), masks=0)),  # the mean, RGB
+    dict(type='sohes.EntityCopyPaste', max_covered=0.5),
     dict(type='sohes.PackEntityInputs')
 ]
 train_dataloader = dict(
@@ -109,7 +113,7 @@ train_dataloader = dict(
 
 test_pipeline = [
     dict(type='sohes.LoadEntityImage'),
-    dict(type='Resize', scale=image_size, keep_ratio=True),
+    dict(type='sohes.EntityResize', scale=image_size, keep_ratio=True),
     dict(
         type='sohes.PackEntityInputs',
         meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape',
@@ -147,8 +151,14 @@ optim_wrapper = dict(
         type='sohes.Adan', lr=0.0008, betas=(0.98, 0.92, 0.99),
         weight_decay=0.02),
     paramwise_cfg=dict(
+        # Of the keys that match, mmengine takes the longest, and then asks
+        # no more for norm_decay_mult: the ViT's norms need their own.
         custom_keys={
-            'backbone.vit': dict(lr_mult=0.1),
+            'vit.': dict(lr_mult=0.1),
+            'vit.cls_token': dict(lr_mult=0.1, decay_mult=0.0),
+            'vit.pos_embed': dict(lr_mult=0.1, decay_mult=0.0),
+            '.ln1.': dict(lr_mult=0.1, decay_mult=0.0),
+            '.ln2.': dict(lr_mult=0.1, decay_mult=0.0),
             'query_embed': dict(decay_mult=0.0),
             'query_feat': dict(decay_mult=0.0),
             'level_embed': dict(decay_mult=0.0),
@@ -174,5 +184,14 @@ custom_hooks = [
     dict(type='sohes.NonFiniteLossHook')
 ]
 log_processor = dict(
-    _delete_=True, type='LogProcessor', window_size=50, by_epoch=False)
+    _delete_=True,
+    type='LogProcessor',
+    window_size=50,
+    by_epoch=False,
+    custom_cfg=[
+        dict(
+            data_src='masks_without_query',
+            method_name='mean',
+            window_size=50)
+    ])
 auto_scale_lr = dict(enable=False, base_batch_size=128)

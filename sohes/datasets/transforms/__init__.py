@@ -5,9 +5,10 @@ from sohes.datasets.transforms.copy_paste import EntityCopyPaste
 from sohes.datasets.transforms.feature_maps import LoadFeatureMap
 from sohes.datasets.transforms.formatting import PackEntityInputs
 from sohes.datasets.transforms.loading import LoadEntities, LoadEntityImage
+from sohes.datasets.transforms.resizing import EntityResize
 
 __all__ = [
-    'ClusterPseudoLabels', 'EntityCopyPaste', 'LoadEntities',
+    'ClusterPseudoLabels', 'EntityCopyPaste', 'EntityResize', 'LoadEntities',
     'LoadEntityImage', 'LoadFeatureMap', 'OrderedMultiBranch',
     'PackEntityInputs'
 ]

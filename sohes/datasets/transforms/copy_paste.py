@@ -6,6 +6,10 @@ from sohes.datasets.entity_masks import EntityMasks
 from sohes.registry import TRANSFORMS
 from sohes.structures.rle_kernels import subtract
 
+#: How many bits of each byte are set.
+_BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(
+    axis=1, dtype=np.uint8)
+
 
 @TRANSFORMS.register_module()
 class EntityCopyPaste(BaseTransform):
@@ -19,13 +23,15 @@ class EntityCopyPaste(BaseTransform):
 
     In a pipeline of `sohes.EntityDataset` it needs no wrapper: the dataset
     takes the second image through the transforms that come before this one.
-    Inside mmdet's ``MultiImageMixDataset`` it works like ``CopyPaste``. The
-    second image is cropped, or padded, to the size of the first, at the
-    upper left.
+    Inside mmdet's ``MultiImageMixDataset`` it works like ``CopyPaste``.
+    Both images should have been padded to one size: a second image of
+    another size is cropped, or padded, to that of the first, at the upper
+    left.
 
     Required and modified keys: img, gt_masks (EntityMasks), gt_bboxes,
     gt_bboxes_labels, gt_ignore_flags; of ``mix_results``, which goes, img
-    and gt_masks.
+    and gt_masks. Added key: covered (float), the share of the pixels in any
+    mask of the first image that are covered.
 
     Args:
         prob (float): of pasting at all, in [0, 1].
@@ -35,6 +41,11 @@ class EntityCopyPaste(BaseTransform):
             ones only.
         min_visible (float): a mask disappears when a smaller share of its
             pixels is left, in [0, 1]. One without pixels always does.
+        max_covered (float): most of ``covered``, in [0, 1]. A chosen entity
+            that would hide more, together with those before it, is left
+            out. Where the masks fill the frame, as pseudo-labels do, some
+            entities with all their descendants hide half of the first image
+            on average, and often nearly all: its labels are then lost.
 
     Raises:
         ValueError: for a value out of range.
@@ -44,8 +55,10 @@ class EntityCopyPaste(BaseTransform):
                  prob: float = 1.0,
                  max_pasted: int = 100,
                  choose: str = 'node',
-                 min_visible: float = 0.1) -> None:
-        for name, value in (('prob', prob), ('min_visible', min_visible)):
+                 min_visible: float = 0.1,
+                 max_covered: float = 1.0) -> None:
+        for name, value in (('prob', prob), ('min_visible', min_visible),
+                            ('max_covered', max_covered)):
             if not 0 <= value <= 1:
                 raise ValueError(f'{name} must be in [0, 1], got {value}')
         if choose not in ('node', 'root'):
@@ -57,6 +70,7 @@ class EntityCopyPaste(BaseTransform):
         self.max_pasted = max_pasted
         self.choose = choose
         self.min_visible = min_visible
+        self.max_covered = max_covered
 
     def get_indexes(self, dataset: object) -> list[int]:
         """Which other image to paste from; none if nothing is pasted.
@@ -69,15 +83,18 @@ class EntityCopyPaste(BaseTransform):
         return [int(np.random.randint(len(dataset)))]
 
     def transform(self, results: dict) -> dict:
+        results['covered'] = 0.0
         for source in results.pop('mix_results', []):
             masks = source['gt_masks']
-            chosen = self._choose(masks)
-            if len(chosen):
-                self._paste(results, source['img'], masks[chosen])
+            groups = self._choose(masks)
+            some = np.flatnonzero(groups.any(axis=0))
+            if len(some):
+                self._paste(results, source['img'], masks[some],
+                            groups[:, some])
         return results
 
     def _choose(self, masks: EntityMasks) -> np.ndarray:
-        """(K,) which masks are pasted: some, and all of their parts."""
+        """(K, N) bool, the entities to paste: each with all of its parts."""
         forest = masks.forest
         candidates = np.arange(len(masks))
         if self.choose == 'root':
@@ -85,16 +102,42 @@ class EntityCopyPaste(BaseTransform):
         most = min(len(candidates), self.max_pasted)
         count = np.random.randint(most + 1)
         seeds = np.random.choice(candidates, count, replace=False)
-        pasted = forest.ancestors[seeds].any(axis=0)
-        pasted[seeds] = True
-        return np.flatnonzero(pasted)
+        groups = forest.ancestors[seeds]
+        groups[np.arange(count), seeds] = True
+        return groups
 
-    def _paste(self, results: dict, image: np.ndarray,
-               pasted: EntityMasks) -> None:
+    def _bounded(self, bits: np.ndarray, groups: np.ndarray,
+                 target: np.ndarray) -> tuple[np.ndarray, float]:
+        """Leave out the entities that would hide too much.
+
+        Args:
+            bits: (N, H, ceil(W / 8)) uint8, masks that may be pasted.
+            groups: (K, N) bool, of :meth:`_choose`.
+            target: (M, H, ceil(W / 8)) uint8, masks that are pasted upon.
+
+        Returns:
+            (N,) bool, the masks to paste, and the share of the target that
+            they cover.
+        """
+        whole = np.bitwise_or.reduce(target, axis=0)
+        most = max(_count(whole), 1)
+        pasted = np.zeros(len(bits), bool)
+        cover, hidden = np.zeros_like(whole), 0
+        for group in groups:
+            added = cover | np.bitwise_or.reduce(bits[group], axis=0)
+            hides = _count(added & whole)
+            if hides <= self.max_covered * most:
+                cover, hidden, pasted = added, hides, pasted | group
+        return pasted, hidden / most
+
+    def _paste(self, results: dict, image: np.ndarray, pasted: EntityMasks,
+               groups: np.ndarray) -> None:
         masks = results['gt_masks']
         if (pasted.height, pasted.width) != (masks.height, masks.width):
             pasted = pasted.pad((masks.height, masks.width))
-        pasted = pasted[pasted.areas > 0]
+        chosen, results['covered'] = self._bounded(
+            pasted.draw()[0], groups, masks.draw()[0])
+        pasted = pasted[chosen & (pasted.areas > 0)]
         if not len(pasted):
             return
         cover = np.bitwise_or.reduce(pasted.draw()[0], axis=0)
@@ -114,7 +157,13 @@ class EntityCopyPaste(BaseTransform):
     def __repr__(self) -> str:
         return (f'{type(self).__name__}(prob={self.prob}, '
                 f'max_pasted={self.max_pasted}, choose={self.choose!r}, '
-                f'min_visible={self.min_visible})')
+                f'min_visible={self.min_visible}, '
+                f'max_covered={self.max_covered})')
+
+
+def _count(bits: np.ndarray) -> int:
+    """Pixels that are set; numpy 1 has no bitwise_count."""
+    return int(_BITS[bits].sum())
 
 
 def _blend(image: np.ndarray, source: np.ndarray,

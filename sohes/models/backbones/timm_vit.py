@@ -73,6 +73,7 @@ class TimmViT(nn.Module):
             ``swiglu``, ``registers``, ``patch_size`` and ``img_size`` (in
             pixels) and ``qkv_bias``; see :func:`arch_named`.
         drop_path_rate: of the last block; it grows linearly up to there.
+        out_type: 'raw', all tokens, or 'featmap', the patches' as a map.
 
     Attributes:
         embed_dims: C, channels of a token.
@@ -82,18 +83,24 @@ class TimmViT(nn.Module):
         arch_settings: ``arch``.
 
     Raises:
-        ValueError: an ``arch`` with other keys than these.
+        ValueError: an ``arch`` with other keys than these, another
+            ``out_type``.
         WeightsError: timm is missing.
     """
 
     def __init__(self,
                  arch: Mapping[str, Any],
-                 drop_path_rate: float = 0.0) -> None:
+                 drop_path_rate: float = 0.0,
+                 out_type: str = 'raw') -> None:
         super().__init__()
+        if out_type not in ('raw', 'featmap'):
+            raise ValueError("TimmViT: out_type: expected 'raw' or "
+                             f"'featmap', found {out_type!r}")
         if set(arch) != set(_ARCH_KEYS) or arch['family'] not in _FAMILIES:
             raise ValueError(
                 f'TimmViT: arch: expected a dict of {", ".join(_ARCH_KEYS)} '
                 f'with a family of {" or ".join(_FAMILIES)}, found {arch!r}')
+        self.out_type = out_type
         self.arch_settings = dict(arch)
         self.embed_dims = arch['embed_dims']
         self.patch_size = arch['patch_size']
@@ -128,13 +135,18 @@ class TimmViT(nn.Module):
         """Images (B, 3, H, W) to the tokens after the last block.
 
         Returns:
-            One tensor (B, E + h * w, C), the E extra tokens first, as
-            mmpretrain's ``out_type='raw'``.
+            One tensor: (B, E + h * w, C), the E extra tokens first, or
+            (B, C, h, w) where ``out_type`` is 'featmap'.
         """
         tokens, context = self.embed(x)
         for layer in self.layers:
             tokens = layer(tokens, *context)
-        return (tokens, )
+        if self.out_type == 'raw':
+            return (tokens, )
+        h, w = (side // self.patch_size for side in x.shape[2:])
+        patches = tokens[:, self.num_extra_tokens:]
+        # (B, h * w, C) -> (B, C, h, w)
+        return (patches.transpose(1, 2).reshape(len(x), -1, h, w), )
 
     def get_layer_depth(self,
                         param_name: str,

@@ -63,9 +63,31 @@ class EntityMask2Former(Mask2Former):
 
     def loss(self, batch_inputs: Tensor,
              batch_data_samples: SampleList) -> dict[str, Tensor]:
-        """See :meth:`EntityMask2FormerHead.loss`."""
-        feats = self.extract_feat(batch_inputs, batch_data_samples)
-        return self.panoptic_head.loss(feats, batch_data_samples)
+        """The head's losses, and how many masks it has no query for.
+
+        Each query learns one mask, so an image with more masks than queries,
+        as copy-paste can make it, has some that nothing learns: those that
+        fit the queries worst.
+
+        Args:
+            batch_inputs: (B, 3, H, W) normalised images.
+            batch_data_samples: B, with ``gt_instances``.
+
+        Returns:
+            Those of :meth:`EntityMask2FormerHead.loss`, and
+            ``masks_without_query``, the mean over the images of this
+            process, which is logged and not learnt.
+        """
+        losses = self.panoptic_head.loss(
+            self.extract_feat(batch_inputs, batch_data_samples),
+            batch_data_samples)
+        queries = self.panoptic_head.num_queries
+        left = sum(
+            max(len(sample.gt_instances) - queries, 0)
+            for sample in batch_data_samples)
+        losses['masks_without_query'] = batch_inputs.new_tensor(
+            left / len(batch_data_samples), dtype=torch.float32)
+        return losses
 
     def predict(self,
                 batch_inputs: Tensor,

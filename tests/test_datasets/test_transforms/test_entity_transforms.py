@@ -57,6 +57,26 @@ def test_flip_and_resize():
     assert parents_of(results) == PARENTS
 
 
+@pytest.mark.parametrize('shape, expected', [
+    ((1, 900), (1, 60)), ((900, 1), (60, 1)), ((1, 30), (2, 60)),
+    ((20, 30), (40, 60))])
+def test_no_side_becomes_0(shape, expected):
+    results = sample([(0, 0, shape[1], shape[0])], [-1], size=shape)
+    config = dict(type='sohes.EntityResize', scale=(60, 60), keep_ratio=True)
+    results = TRANSFORMS.build(config)(results)
+    assert results['img'].shape[:2] == results['img_shape'] == expected
+    height, width = expected
+    assert boxes_of(results) == [[0, 0, width, height]]
+    assert results['gt_bboxes'].tensor.tolist() == [[0, 0, width, height]]
+    # All others are as in mmdet.
+    if min(shape) > 1:
+        plain = TRANSFORMS.build(dict(config, type='Resize'))(
+            sample(BOXES, PARENTS))
+        ours = TRANSFORMS.build(config)(sample(BOXES, PARENTS))
+        assert (plain['img'] == ours['img']).all()
+        assert plain['scale_factor'] == ours['scale_factor']
+
+
 def test_crop_leaves_children_to_their_grandparent(monkeypatch):
     crop = TRANSFORMS.build(
         dict(type='RandomCrop', crop_size=(18, 20), recompute_bbox=True))
@@ -98,6 +118,7 @@ class Chosen(EntityCopyPaste):
         self.seeds = seeds
 
     def _choose(self, masks: EntityMasks) -> np.ndarray:
+        # (K, N), in the order of the seeds.
         choice = np.random.choice
         randint = np.random.randint
         try:
@@ -144,6 +165,21 @@ def test_what_disappears_leaves_its_children_to_its_parent():
         assert parents_of(results) == parents
 
 
+@pytest.mark.parametrize(('seeds', 'most', 'pasted', 'covered'), [
+    ([1, 2, 0], 1.0, 600, 340), ([1, 2, 0], 0.5, 130, 130),
+    ([0, 2, 1], 0.5, 130, 130), ([1, 2, 0], 0.2, 30, 30),
+    ([2, 1, 0], 0.3, 100, 100), ([1, 2, 0], 0.0, 0, 0)])
+def test_what_may_be_covered_is_bounded(seeds, most, pasted, covered):
+    # The wholes of the first image have 240 and 100 pixels. The second has
+    # one mask that hides all of it, one of 30 and one of 100 pixels.
+    target = sample(BOXES, PARENTS, color=1)
+    target['mix_results'] = [sample(
+        [(0, 0, 30, 20), (20, 5, 23, 15), (0, 0, 5, 20)], [-1] * 3, color=2)]
+    results = Chosen(seeds, max_covered=most)(target)
+    assert (results['img'][..., 0] == 2).sum() == pasted
+    assert results['covered'] == pytest.approx(covered / 340)
+
+
 @pytest.mark.parametrize('size', [(10, 50), (40, 12)])
 def test_a_second_image_of_another_size(size):
     target = sample(BOXES, PARENTS, color=1)
@@ -168,17 +204,21 @@ def test_nothing_to_paste(boxes):
 def test_whole_entities_only():
     np.random.seed(0)
     masks = sample(BOXES, PARENTS)['gt_masks']
-    seen = {tuple(EntityCopyPaste(choose='root')._choose(masks).tolist())
-            for _ in range(60)}
+
+    def pasted(**options) -> set:
+        paste = EntityCopyPaste(**options)
+        return {tuple(np.flatnonzero(paste._choose(masks).any(0)).tolist())
+                for _ in range(90)}
+
+    seen = pasted(choose='root')
     assert seen == {(), (0, 1, 2), (3, ), (0, 1, 2, 3)}
-    seen = {tuple(EntityCopyPaste(max_pasted=1)._choose(masks).tolist())
-            for _ in range(90)}
+    seen = pasted(max_pasted=1)
     assert seen == {(), (0, 1, 2), (1, 2), (2, ), (3, )}
 
 
 @pytest.mark.parametrize('options', [
     dict(prob=2), dict(choose='leaf'), dict(max_pasted=0),
-    dict(min_visible=-1)], ids=str)
+    dict(min_visible=-1), dict(max_covered=1.1)], ids=str)
 def test_values_out_of_range(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         EntityCopyPaste(**options)

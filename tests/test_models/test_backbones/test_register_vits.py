@@ -1,6 +1,8 @@
 """DINOv2 with registers and DINOv3: equal to timm and to Hugging Face."""
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from torch import Tensor, nn
 
+from sohes.apis.publish import extract_backbone
 from sohes.models.backbones import (
     TimmViT,
     ViTAdapter,
@@ -308,6 +312,46 @@ def test_dinov3_says_where_its_weights_are(
     (tmp_path / 'weights').mkdir()
     torch.save(state, tmp_path / 'weights' / file)
     assert ViTFeatureExtractor('dinov3_vits16').embed_dims == WIDTH
+
+
+@pytest.mark.parametrize('family, swiglu', KINDS)
+def test_phase_1_on_a_real_photo(family: str, swiglu: bool, tmp_path: Path,
+                                 shared_data: Path, run_tool: Any) -> None:
+    source = min((shared_data / 'bsds500/images/train').glob('*.jpg'))
+    (tmp_path / 'photos').mkdir()
+    shutil.copy(source, tmp_path / 'photos')
+    weights = saved(timm_model(family, swiglu).state_dict(), tmp_path)
+    out = tmp_path / 'labels.json'
+    done = run_tool('tools/generate_pseudo_labels.py',
+                    ROOT / 'configs/tiny/sohes_phase1_tiny.py', '--img-dir',
+                    tmp_path / 'photos', '--out', out, '--weights', weights,
+                    '--cfg-options', 'pseudo_labels.refiner=None',
+                    'pseudo_labels.image_size=224')
+    assert done.returncode == 0, done.stderr
+    labels = json.loads(out.read_text())
+    assert labels['annotations']
+    assert all(mask['area'] > 0 for mask in labels['annotations'])
+
+
+def test_extracted_vit_is_a_backbone_of_mmseg(tmp_path: Path) -> None:
+    """What extract_backbone.py --vit prints builds, loads and gives a map."""
+    vit = dict(type='sohes.TimmViT', arch=small_arch('dinov3', False))
+    backbone = dict(type='sohes.ViTAdapter', vit=vit)
+    state = {
+        f'backbone.vit.{key}': value
+        for key, value in randomise(MODELS.build(vit)).state_dict().items()
+    }
+    text = Config(
+        dict(
+            model=dict(backbone=backbone),
+            test_dataloader=dict(dataset=dict(pipeline=[])))).pretty_text
+    torch.save(
+        dict(state_dict=state, meta=dict(cfg=text)), tmp_path / 'iter_1.pth')
+    path, cfg = extract_backbone(
+        tmp_path / 'iter_1.pth', tmp_path / 'vit.pth', vit_only=True)
+    built = MODELS.build({k: v for k, v in cfg.items() if k != 'init_cfg'})
+    built.load_state_dict(torch.load(path)['state_dict'])
+    assert built(torch.ones(1, 3, 64, 96))[0].shape == (1, WIDTH, 4, 6)
 
 
 @pytest.mark.parametrize('family, swiglu', KINDS)

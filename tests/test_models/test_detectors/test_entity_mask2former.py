@@ -51,6 +51,19 @@ def batch(*sizes, boxes=BOXES):
     return data
 
 
+def test_masks_that_have_no_query_are_counted():
+    model = build().train()
+    many = [(8 * i, 0, 8 * i + 8, 30) for i in range(11)]
+    optimizer = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
+    queries = model.panoptic_head.num_queries
+    for boxes, left in ((many, 11 - queries), (BOXES, 0)):
+        logs = model.train_step(batch((64, 96), (64, 96), boxes=boxes),
+                                optimizer)
+        assert logs['masks_without_query'] == left
+        assert logs['loss'].item() == pytest.approx(sum(
+            value.item() for name, value in logs.items() if 'loss_' in name))
+
+
 @pytest.mark.parametrize('boxes', [BOXES, []])
 def test_train_step_on_odd_sizes(boxes):
     model = build().train()
