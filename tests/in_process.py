@@ -13,8 +13,9 @@ import subprocess
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 # What Python shows of itself, by default, is not shown of libraries.
@@ -25,10 +26,10 @@ _HIDDEN = (DeprecationWarning, PendingDeprecationWarning, ImportWarning,
 def run_tool(name: str, *args: object, cwd: Path | None = None,
              env: Mapping[str, str] | None = None
              ) -> subprocess.CompletedProcess[str]:
-    """Run ``main()`` of a script in this process.
+    """Run a script in this process.
 
     Args:
-        name: the script, relative to the root of the checkout.
+        name: of the script, relative to the root of the checkout.
         *args: its command line.
         cwd: working directory while it runs; default: as it is.
         env: variables that it finds beside those of this process.
@@ -46,7 +47,8 @@ def run_tool(name: str, *args: object, cwd: Path | None = None,
         os.environ.update(env or {})
         os.chdir(cwd or os.getcwd())
         try:
-            code = runpy.run_path(path)['main']()
+            runpy.run_path(path, run_name='__main__')
+            code = 0
         except SystemExit as error:
             code = error.code
         except Exception:
@@ -54,6 +56,40 @@ def run_tool(name: str, *args: object, cwd: Path | None = None,
             code = 1
     return subprocess.CompletedProcess(command, code or 0, out.getvalue(),
                                        err.getvalue())
+
+
+@contextlib.contextmanager
+def stages_in_process(
+        is_killed: Callable[[list[str]], bool] = lambda command: False
+) -> Iterator[None]:
+    """Let a script that starts other scripts of ours run them here, too.
+
+    Args:
+        is_killed: whether a command will be killed; it is a process.
+    """
+    start = subprocess.run
+
+    def run(command: list[str], **options: Any) -> Any:
+        if command[0] != sys.executable or not str(
+                command[1]).startswith(f'{ROOT}/tools/'):
+            return start(command, **options)
+        shown = options.get('stdout') is None
+        if is_killed(command):
+            options['stdout'] = options.get('stdout') or subprocess.PIPE
+            done = start(command, text=True, stderr=subprocess.PIPE,
+                         **options)
+        else:
+            done = run_tool(os.path.relpath(command[1], ROOT), *command[2:])
+        if shown:
+            print(done.stdout)
+        print(done.stderr, file=sys.stderr)
+        return done
+
+    subprocess.run = run
+    try:
+        yield
+    finally:
+        subprocess.run = start
 
 
 @contextlib.contextmanager
@@ -65,8 +101,7 @@ def _as_it_was() -> Iterator[None]:
               root.handlers, root.level, sohes.level)
     # logging.basicConfig does nothing beside other handlers.
     root.handlers = []
-    instances = _mmengine_instances()
-    saved = [(found, dict(found)) for found in instances]
+    instances = [(kind, kind._instance_dict.copy()) for kind in _global()]
     try:
         yield
     finally:
@@ -77,18 +112,16 @@ def _as_it_was() -> Iterator[None]:
         root.handlers = before[4]
         root.setLevel(before[5])
         sohes.setLevel(before[6])
-        for found, content in saved:
-            found.clear()
-            found.update(content)
+        for kind, content in instances:
+            kind._instance_dict = content
 
 
-def _mmengine_instances() -> list[dict]:
-    """mmengine's loggers, default scopes and so on, by class."""
+def _global() -> tuple[type, ...]:
+    """What mmengine keeps one of for a whole process."""
     from mmengine.logging import MessageHub, MMLogger
     from mmengine.registry import DefaultScope
     from mmengine.visualization import Visualizer
-    return [kind._instance_dict
-            for kind in (DefaultScope, MessageHub, MMLogger, Visualizer)]
+    return DefaultScope, MessageHub, MMLogger, Visualizer
 
 
 @contextlib.contextmanager

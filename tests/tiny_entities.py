@@ -1,4 +1,5 @@
 """Photos of rectangles within rectangles, their labels, and a small model."""
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,22 @@ def shrunk(config: Config, image_size: int = 64, width: int = 16) -> Config:
     for key in ('dtype', 'loss_scale'):
         config.optim_wrapper.pop(key, None)
     return config
+
+
+def step_key(config: Config) -> str:
+    """All of a configuration that a step at the size of a test depends on.
+
+    Rates, lengths and intervals are left out: those have tests of their own.
+    Configurations with the same key need training only once.
+    """
+    config = copy.deepcopy(config.to_dict())
+    config['optim_wrapper']['optimizer'].pop('lr')
+    config['optim_wrapper']['clip_grad'].pop('max_norm')
+    for hook in config['custom_hooks']:
+        hook.pop('momentum', None)
+    return json.dumps([config[name] for name in (
+        'model', 'train_dataloader', 'optim_wrapper', 'custom_hooks',
+        'test_dataloader', 'test_evaluator')], sort_keys=True, default=str)
 
 
 def _set_sizes(node: Any, size: tuple[int, int]) -> None:

@@ -41,6 +41,7 @@ from sohes.utils.completion import complete
 from sohes.utils.files import whole_file
 from sohes.utils.locks import sole_command
 from sohes.utils.photo_files import photos_digest
+from sohes.utils.scalars import read_scalars
 
 _LOG = logging.getLogger('run_pipeline')
 PRESETS = {
@@ -260,18 +261,31 @@ class Pipeline:
         return path, f'{path.stat().st_size / 2**20:.0f} MiB'
 
     def _report(self) -> tuple[Path, str]:
-        from sohes.apis.report import Stage, read_losses, write_report
-        pictures = self._pictures(self.out / self.stages[-1]['output'])
+        from sohes.apis.report import Stage, write_report
+        model = self.out / self.stages[-1]['output']
         path = self.out / 'report.html'
         write_report(
             path, f'SOHES on {self.photos.name}', [
                 Stage(s['name'], s['output'], s['seconds'], s['note'],
                       s.get('starts', 1)) for s in self.stages
-            ], [(f'Phase {phase}', read_losses(self.out / f'phase{phase}'))
-                for phase in (2, 3)], pictures)
+            ], [(text, picture.relative_to(self.out).as_posix()) for
+                text, picture in [*self._curves(), *self._pictures(model)]])
         return path, ''
 
-    def _pictures(self, model: Path) -> list[tuple[str, str]]:
+    def _curves(self) -> list[tuple[str, Path]]:
+        """The losses of both trainings, where they were logged."""
+        from sohes.apis.report import plot_losses
+        curves = []
+        for phase in (2, 3):
+            losses = [(line['step'], line['loss']) for line in
+                      read_scalars(self.out / f'phase{phase}', 'loss')]
+            if losses:
+                curves.append((
+                    f'Phase {phase}: loss', plot_losses(
+                        self.out / f'report/loss{phase}.png', losses)))
+        return curves
+
+    def _pictures(self, model: Path) -> list[tuple[str, Path]]:
         """Phase 1's labels and the model's predictions of a few photos."""
         from sohes.apis import EntityInferencer
         from sohes.datasets import EntityIndex
@@ -298,10 +312,9 @@ class Pipeline:
                 self.out / 'report' / 'model', name, image, found.rles,
                 found.forest, found.scores)
             pictures += [
-                (f'{name}: labels of Phase 1',
-                 labels.relative_to(self.out).as_posix()),
+                (f'{name}: labels of Phase 1', labels),
                 (f'{name}: predictions of at least 0.3 of the model',
-                 predicted.relative_to(self.out).as_posix())
+                 predicted)
             ]
         return pictures
 

@@ -2,13 +2,13 @@
 import importlib.util
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from sohes.apis.run_config import read_config
 from sohes.apis.training import train_model
+from tests.in_process import stages_in_process
 from tests.tiny_entities import make_entities, shrunk
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,17 +68,20 @@ def work(tmp_path_factory) -> Path:
     return root
 
 
-def run(work: Path, *options: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, str(TOOL), str(work / 'phase3.py'),
-         str(work / 'phase2/iter_1.pth'), '--out-dir', str(work / 'out'),
-         '--seeds', '0', '--rows', 'fixed', *options],
-        capture_output=True, text=True, stdin=subprocess.DEVNULL,
-        timeout=300, cwd=ROOT)
+@pytest.fixture
+def run(work, run_tool):
+    """The command in this process, and so are the tools that it starts."""
+    def command(*options: str) -> subprocess.CompletedProcess:
+        with stages_in_process():
+            return run_tool(
+                TOOL.relative_to(ROOT), work / 'phase3.py',
+                work / 'phase2/iter_1.pth', '--out-dir', work / 'out',
+                '--seeds', 0, '--rows', 'fixed', *options)
+    return command
 
 
-def test_one_cell_then_from_its_file(work):
-    first, second = run(work), run(work)
+def test_one_cell_then_from_its_file(work, run):
+    first, second = run(), run()
     assert first.returncode == 0, first.stderr
     assert '== fixed, seed 0' in first.stdout
     assert second.returncode == 0, second.stderr
@@ -87,6 +90,6 @@ def test_one_cell_then_from_its_file(work):
     assert 0 <= found['metrics']['AR@1000'] <= 100
     assert set(found['counts']) == set(ablate.COUNTS)
     assert (work / 'out/table3.md').read_text().startswith('| row | AR@1000')
-    other = run(work, '--cfg-options', 'train_cfg.max_iters=5')
+    other = run('--cfg-options', 'train_cfg.max_iters=5')
     assert other.returncode == 2
     assert 'choose another --out-dir' in other.stderr

@@ -33,6 +33,7 @@ from sohes.apis.last_checkpoint import last_checkpoint
 from sohes.models.backbones.vit_files import sha256_of
 from sohes.utils.errors import UsageError
 from sohes.utils.files import whole_file
+from sohes.utils.scalars import read_scalars
 
 # What stands in the configuration is the dynamic threshold.
 ROWS = dict(
@@ -120,21 +121,10 @@ def _tool(name: str, *arguments: str) -> None:
 
 
 def read_counts(folder: Path) -> dict[str, float]:
-    """The teacher's masks an image, mean over all lines of the logs.
-
-    Of steps that were logged twice, before and after a kill, the later.
-    """
-    lines: dict[int, dict] = {}
-    for path in sorted(folder.glob('*/vis_data/scalars.json')):
-        for text in path.read_text().splitlines():
-            try:
-                line = json.loads(text)
-            except ValueError:  # cut off by a kill
-                continue
-            if COUNTS[0] in line:
-                lines[line['step']] = line
+    """The teacher's masks an image, mean over all lines of the logs."""
+    lines = read_scalars(folder, COUNTS[0])
     return {
-        name: float(np.mean([line[name] for line in lines.values()]))
+        name: float(np.mean([line[name] for line in lines]))
         for name in (COUNTS if lines else ())
     }
 
