@@ -296,14 +296,12 @@ def test_headless_opencv_is_written_last(bootstrap: ModuleType, environment,
 def test_cpu_torch_only_without_a_gpu_and_where_it_can_be_had(
         bootstrap: ModuleType, environment,
         monkeypatch: pytest.MonkeyPatch) -> None:
-    (environment.path / 'bin' / 'uv').touch()
     for name in ('UV_TORCH_BACKEND', 'UV_INDEX', 'UV_DEFAULT_INDEX',
                  'UV_INDEX_URL', 'UV_OFFLINE', 'PIP_INDEX_URL'):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(sys, 'platform', 'linux')
     monkeypatch.setattr(bootstrap.os.path, 'exists', lambda path: False)
     monkeypatch.setattr(bootstrap.shutil, 'which', lambda name: None)
-    monkeypatch.setattr(bootstrap.Setup, '_has_uv', lambda self: True)
     setup = bootstrap.Setup(environment, None)
     log = []
 

@@ -162,7 +162,7 @@ class Setup:
         told = ('UV_TORCH_BACKEND', 'UV_INDEX', 'UV_DEFAULT_INDEX',
                 'UV_INDEX_URL', 'UV_OFFLINE', 'PIP_INDEX_URL')
         gpu = ('/dev/nvidiactl', '/dev/nvidia0', '/dev/dxg')
-        if (not self._has_uv() or not sys.platform.startswith('linux')
+        if (not sys.platform.startswith('linux')
                 or any(os.environ.get(name) for name in told)
                 or any(map(os.path.exists, gpu))
                 or shutil.which('nvidia-smi')):
@@ -199,10 +199,9 @@ class Setup:
         lite = self.stack.lite[-1]
         if lite != name:
             # Two distributions, the same files: the old one goes first.
-            self._uninstall(lite)
-        self.env.install(
-            ['--no-deps', '--reinstall' if self._has_uv() else
-             '--force-reinstall', str(wheel)], 'installing')
+            self.env.uninstall(lite)
+        self.env.install(['--no-deps', '--reinstall', str(wheel)],
+                         'installing')
         self.env.install(self._pinned(*self.stack.heavy), 'installing')
         self._settle_opencv()
 
@@ -223,18 +222,6 @@ class Setup:
         self.env.install(
             self._pinned('-r', str(REQUIREMENTS / 'docs.txt')), 'installing')
 
-    def _has_uv(self) -> bool:
-        """Whether uv installs here, not pip."""
-        return (self.env.path / 'bin' / 'uv').exists()
-
-    def _uninstall(self, distribution: str) -> None:
-        """Remove a distribution if it is there."""
-        with self.env.changing():
-            self.env.run([
-                str(self.env.python), '-m', 'pip', 'uninstall', '--yes',
-                '--disable-pip-version-check', distribution
-            ], 'removing mmcv without ops')
-
     def _settle_opencv(self) -> None:
         """Make ``import cv2`` work, and work the same on every machine.
 
@@ -250,8 +237,7 @@ class Setup:
         if both or not self._imports('cv2'):
             name = 'opencv-python-headless'
             self.env.install([
-                '--no-deps', '--reinstall' if self._has_uv() else
-                '--force-reinstall', f'{name}=={self._version(name)}'
+                '--no-deps', '--reinstall', f'{name}=={self._version(name)}'
             ], 'installing OpenCV without windows')
 
     def _imports(self, module: str) -> bool:

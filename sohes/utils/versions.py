@@ -3,6 +3,9 @@ import sys
 from importlib import metadata
 from importlib.util import find_spec
 
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
 # import name: {distribution that owns it: (lowest, first that is too new)},
 # as in requirements/*.txt. OpenMMLab's last releases and OneDL's forks count.
 SUPPORTED: dict[str, dict[str, tuple[str, str | None]]] = dict(
@@ -36,19 +39,12 @@ _TORCH_FOR_NUMPY_2 = '2.3'
 _FOR_NUMPY_1 = ('mmcv', 'mmcv-lite')
 
 
-def _numbers(version: str) -> tuple[int, ...]:
-    """The leading numbers of a version: '2.1.0rc1' -> (2, 1, 0)."""
-    out = []
-    for part in version.split('+')[0].split('.'):
-        digits = ''
-        for character in part:
-            if not character.isdigit():
-                break
-            digits += character
-        if not digits:
-            break
-        out.append(int(digits))
-    return tuple(out)
+def _fits(version: str, wanted: str) -> bool:
+    """Whether a version is in a range.
+
+    A release candidate, or a build for one CUDA, counts as its release.
+    """
+    return Version(version).base_version in SpecifierSet(wanted)
 
 
 def _found(distribution: str) -> str | None:
@@ -87,10 +83,9 @@ def check_versions(*names: str) -> None:
 def _check_range(name: str, owner: str, version: str) -> None:
     """Refuse a version outside the range."""
     low, high = SUPPORTED[name][owner]
-    if _numbers(version) >= _numbers(low) and (
-            high is None or _numbers(version) < _numbers(high)):
-        return
     wanted = f'>={low}' + ('' if high is None else f',<{high}')
+    if _fits(version, wanted):
+        return
     raise ImportError(
         f'sohes needs {name} {wanted}, but {owner} {version} is installed; '
         f'pip install "{owner}{wanted}" installs one that fits')
@@ -99,12 +94,12 @@ def _check_range(name: str, owner: str, version: str) -> None:
 def _check_numpy() -> None:
     """Refuse NumPy 2 beside what was built for NumPy 1."""
     numpy = _found('numpy')
-    if numpy is None or _numbers(numpy) < (2, ):
+    if numpy is None or _fits(numpy, '<2'):
         return
     built = [f'{owner} {version}' for owner in ('torch', *_FOR_NUMPY_1)
              if (version := _found(owner)) is not None
              and (owner != 'torch'
-                  or _numbers(version) < _numbers(_TORCH_FOR_NUMPY_2))]
+                  or _fits(version, f'<{_TORCH_FOR_NUMPY_2}'))]
     if built:
         raise ImportError(
             f'numpy {numpy} is installed, but {" and ".join(built)} was '

@@ -35,7 +35,7 @@ STACKS = dict(
         # There is no onedl-mmcv-lite, but in a build environment without
         # torch the source builds without ops, in seconds. Not cached: it
         # would pass for the real one in every other environment.
-        lite=('--no-cache-dir', '--no-binary', 'onedl-mmcv', 'onedl-mmcv'),
+        lite=('--no-cache', '--no-binary', 'onedl-mmcv', 'onedl-mmcv'),
         light=('onedl-mmengine', 'onedl-mmpretrain'),
         heavy=('onedl-mmdetection', 'onedl-mmsegmentation'),
         mim='onedl-mim',

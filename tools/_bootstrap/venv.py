@@ -10,8 +10,9 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from _bootstrap.process import CommandError, SetupError, run, say
+from _bootstrap.process import SetupError, run, say
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -127,18 +128,15 @@ class Environment:
         """Make it with this Python, and put uv into it.
 
         Raises:
-            CommandError: the venv module failed.
+            CommandError: the venv module failed, or uv cannot be had.
         """
         self.empty()
         self.run([python, '-m', 'venv', str(self.path)], 'making it')
-        try:
-            self.run([
-                str(self.python), '-m', 'pip', 'install',
-                '--disable-pip-version-check', '-c',
-                str(constraints), 'uv'
-            ], 'installing uv')
-        except CommandError:
-            say('  uv cannot be had, so pip installs: slower')
+        self.run([
+            str(self.python), '-m', 'pip', 'install',
+            '--disable-pip-version-check', '-c',
+            str(constraints), 'uv'
+        ], 'installing uv')
 
     def run(self, command: list[str], what: str, advice: str = '',
             env: dict[str, str] | None = None) -> None:
@@ -147,10 +145,10 @@ class Environment:
 
     def install(self, arguments: list[str], what: str, advice: str = '',
                 env: dict[str, str] | None = None) -> None:
-        """Install packages, with uv if it is there.
+        """Install packages.
 
         Args:
-            arguments: as both ``uv pip install`` and pip take them.
+            arguments: of ``uv pip install``.
             what: see `process.run`.
             advice: see `process.run`.
             env: see `process.run`.
@@ -158,24 +156,22 @@ class Environment:
         Raises:
             CommandError: the installer failed.
         """
-        uv = self.path / 'bin' / 'uv'
-        if uv.exists():
-            command = [str(uv), 'pip', 'install', '--python',
-                       str(self.python)]
-            arguments = [
-                '--no-cache' if word == '--no-cache-dir' else word
-                for word in arguments
-            ]
-        else:
-            command = [
-                str(self.python), '-m', 'pip', 'install',
-                '--disable-pip-version-check'
-            ]
+        self._uv('install', arguments, what, advice, {
+            **_install_settings(),
+            **(env or {})
+        })
+
+    def uninstall(self, distribution: str) -> None:
+        """Remove a distribution if it is there."""
+        self._uv('uninstall', [distribution], f'removing {distribution}')
+
+    def _uv(self, action: str, arguments: list[str], *settings: Any) -> None:
+        """Change packages; the settings are those of `run`."""
         with self.changing():
-            self.run(command + arguments, what, advice, {
-                **_install_settings(),
-                **(env or {})
-            })
+            self.run([
+                str(self.path / 'bin' / 'uv'), 'pip', action, '--python',
+                str(self.python), *arguments
+            ], *settings)
 
 
 def _install_settings() -> dict[str, str]:

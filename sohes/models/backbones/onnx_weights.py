@@ -1,13 +1,8 @@
-"""The weights inside an ONNX graph, by the names they had in torch.
-
-ONNX is a protocol buffer; of its messages only the nodes' names and the
-initializers are needed, which a hundred lines read without the ``onnx``
-package (27 MB, and protobuf) becoming a requirement.
-"""
+"""The weights inside an ONNX graph, by the names they had in torch."""
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,22 +10,8 @@ from torch import Tensor
 
 from sohes.models.backbones.vit_keys import WeightsError
 
-# Field numbers of onnx.proto (stable by its own promise).
-_MODEL_GRAPH = 7
-_GRAPH_NODE, _GRAPH_INITIALIZER = 1, 5
-_NODE_INPUT, _NODE_OUTPUT, _NODE_NAME, _NODE_OP = 1, 2, 3, 4
-(_TENSOR_DIMS, _TENSOR_TYPE, _TENSOR_FLOATS, _TENSOR_NAME, _TENSOR_RAW,
- _TENSOR_EXTERNAL) = 1, 2, 4, 8, 9, 13
-# TensorProto.DataType of the kinds that weights have.
-_FLOAT, _FLOAT16, _DOUBLE, _BFLOAT16 = 1, 10, 11, 16
-_NUMPY_TYPES = {_FLOAT: '<f4', _FLOAT16: '<f2', _DOUBLE: '<f8'}
-
-
-class _Node(NamedTuple):
-    op: str
-    name: str
-    inputs: list[str]
-    outputs: list[str]
+if TYPE_CHECKING:
+    from onnx import GraphProto, NodeProto
 
 
 def read_onnx_tensors(path: Path) -> dict[str, Tensor]:
@@ -48,19 +29,17 @@ def read_onnx_tensors(path: Path) -> dict[str, Tensor]:
         Tensors by torch's names; anonymous constants are left out.
 
     Raises:
-        WeightsError: not an ONNX file, cut off, or with external data.
+        WeightsError: not an ONNX file, cut off, or with external data; or
+            the package onnx is not there.
     """
-    try:
-        nodes, tensors = _read_graph(memoryview(path.read_bytes()))
-    except (ValueError, TypeError, IndexError) as error:
-        raise WeightsError(f'{path}: expected a whole ONNX file with its '
-                           f'weights inside, found: {error}') from error
+    graph = _read_graph(path)
+    nodes, tensors = graph.node, _weights(path, graph)
     if not tensors:
         raise WeightsError(
             f'{path}: expected an ONNX graph with weights, found none')
     for node in nodes:  # weights with equal values are stored once
-        if node.op == 'Identity' and node.inputs[0] in tensors:
-            tensors[node.outputs[0]] = tensors[node.inputs[0]]
+        if node.op_type == 'Identity' and node.input[0] in tensors:
+            tensors[node.output[0]] = tensors[node.input[0]]
     named = {
         name: value
         for name, value in tensors.items() if '::' not in name
@@ -72,14 +51,14 @@ def read_onnx_tensors(path: Path) -> dict[str, Tensor]:
     return named
 
 
-def _linear_weights(nodes: list[_Node],
+def _linear_weights(nodes: 'Sequence[NodeProto]',
                     tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Weights of linear layers, named after the MatMul or Gemm of each."""
     found = {}
     for node in nodes:
-        if node.op == 'MatMul' and node.inputs[-1] in tensors:
+        if node.op_type == 'MatMul' and node.input[-1] in tensors:
             found[_module_of(node.name) + '.weight'] = tensors[
-                node.inputs[-1]].T.contiguous()
+                node.input[-1]].T.contiguous()
     return found
 
 
@@ -92,7 +71,7 @@ def _module_of(node_name: str) -> str:
 
 
 def _folded_position(
-        nodes: list[_Node],
+        nodes: 'Sequence[NodeProto]',
         tensors: dict[str, Tensor]) -> tuple[str, Tensor] | None:
     """A position embedding that the graph resizes, and its torch name.
 
@@ -102,14 +81,14 @@ def _folded_position(
     """
     patches = front = None
     for node in nodes:
-        if '/embeddings/' not in node.name or not node.inputs:
+        if '/embeddings/' not in node.name or not node.input:
             continue
-        constant = tensors.get(node.inputs[0])
+        constant = tensors.get(node.input[0])
         if constant is None or constant.ndim != 3:
             continue
-        if node.op == 'Reshape':
+        if node.op_type == 'Reshape':
             patches = (node.name, constant)
-        elif node.op == 'Concat' and constant.shape[:2] == (1, 1):
+        elif node.op_type == 'Concat' and constant.shape[:2] == (1, 1):
             front = constant
     if patches is None or front is None:
         return None
@@ -117,110 +96,46 @@ def _folded_position(
     return name, torch.cat((front, patches[1]), dim=1)
 
 
-def _read_graph(
-        data: memoryview) -> tuple[list[_Node], dict[str, Tensor]]:
-    """Nodes, and floating-point initializers by name."""
-    nodes: list[_Node] = []
-    tensors: dict[str, Tensor] = {}
-    for field, graph in _fields(data):
-        if field != _MODEL_GRAPH:
-            continue
-        for kind, message in _fields(graph):
-            if kind == _GRAPH_NODE:
-                nodes.append(_read_node(message))
-            elif kind == _GRAPH_INITIALIZER:
-                name, tensor = _read_tensor(message)
-                if tensor is not None:
-                    tensors[name] = tensor
-    return nodes, tensors
-
-
-def _read_node(message: memoryview) -> _Node:
-    text: dict[int, list[str]] = {
-        field: []
-        for field in (_NODE_INPUT, _NODE_OUTPUT, _NODE_NAME, _NODE_OP)
-    }
-    for field, value in _fields(message):
-        if field in text:
-            text[field].append(_text(value))
-    return _Node(''.join(text[_NODE_OP]), ''.join(text[_NODE_NAME]),
-                 text[_NODE_INPUT], text[_NODE_OUTPUT])
-
-
-def _read_tensor(message: memoryview) -> tuple[str, Tensor | None]:
-    """Name and float32 tensor, None for other than floating-point ones."""
-    dims: list[int] = []
-    name, kind, raw = '', 0, b''
-    for field, value in _fields(message):
-        if field == _TENSOR_DIMS:  # packed in one field, or a field each
-            dims += [value] if isinstance(value, int) else _varints(value)
-        elif field == _TENSOR_TYPE:
-            kind = value
-        elif field == _TENSOR_NAME:
-            name = _text(value)
-        elif field in (_TENSOR_RAW, _TENSOR_FLOATS):
-            raw = value
-        elif field == _TENSOR_EXTERNAL:
-            raise ValueError(f'{name!r} has its values in another file')
-    if kind == _BFLOAT16:
-        halves = np.frombuffer(raw, '<u2').astype('<u4') << 16
-        values = halves.view('<f4')
-    elif kind in _NUMPY_TYPES:
-        values = np.frombuffer(raw, _NUMPY_TYPES[kind]).astype(np.float32)
-    else:
-        return name, None
-    return name, torch.from_numpy(values.reshape(dims).copy())
-
-
-def _fields(message: memoryview) -> Iterator[tuple[int, Any]]:
-    """(field number, value) of a message: an int or its bytes.
+def _read_graph(path: Path) -> 'GraphProto':
+    """Parse a file.
 
     Raises:
-        ValueError: the message is no protocol buffer or is cut off.
+        WeightsError: it is no ONNX file, or the package onnx is not there.
     """
-    at = 0
-    while at < len(message):
-        tag, at = _varint(message, at)
-        wire = tag & 7
-        if wire == 0:
-            value, at = _varint(message, at)
-            yield tag >> 3, value
+    try:
+        import onnx
+        from google.protobuf.message import DecodeError
+    except ImportError as error:
+        raise WeightsError(f'{path}: reading it needs the package onnx; '
+                           'pip install onnx') from error
+    try:
+        return onnx.load_model_from_string(path.read_bytes()).graph
+    except DecodeError as error:
+        raise WeightsError(f'{path}: expected a whole ONNX file, found one '
+                           f'that does not parse: {error}') from error
+
+
+def _weights(path: Path, graph: 'GraphProto') -> dict[str, Tensor]:
+    """Floating-point initializers as float32, by name.
+
+    Raises:
+        WeightsError: their values are in another file, or cut off.
+    """
+    from onnx import TensorProto, numpy_helper
+    kinds = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE,
+             TensorProto.BFLOAT16)
+    tensors = {}
+    for item in graph.initializer:
+        if item.data_location == TensorProto.EXTERNAL:
+            raise WeightsError(f'{path}: expected the weights inside, but '
+                               f'{item.name!r} has its values in another '
+                               'file')
+        if item.data_type not in kinds:
             continue
-        if wire == 2:
-            size, at = _varint(message, at)
-        elif wire in (1, 5):
-            size = 8 if wire == 1 else 4
-        else:
-            raise ValueError(f'unknown wire type {wire}')
-        if at + size > len(message):
-            raise ValueError('a field reaches beyond the end')
-        yield tag >> 3, message[at:at + size]
-        at += size
-
-
-def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """An integer of 7 bits a byte, lowest first, and where it ends."""
-    value = shift = 0
-    while True:
-        byte = message[at]
-        value |= (byte & 127) << shift
-        at += 1
-        if byte < 128:
-            return value, at
-        shift += 7
-        if shift > 63:
-            raise ValueError('an integer of more than 64 bits')
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, int):  # bytes(n) would be n zeros
-        raise ValueError('a number where a name should be')
-    return bytes(value).decode()
-
-
-def _varints(message: memoryview) -> list[int]:
-    values, at = [], 0
-    while at < len(message):
-        value, at = _varint(message, at)
-        values.append(value)
-    return values
+        try:
+            values = numpy_helper.to_array(item).astype(np.float32)
+        except ValueError as error:
+            raise WeightsError(f'{path}: {item.name!r} is broken: {error}'
+                               ) from error
+        tensors[item.name] = torch.from_numpy(values.copy())
+    return tensors
