@@ -41,7 +41,7 @@ demo:
 
 test:
 	@OMP_NUM_THREADS=1 $(BOOTSTRAP) --stage test -- -m pytest tests \
-		-n $(JOBS) --dist loadfile $(ARGS)
+		-n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 ops:
 	@$(BOOTSTRAP) --stage ops

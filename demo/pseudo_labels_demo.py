@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
 PHOTOS = ('astronaut', 'coffee', 'chelsea', 'rocket', 'motorcycle_left')
 
 
@@ -45,7 +46,6 @@ def shipped_photos(folder: Path) -> Path:
 def main() -> int:
     args = parse_args()
     started = time.monotonic()
-    sys.path.insert(0, str(ROOT))
     import logging
 
     from mmengine.config import Config

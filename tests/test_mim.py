@@ -12,6 +12,7 @@ from tests.clean_env import ROOT, CleanEnv, build, copy_source
 from tests.toy_run import toy_config, write_config
 
 pytest.importorskip('mim', reason='no mim: pip install openmim or onedl-mim')
+pytestmark = pytest.mark.slow
 
 # Row of the table -> command line, in a folder with toy.py.
 COMMANDS = {

@@ -40,6 +40,7 @@ def test_the_model_and_the_training_are_the_repositorys(checkout, repo_root):
         assert config[key] == ours[key], key
 
 
+@pytest.mark.slow
 def test_mmdetections_own_train_py_trains_it(checkout, repo_root, tmp_path):
     data = make_entities(tmp_path / 'entities')
     config = Config.fromfile(checkout / 'projects/sohes/configs' / NAME)

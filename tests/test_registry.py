@@ -39,12 +39,13 @@ def test_phase_1_and_forest_import_no_mm_package(repo_root):
     assert out == '[]'
 
 
-def test_register_all_modules_sets_the_scope(repo_root):
-    out = _python(
-        'from sohes.utils import register_all_modules\n'
-        'register_all_modules()\n'
-        'from mmengine.registry import DefaultScope, TRANSFORMS\n'
-        'print(DefaultScope.get_current_instance().scope_name,'
-        ' type(TRANSFORMS.build(dict(type="ClusterPseudoLabels",'
-        ' extractor=dict(weights="none yet")))).__name__)', repo_root)
-    assert out.splitlines()[-1] == 'sohes ClusterPseudoLabels'
+def test_register_all_modules_sets_the_scope():
+    from mmengine.registry import TRANSFORMS, DefaultScope
+
+    from sohes.utils import register_all_modules
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        register_all_modules()
+        assert DefaultScope.get_current_instance().scope_name == 'sohes'
+        built = TRANSFORMS.build(dict(
+            type='ClusterPseudoLabels', extractor=dict(weights='none yet')))
+        assert type(built).__name__ == 'ClusterPseudoLabels'

@@ -1,9 +1,7 @@
 """EntityInferencer and demo/image_demo.py, as a person calls them."""
 import json
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -275,13 +273,10 @@ def test_a_wrong_input_is_named(inferencer, tmp_path):
         inferencer(str(tmp_path / 'empty'))
 
 
-def test_the_demo(trained, photos, tmp_path):
+def test_the_demo(trained, photos, run_tool, tmp_path):
     def run(*args: str) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            [sys.executable, str(ROOT / 'demo/image_demo.py'),
-             *map(str, args), '--out-dir', str(tmp_path / 'out')],
-            capture_output=True, text=True, stdin=subprocess.DEVNULL,
-            env=dict(os.environ, OMP_NUM_THREADS='1'), timeout=300)
+        return run_tool('demo/image_demo.py', *args, '--out-dir',
+                        tmp_path / 'out')
 
     done = run(photos / '2.png', *trained)
     assert done.returncode == 0, done.stderr

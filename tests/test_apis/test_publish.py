@@ -1,8 +1,7 @@
 """Checkpoints for others: published models and backbones."""
 import hashlib
-import os
+import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -86,20 +85,16 @@ def test_an_extracted_backbone_gives_the_same_maps(trained, config, tmp_path,
     assert cfg['init_cfg']['checkpoint'] == str(path)
 
 
-def test_the_commands(trained, tmp_path):
+def test_the_commands(trained, run_tool, tmp_path):
     def run(name: str, *args: object) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            [sys.executable, str(ROOT / 'tools/model_converters' / name),
-             *map(str, args)], capture_output=True, text=True,
-            stdin=subprocess.DEVNULL, timeout=300,
-            env=dict(os.environ, OMP_NUM_THREADS='1'))
+        return run_tool(f'tools/model_converters/{name}', *args)
 
     done = run('publish_model.py', trained, tmp_path / 'm.pth')
     assert done.returncode == 0, done.stderr
     assert len(list(tmp_path.glob('m-*.pth'))) == 1
     done = run('extract_backbone.py', trained, tmp_path / 'b.pth', '--vit')
     assert done.returncode == 0, done.stderr
-    text = done.stdout[done.stdout.index('backbone = '):]
+    text = re.search(r'^backbone ?=.*', done.stdout, re.M | re.S)[0]
     assert Config.fromstring(text, '.py').backbone.arch.embed_dims == 16
     wrong = run('publish_model.py', tmp_path / 'none.pth', tmp_path / 'x')
     assert wrong.returncode == 2

@@ -1,5 +1,6 @@
 """Every configuration of Phase 2 says what the paper says, and runs."""
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from sohes.apis.run_config import read_config
 from sohes.apis.training import test_model as evaluate_model
 from sohes.apis.training import train_model
 from tests.test_datasets.test_entity_masks import entity_masks
-from tests.tiny_entities import make_entities, shrunk
+from tests.tiny_entities import make_entities, shrunk, step_key
+from tests.toy_run import weights
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = [
@@ -77,18 +79,41 @@ def test_images_are_pasted_on_one_canvas(name, tmp_path):
         assert found['img'][-1, -1].tolist() == [124, 116, 104]
 
 
+def read(name: str, data: Path, work_dir: Path) -> Config:
+    return shrunk(
+        read_config(
+            str(ROOT / f'configs/{name}.py'), {
+                'data_root': f'{data}/',
+                'train_cfg.max_iters': 2,
+                'optim_wrapper.accumulative_counts': 1
+            }, str(work_dir)))
+
+
+@pytest.fixture(scope='module')
+def trained(data, tmp_path_factory) -> Callable[[str], tuple[Path, dict]]:
+    """Two steps of a configuration: the checkpoint, and what it predicts.
+
+    Those that shrink to the same model are trained once.
+    """
+    done: dict[str, tuple[Path, dict]] = {}
+
+    def train(name: str) -> tuple[Path, dict]:
+        folder = tmp_path_factory.mktemp('phase2')
+        config = read(name, data, folder)
+        key = step_key(config)
+        if key not in done:
+            train_model(config)
+            path = folder / 'iter_2.pth'
+            done[key] = path, evaluate_model(config, str(path))
+        return done[key]
+    return train
+
+
 @pytest.mark.parametrize('name', CONFIGS)
-def test_trains_a_step_and_predicts(name, data, tmp_path):
-    config = read_config(
-        str(ROOT / f'configs/{name}.py'), {
-            'data_root': f'{data}/',
-            'train_cfg.max_iters': 2,
-            'optim_wrapper.accumulative_counts': 1
-        }, str(tmp_path))
+def test_trains_a_step_and_predicts(name, data, trained, tmp_path):
+    config = read(name, data, tmp_path)
     assert config.test_evaluator[0].ann_file == f'{data}/val.json'
-    runner = train_model(shrunk(config))
-    assert runner.iter == 2
-    found = evaluate_model(config, str(tmp_path / 'iter_2.pth'))
+    _, found = trained(name)
     assert 0 <= found['entity/AR@1000'] <= 100
     assert found['forest/pairs'] == 6 * 3
 
@@ -175,14 +200,10 @@ def test_bad_data_is_said_before_training(data, tmp_path):
     refuse('num_querys', **{'model.panoptic_head.num_querys': 3})
 
 
-def test_a_seeded_run_repeats(data, tmp_path):
-    states = []
-    for number in range(2):
-        config = read_config(
-            str(ROOT / 'configs/tiny/sohes_phase2_tiny.py'), {
-                'data_root': f'{data}/',
-                'train_cfg.max_iters': 2
-            }, str(tmp_path / str(number)))
-        runner = train_model(shrunk(config))
-        states.append(runner.model.state_dict())
-    assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
+def test_a_seeded_run_repeats(data, trained, tmp_path):
+    name = 'tiny/sohes_phase2_tiny'
+    first = weights(trained(name)[0])
+    runner = train_model(read(name, data, tmp_path))
+    assert runner.iter == 2
+    second = runner.model.state_dict()
+    assert all(torch.equal(first[k], second[k]) for k in first)

@@ -1,5 +1,6 @@
 """Every configuration of Phase 3 says what the paper says, and runs."""
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from sohes.apis.generate import UsageError
 from sohes.apis.run_config import read_config
 from sohes.apis.training import test_model as evaluate_model
 from sohes.apis.training import train_model
-from tests.tiny_entities import make_entities, shrunk
+from tests.tiny_entities import make_entities, shrunk, step_key
 from tests.toy_run import weights
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,38 +48,61 @@ def read(name: str, data: Path, work_dir: Path, **options) -> Config:
 
 
 @pytest.fixture(scope='module')
-def phase2(data, tmp_path_factory) -> dict[str, str]:
-    """A checkpoint of Phase 2 for each configuration of Phase 3."""
-    found = {}
-    for name in set(BEFORE.values()):
+def phase2(data, tmp_path_factory) -> Callable[[str], str]:
+    """The checkpoint of Phase 2 that a configuration starts from.
+
+    Those that shrink to the same model are trained once.
+    """
+    done: dict[str, str] = {}
+
+    def train(name: str) -> str:
         folder = tmp_path_factory.mktemp('phase2')
-        train_model(read(name, data, folder, train_cfg__max_iters=1,
-                         optim_wrapper__accumulative_counts=1))
-        found[name] = str(folder / 'iter_1.pth')
-    return {name: found[before] for name, before in BEFORE.items()}
+        config = read(BEFORE[name], data, folder, train_cfg__max_iters=1,
+                      optim_wrapper__accumulative_counts=1)
+        key = step_key(config)
+        if key not in done:
+            train_model(config)
+            done[key] = str(folder / 'iter_1.pth')
+        return done[key]
+    return train
+
+
+@pytest.fixture(scope='module')
+def trained(data, phase2, tmp_path_factory
+            ) -> Callable[[str], tuple[str, Path, dict]]:
+    """Two steps of a configuration: before, after, and what it predicts."""
+    done: dict[str, tuple[str, Path, dict]] = {}
+
+    def train(name: str) -> tuple[str, Path, dict]:
+        folder, start = tmp_path_factory.mktemp('phase3'), phase2(name)
+        config = read(name, data, folder, load_from=start,
+                      optim_wrapper__accumulative_counts=1)
+        key = start + step_key(config)
+        if key not in done:
+            train_model(config)
+            path = folder / 'iter_2.pth'
+            done[key] = start, path, evaluate_model(config, str(path))
+        return done[key]
+    return train
 
 
 @pytest.mark.parametrize('name', CONFIGS)
-def test_trains_from_phase2_and_predicts(name, data, phase2, tmp_path):
-    config = read(name, data, tmp_path, load_from=phase2[name],
-                  optim_wrapper__accumulative_counts=1)
-    runner = train_model(config)
-    assert runner.iter == 2
-    start, end = weights(phase2[name]), weights(tmp_path / 'iter_2.pth')
+def test_trains_from_phase2_and_predicts(name, trained):
+    before, after, found = trained(name)
+    start, end = weights(before), weights(after)
     moved = {'student': 0, 'teacher': 0}
     for key, value in start.items():
         student, teacher = end[f'student.{key}'], end[f'teacher.{key}']
         moved['student'] += not torch.equal(student, value)
         moved['teacher'] += not torch.equal(teacher, value)
     assert moved['student'] > 100 and moved['teacher'] > 100
-    found = evaluate_model(config, str(tmp_path / 'iter_2.pth'))
     assert 0 <= found['entity/AR@1000'] <= 100
     assert found['forest/pairs'] == 6 * 3
 
 
 def test_views_that_are_padded_train(data, phase2, tmp_path):
     # In a batch of landscapes none is as high as the size of the batch.
-    config = read(TINY, data, tmp_path, load_from=phase2[TINY],
+    config = read(TINY, data, tmp_path, load_from=phase2(TINY),
                   train_cfg__max_iters=1)
     size = (160, 160)
     for preprocessor in (config.model.data_preprocessor.data_preprocessor,
@@ -201,7 +225,7 @@ def test_resumed_is_the_run_that_was_never_stopped(data, phase2, tmp_path):
             # An untrained teacher is sure of nothing.
             model__semi_train_cfg__score_thr=0.0, **options)
 
-    runner = train_model(config(whole, load_from=phase2[TINY]))
+    runner = train_model(config(whole, load_from=phase2(TINY)))
     scalars = runner.message_hub.log_scalars
     assert sum(scalars[f'train/teacher_{size}'].data[0].sum()
                for size in ('small', 'medium', 'large')) > 0
@@ -223,11 +247,11 @@ def test_resumed_is_the_run_that_was_never_stopped(data, phase2, tmp_path):
 
 
 def test_the_first_start_of_a_run_that_resumes(data, phase2, tmp_path):
-    config = read(TINY, data, tmp_path, load_from=phase2[TINY],
+    config = read(TINY, data, tmp_path, load_from=phase2(TINY),
                   train_cfg__max_iters=1)
     runner = train_model(config, 'auto')
     assert runner.iter == 1
-    start, end = weights(phase2[TINY]), weights(tmp_path / 'iter_1.pth')
+    start, end = weights(phase2(TINY)), weights(tmp_path / 'iter_1.pth')
     name = 'panoptic_head.query_feat.weight'
     torch.testing.assert_close(end[f'teacher.{name}'], start[name],
                                rtol=0, atol=1e-4)
@@ -240,7 +264,7 @@ def test_what_it_starts_from_is_looked_at(data, phase2, tmp_path):
     config = read(TINY, data, tmp_path)
     with pytest.raises(UsageError, match='give its checkpoint, of Phase 2'):
         train_model(config)
-    state = weights(phase2[TINY])
+    state = weights(phase2(TINY))
     name = 'panoptic_head.query_feat.weight'
     for change, message in (
             (state[name][1:], f'{name} is 7x16, expected 8x16'),

@@ -1,7 +1,5 @@
 """Each command of tools/dataset_converters/, from published files to use."""
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -25,15 +23,13 @@ CASES = dict(
 
 
 @pytest.mark.parametrize('name', CASES)
-def test_from_published_files_to_a_dataset(name, tmp_path):
+def test_from_published_files_to_a_dataset(name, run_tool, tmp_path):
     more, images, count, masks = CASES[name]
     source = getattr(published, name)(tmp_path / 'data')
     out = tmp_path / 'out' / 'entities.json'
     subset = () if name in ('sa1b', 'entityseg') else ('--subset', )
-    done = subprocess.run(
-        [sys.executable, f'tools/dataset_converters/{name}.py', source,
-         '--out', out, *subset, *more],
-        cwd=ROOT, capture_output=True, text=True, check=False)
+    done = run_tool(f'tools/dataset_converters/{name}.py', source, '--out',
+                    out, *subset, *more)
     assert done.returncode == 0, done.stderr
     assert f'{count} images' in done.stdout
     assert f'{masks} annotations' in done.stdout
@@ -49,10 +45,8 @@ def test_from_published_files_to_a_dataset(name, tmp_path):
         check_images='all')
     assert len(dataset) == count
     # As a prediction of itself it is perfect.
-    done = subprocess.run(
-        [sys.executable, 'tools/analysis_tools/evaluate_masks.py',
-         '--gt', out, '--pred', out, '--json', tmp_path / 'metrics.json'],
-        cwd=ROOT, capture_output=True, text=True, check=False)
+    done = run_tool('tools/analysis_tools/evaluate_masks.py', '--gt', out,
+                    '--pred', out, '--json', tmp_path / 'metrics.json')
     assert done.returncode == 0, done.stderr
     metrics = json.loads((tmp_path / 'metrics.json').read_text())
     assert metrics['AR@1000'] == 100

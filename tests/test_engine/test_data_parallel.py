@@ -43,6 +43,7 @@ def _config(root: Path, phase: str, name: str, batch_size: int,
     return config
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(),
                     reason='with a GPU each process wants one')
 @pytest.mark.parametrize('phase', [PHASE_2, PHASE_3])

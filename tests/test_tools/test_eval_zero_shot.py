@@ -225,6 +225,7 @@ def model(data, tmp_path) -> tuple[Path, Path]:
     return tmp_path / 'tiny.py', tmp_path / 'tiny.pth'
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(),
                     reason='with a GPU each process wants one')
 def test_two_processes_give_the_table_of_one(run, model, data, tmp_path):

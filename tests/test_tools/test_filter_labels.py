@@ -1,7 +1,6 @@
 """Fewer masks, the same family."""
 import json
 import runpy
-import subprocess
 import sys
 
 import numpy as np
@@ -93,12 +92,10 @@ def test_the_relation_stays_with_those_that_stay(tool, labels, tmp_path):
                     ('--best', 2): [(50, []), (25, [1]), (9, [])]}
 
 
-def test_bad_input_is_one_sentence(repo_root, tmp_path):
+def test_bad_input_is_one_sentence(run_tool, tmp_path):
     (tmp_path / 'x.json').write_text('{"images": [')
-    done = subprocess.run(
-        [sys.executable, 'tools/analysis_tools/filter_labels.py',
-         tmp_path / 'x.json', tmp_path / 'y.json'],
-        cwd=repo_root, capture_output=True, text=True)
+    done = run_tool('tools/analysis_tools/filter_labels.py',
+                    tmp_path / 'x.json', tmp_path / 'y.json')
     assert done.returncode == 2 and 'x.json' in done.stderr
     assert 'Traceback' not in done.stderr
     assert not (tmp_path / 'y.json').exists()

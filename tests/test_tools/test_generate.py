@@ -145,6 +145,7 @@ def _wait(parts: Path, shards: int, process: subprocess.Popen) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_killed_before_the_first_shard_it_starts_anew(
         labels, work, run_tool, tmp_path):
     out = tmp_path / 'labels.json'
@@ -158,6 +159,7 @@ def test_killed_before_the_first_shard_it_starts_anew(
     assert out.read_bytes() == labels.read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path('/proc/self/task').is_dir(),
                     reason='looks for child processes under /proc')
 def test_killed_alone_it_leaves_no_worker_and_continues_to_the_same_bytes(
@@ -180,9 +182,10 @@ def test_killed_alone_it_leaves_no_worker_and_continues_to_the_same_bytes(
     assert out.read_bytes() == labels.read_bytes()
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_bytes(labels, work, tmp_path):
     out = tmp_path / 'labels.json'
-    words = _words(work, out)
+    words = _words(work, out, '--cfg-options', 'workers=1')
     environment = dict(os.environ, PORT='29587', PATH=os.pathsep.join(
         [str(Path(sys.executable).parent), os.environ['PATH']]))
     done = subprocess.run(

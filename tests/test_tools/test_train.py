@@ -15,6 +15,7 @@ from sohes.apis.generate import UsageError
 from sohes.apis.run_config import read_config, use_amp, use_auto_scale_lr
 from sohes.apis.training import test_model as evaluate_model
 from sohes.apis.training import train_model
+from tests import in_process
 from tests.toy_run import toy_config, weights, write_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,7 +47,8 @@ def whole(tmp_path_factory) -> tuple[Path, str]:
     """The work dir of an undisturbed run, and what it printed."""
     folder = tmp_path_factory.mktemp('whole')
     config = write_config(folder / 'toy.py', toy_config(folder / 'unused'))
-    done = run_tool('train.py', config, '--work-dir', folder / 'run')
+    done = in_process.run_tool('tools/train.py', config, '--work-dir',
+                               folder / 'run')
     assert done.returncode == 0, done.stderr
     return folder / 'run', done.stdout
 
@@ -62,13 +64,14 @@ def test_the_console_is_short_and_says_where_the_log_is(whole):
     assert 'Iter(train) [8/8]' in console
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_and_resumed_is_the_same_run(whole, tmp_path):
     config = write_config(tmp_path / 'toy.py', toy_config(tmp_path / 'run'))
     killed = run_tool('train.py', config, TOY_KILL_AT='6')
     assert killed.returncode == -signal.SIGKILL
     assert (tmp_path / 'run/iter_4.pth').exists()
     assert not (tmp_path / 'run/iter_8.pth').exists()
-    done = run_tool('train.py', config, '--resume')
+    done = in_process.run_tool('tools/train.py', config, '--resume')
     assert done.returncode == 0, done.stderr
     assert 'Iter(train) [5/8]' in done.stdout
     assert 'Iter(train) [4/8]' not in done.stdout
@@ -77,6 +80,7 @@ def test_killed_in_the_middle_and_resumed_is_the_same_run(whole, tmp_path):
         assert torch.equal(tensor, expected[name]), name
 
 
+@pytest.mark.slow
 def test_two_processes_without_a_gpu_are_one_with_twice_the_batch(tmp_path):
     if torch.cuda.is_available():
         pytest.skip('with a GPU each process wants one')
@@ -106,12 +110,12 @@ def test_test_evaluates_a_checkpoint(whole, tmp_path):
 
 
 def test_a_mistake_is_one_sentence_and_exit_code_2(tmp_path):
-    done = run_tool('train.py', tmp_path / 'no.py')
+    done = in_process.run_tool('tools/train.py', tmp_path / 'no.py')
     assert done.returncode == 2
     assert done.stderr == (
         f'error: {tmp_path / "no.py"}: no such configuration file\n')
     config = write_config(tmp_path / 'toy.py', toy_config(tmp_path, widht=3))
-    done = run_tool('train.py', config)
+    done = in_process.run_tool('tools/train.py', config)
     assert done.returncode == 2
     assert "unexpected keyword argument 'widht'" in done.stderr
     assert 'Traceback' not in done.stderr + done.stdout

@@ -219,18 +219,16 @@ def test_not_images() -> None:
         tiny_adapter()(torch.zeros(1, 4, 8, 8))
 
 
-@pytest.mark.parametrize('code', (
-    'import sys, sohes.models.backbones.vit_adapter\n'
-    'print([m for m in sys.modules if m.startswith("mmdet")])',
-    'import sys; sys.modules["mmdet"] = None\n'  # as if not installed
-    'from tests.test_models.test_backbones.tiny_adapter import *\n'
-    'tiny_adapter()(pixels(1, 3, 32, 32)); print([])'))
-def test_runs_without_mmdet(code: str, repo_root: Path) -> None:
+def test_runs_without_mmdet(repo_root: Path) -> None:
     """For users of mmseg, who may not have it."""
+    code = (
+        'import sys; sys.modules["mmdet"] = None\n'  # as if not installed
+        'from tests.test_models.test_backbones.tiny_adapter import *\n'
+        'tiny_adapter()(pixels(1, 3, 32, 32)); print("done")')
     done = subprocess.run([sys.executable, '-c', code],
                           cwd=repo_root,
                           capture_output=True,
                           text=True,
                           check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == '[]'
+    assert done.stdout.splitlines()[-1] == 'done'

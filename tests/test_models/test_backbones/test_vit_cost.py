@@ -18,6 +18,7 @@ def run(code: str, *arguments: str) -> str:
                           capture_output=True).stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == 'win32', reason='no resource module')
 def test_attention_is_never_a_matrix(tmp_path: Path) -> None:
     """At 1024x1024 and patch 8 one such matrix would be 6 GB."""
