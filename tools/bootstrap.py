@@ -55,7 +55,7 @@ class Setup:
             texts.append((ROOT / 'setup.py').read_text(encoding='utf-8'))
         files = dict(
             packages=('runtime', 'demo', 'build'),
-            tests=('tests', 'web'),
+            tests=('tests', 'web', 'reference'),
             docs=('docs', ),
             sohes=('runtime', )).get(step, ())
         for path in (self.constraints,
@@ -212,6 +212,11 @@ class Setup:
             self._pinned('-r', str(REQUIREMENTS / 'tests.txt'), '-r',
                          str(REQUIREMENTS / 'web.txt'), self.stack.mim),
             'installing')
+        if self.env.stack == 'onedl':  # its torch is new enough for them
+            self.env.install([
+                '--target', str(self.env.path / 'reference'), '--no-deps',
+                '-r', str(REQUIREMENTS / 'reference.txt')
+            ], 'installing')
 
     def step_docs(self) -> None:
         """What builds the documentation."""

@@ -20,6 +20,7 @@ from mmengine.config import Config
 
 from sohes.apis.command import run_command
 from sohes.apis.generate import UsageError, generate
+from sohes.apis.preset_search import apply_preset
 from sohes.utils.arguments import parse_run_args, run_parser
 
 
@@ -33,6 +34,9 @@ def parse_args() -> argparse.Namespace:
         '--out', required=True, help='the COCO json to write')
     parser.add_argument(
         '--weights', help='a name or a file; replaces extractor.weights')
+    parser.add_argument(
+        '--preset', metavar='FILE', help='a json of calibrate_thresholds.py: '
+        'feature, block, centring and thresholds')
     parser.add_argument(
         '--show-dir', help='write a picture of every image into this folder')
     parser.add_argument(
@@ -63,6 +67,8 @@ def main() -> int:
                              ) from error
         except Exception as error:  # a configuration is a program
             raise UsageError(f'{args.config}: {error}') from error
+        if args.preset:
+            apply_preset(config, args.preset)
         failed = generate(
             config,
             args.img_dir,

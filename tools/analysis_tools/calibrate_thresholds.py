@@ -9,7 +9,17 @@ without looking at any ground truth. It counts the regions of at least
 `min_patches` at every threshold (the curve of figure 8), takes the highest
 threshold at which the mix of all lower ones stays within the budget, and
 prints a line for the configuration. With --count 3 the mix is of three, from
-that one down to the lowest in equal steps, as HASSOD has three. Photos that
+that one down to the lowest in equal steps, as HASSOD has three.
+
+    python tools/analysis_tools/calibrate_thresholds.py \
+        configs/sohes_phase1_cpu.py --img-dir PHOTOS --weights WEIGHTS \
+        --preset preset.json
+
+With --preset it chooses the feature, its block and the centring as well: of
+twelve settings, each with thresholds for the budget, the one most of whose
+masks return when the photos are flipped, cropped and rescaled. It writes that
+one for --preset of generate_pseudo_labels.py. --gt and --gt-img-dir print how
+far this measure, which looks at no annotation, follows AR. Photos that
 cannot be read are left out. Exit codes: 0 done, 1 no threshold fits the
 budget, 2 the command, its configuration or all photos are wrong, 130
 interrupted.
@@ -55,9 +65,21 @@ def parse_args() -> argparse.Namespace:
                         help='mix N thresholds; default: all, a step apart')
     parser.add_argument('--out', help='picture of the curve, .png')
     parser.add_argument('--json', help='the curve and the choice')
+    parser.add_argument('--preset', metavar='OUT',
+                        help='also choose feature, block and centring, and '
+                        'write them to this json')
+    parser.add_argument('--gt', help='COCO json: compare the measure of '
+                        '--preset with AR@1000 on its photos')
+    parser.add_argument('--gt-img-dir', help='the photos of --gt')
+    parser.add_argument('--gt-images', type=int, default=25,
+                        help='photos of --gt, evenly spaced '
+                        '(default: %(default)s)')
     parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions)
     args = parser.parse_args()
-    for name in ('images', 'count'):
+    if (args.gt is None) != (args.gt_img_dir is None) or (
+            args.gt and not args.preset):
+        parser.error('--gt goes with --gt-img-dir and --preset')
+    for name in ('images', 'count', 'gt_images'):
         value = getattr(args, name)
         if value is not None and value < 1:
             parser.error(f'--{name} must be at least 1, got {value}')
@@ -139,27 +161,72 @@ def plot(curve: dict, budget: float, path: str) -> None:
         figure.savefig(file, dpi=150, format='png')
 
 
-def read_trees(args: argparse.Namespace, names: Sequence[str],
-               extractor: Any, image_size: int) -> list[MergeTree]:
-    """Trees of photos that are evenly spaced over the folder.
+def evenly(items: Sequence[Any], most: int) -> list[Any]:
+    """At most so many items, evenly spaced from the first to the last."""
+    every = np.linspace(0, len(items) - 1, min(most, len(items)))
+    return [items[k] for k in sorted(set(every.round().astype(int).tolist()))]
+
+
+def read_photos(folder: str, names: Sequence[str],
+                most: int) -> list[np.ndarray]:
+    """Photos that are evenly spaced over the folder.
 
     Raises:
         ImageError: none of these can be read; the first one's reason.
     """
-    every = np.linspace(0, len(names) - 1, min(args.images, len(names)))
-    trees, broken = [], []
-    for k in sorted(set(every.round().astype(int).tolist())):
+    photos, broken = [], []
+    for name in evenly(names, most):
         try:
-            image = load_image(Path(args.img_dir) / names[k])
+            photos.append(load_image(Path(folder) / name))
         except ImageError as error:
             print(f'not read: {error}', file=sys.stderr)
             broken.append(error)
-            continue
-        features = extractor([image], image_size)[0]
-        trees.append(MergeTree.from_features(features))
-    if not trees:
+    if not photos:
         raise broken[0]
-    return trees
+    return photos
+
+
+def search(args: argparse.Namespace, arguments: dict[str, Any],
+           options: LabelOptions, photos: list[np.ndarray]) -> int:
+    """Choose feature, block and centring too; the exit code."""
+    from sohes.apis.preset_search import (
+        all_settings,
+        measure,
+        rank_correlation,
+        write_preset,
+    )
+    from sohes.evaluation.coco_files import read_ground_truth
+    from sohes.models.backbones import ViTFeatureExtractor, load_vit_weights
+    from sohes.models.backbones.vit_zoo import locate_weights
+    depth = load_vit_weights(locate_weights(arguments['weights']).path).depth
+    truth = []
+    if args.gt:
+        rows = list(read_ground_truth(args.gt).values())
+        truth = [(load_image(Path(args.gt_img_dir) / row['file_name']),
+                  row['masks']) for row in evenly(rows, args.gt_images)]
+    print('feature block centre  masks  % that  masks that' +
+          ('    AR' if truth else ''))
+    print('                       return     return')
+    found = measure(
+        all_settings(depth), lambda feature, block: ViTFeatureExtractor(
+            **dict(arguments, feature=feature, block=block)), photos, options,
+        lambda trees: calibrate(trees, args.lowest if args.lowest is not None
+                                else -0.2, args.step, args.budget, options,
+                                args.count)['chosen'], truth)
+    if not found:
+        print('error: no setting has thresholds within --budget '
+              f'{args.budget:g}; raise it or lower --lowest', file=sys.stderr)
+        return 1
+    if truth:
+        print(f'rank correlation of masks that return with AR@1000 on '
+              f'{len(truth)} photos of {args.gt}, {len(found)} settings: '
+              f'{rank_correlation(found):.2f}')
+    write_preset(found[0], Path(args.preset),
+                 weights=Path(arguments['weights']).name, photos=len(photos))
+    print(f'chosen: {found[0].feature} of block {found[0].block}, centring '
+          f'{"on" if found[0].center else "off"}, thresholds '
+          f'{found[0].thresholds}; written to {args.preset}')
+    return 0
 
 
 def run(args: argparse.Namespace) -> int:
@@ -172,8 +239,14 @@ def run(args: argparse.Namespace) -> int:
         from sohes.models.backbones import ViTFeatureExtractor
         arguments = config.extractor.to_dict()
         arguments['weights'] = args.weights or arguments['weights']
+        photos = read_photos(args.img_dir, names, args.images)
+        if args.preset:
+            return search(args, arguments, options, photos)
         extractor = ViTFeatureExtractor(**arguments)
-    trees = read_trees(args, names, extractor, options.image_size)
+    trees = [
+        MergeTree.from_features(extractor([photo], options.image_size)[0])
+        for photo in photos
+    ]
     lowest = args.lowest
     if lowest is None:
         lowest = extractor.preset.thresholds[-1]
