@@ -1,5 +1,4 @@
 """Fixtures shared by the whole suite, and a home for each of its processes."""
-import importlib
 import os
 import shutil
 import subprocess
@@ -25,12 +24,16 @@ for _name in ('XDG_CACHE_HOME', 'XDG_CONFIG_HOME', 'XDG_DATA_HOME',
               'MMENGINE_HOME', 'SOHES_HOME'):
     os.environ.pop(_name, None)
 
-# mmengine formats each configuration that it logs, writes or saves, nine
-# times a training, which took two thirds of the seconds of a tiny one. Here
-# they stay as they are: long lines of the same Python. Set before mmengine
-# is imported.
-yapf_api = importlib.import_module('yapf.yapflib.yapf_api')
-yapf_api.FormatCode = lambda text, **_: (text, False)
+
+def pytest_configure() -> None:
+    """Configurations stay unformatted: long lines of the same Python.
+
+    mmengine formats each one that it logs, writes or saves by yapf, nine
+    times a training, which took two thirds of the seconds of a tiny one. It
+    takes the function when it is imported, so this comes before.
+    """
+    from yapf.yapflib import yapf_api
+    yapf_api.FormatCode = lambda text, **_: (text, False)
 
 
 def pytest_unconfigure() -> None:
