@@ -16,9 +16,13 @@ import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from sohes.environment import check_environment
+
+check_environment()
+
+import numpy as np
 
 from sohes.pseudo_labels import PAPER_THRESHOLDS, cluster_features
 from tests.test_pseudo_labels.oracle import float_similarity, merge_all_edges

@@ -14,10 +14,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 from pycocotools import mask as coco_mask
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from sohes.environment import check_environment
+
+check_environment()
+
+import numpy as np
 
 from benchmarks.head import nested_masks
 from sohes.structures import EntityForest

@@ -18,10 +18,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from sohes.environment import check_environment
+
+check_environment()
+
+import numpy as np
 from pycocotools import mask as coco_mask
 
 from sohes.datasets.entity_index import EntityIndex

@@ -22,12 +22,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from sohes.environment import check_environment
+
+check_environment()
+
+import numpy as np
 
 from sohes.evaluation import ImageMasks, evaluate_masks
 from sohes.evaluation.mask_matching import detection_limits, match_image

@@ -22,9 +22,13 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from sohes.environment import check_environment
+
+check_environment()
+
+import numpy as np
 
 CONFIG = 'mmdet::mask2former/mask2former_r50_8xb2-lsj-50e_coco.py'
 #: Masks of an image, and how many times mmdet's we may need at most.

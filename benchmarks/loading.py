@@ -23,12 +23,15 @@ from typing import Any
 for name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS'):
     os.environ[name] = '1'
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from sohes.environment import check_environment
+
+check_environment()
+
 import cv2
 import numpy as np
 import torch
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from mmdet.registry import DATASETS
 from mmengine.registry import init_default_scope
 from pycocotools import mask as coco_mask

@@ -20,10 +20,14 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+
+from sohes.environment import check_environment
+
+check_environment()
+
+import numpy as np
 
 from benchmarks.head import held_bytes, nested_masks, peak_bytes
 

@@ -9,12 +9,19 @@ for a demonstration, probably tuned with supervision, never a source of
 reported figures.
 """
 import argparse
+import contextlib
+import shlex
 import sys
 import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+
+from sohes.environment import check_environment
+
+check_environment()
+
 PHOTOS = ('astronaut', 'coffee', 'chelsea', 'rocket', 'motorcycle_left')
 
 
@@ -41,6 +48,46 @@ def shipped_photos(folder: Path) -> Path:
         if not target.exists():
             Image.open(source / name).convert('RGB').save(target)
     return folder
+
+
+def next_commands(out: Path, photos: Path, weights: Path) -> list[str]:
+    """What to do next, as commands that work as they stand.
+
+    Args:
+        out: the folder of this demonstration.
+        photos: those that it labelled.
+        weights: those that it took.
+
+    Returns:
+        Three lines for a shell: labels, the page of them, training.
+    """
+    def tool(name: str, *words: object) -> str:
+        return shlex.join([short(sys.executable), short(ROOT / 'tools' / name),
+                           *map(str, words)])
+
+    ops = {
+        ROOT / '.venv': 'make ops && ',
+        ROOT / '.venv-openmmlab': 'make ops STACK=openmmlab && ',
+    }.get(Path(sys.prefix), '')
+    photos, out, weights = short(photos), short(out), short(weights)
+    return [
+        tool('generate_pseudo_labels.py',
+             short(ROOT / 'configs/sohes_phase1_cpu.py'), '--img-dir', photos,
+             '--out', 'labels.json', '--show-dir', 'pictures', '--weights',
+             weights),
+        tool('analysis_tools/browse_pseudo_labels.py', f'{out}/labels.json',
+             '--img-dir', photos, '--html', f'{out}/report'),
+        ops + tool('run_pipeline.py', photos, '--out-dir', f'{out}/model',
+                   '--weights', weights),
+    ]
+
+
+def short(path: str | Path) -> str:
+    """A path from where we are, if it is below, else whole."""
+    path = Path(path).absolute()
+    with contextlib.suppress(ValueError):
+        return str(path.relative_to(Path.cwd()))
+    return str(path)
 
 
 def main() -> int:
@@ -71,6 +118,11 @@ def main() -> int:
         print(f'\n{time.monotonic() - started:.0f} s; look at:')
         for picture in sorted((out / 'pictures').rglob('*.jpg')):
             print(f'  {picture}')
+        label, browse, train = next_commands(out, Path(photos), Path(weights))
+        print('\nNext, with these photos or with a folder of your own:\n'
+              f'  label it          {label}\n'
+              f'  see it, browser   {browse}\n'
+              f'  train a model     {train}')
         return 1 if failed else 0
 
     return run_command(run, 'the same command starts anew')

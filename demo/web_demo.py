@@ -22,6 +22,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from sohes.environment import check_environment
+
+check_environment()
+
 from mmengine.config import Config
 
 from sohes.utils.arguments import ConfigOptions

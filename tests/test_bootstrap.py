@@ -117,6 +117,23 @@ def test_other_versions_make_it_anew(bootstrap: ModuleType, environment,
     assert not leftover.exists()
 
 
+def test_the_demos_environment_has_what_phases_1_and_2_ask_for(
+        bootstrap: ModuleType, environment,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    words: list[str] = []
+    monkeypatch.setattr(
+        environment, 'install',
+        lambda arguments, *_, **__: words.extend(arguments))
+    setup = bootstrap.Setup(environment, None)
+    monkeypatch.setattr(setup, '_may_take_cpu_torch', lambda: False)
+    setup.step_packages()
+    files = [Path(word).read_text() for word in words
+             if word.endswith('.txt') and 'constraints' not in word]
+    packages = {*words, *'\n'.join(files).split()}
+    # CascadePSP, DenseCRF, Adan
+    assert {'segmentation-refinement', 'pydensecrf2', 'timm'} <= packages
+
+
 def test_moved_environment_is_not_trusted(bootstrap: ModuleType, environment,
                                           tmp_path: Path) -> None:
     finish(bootstrap, environment, 'demo')

@@ -54,7 +54,7 @@ class Setup:
         if step == 'sohes':
             texts.append((ROOT / 'setup.py').read_text(encoding='utf-8'))
         files = dict(
-            packages=('runtime', 'demo', 'build'),
+            packages=('runtime', 'demo', 'refine', 'build'),
             tests=('tests', 'web', 'reference'),
             docs=('docs', ),
             sohes=('runtime', )).get(step, ())
@@ -133,7 +133,7 @@ class Setup:
     def step_packages(self) -> None:
         """torch and everything that needs no compiled ops."""
         arguments = ['torchvision', *self.stack.light, *MMCV_NEEDS]
-        for name in ('runtime', 'demo', 'build'):
+        for name in ('runtime', 'demo', 'refine', 'build'):
             arguments += ['-r', str(REQUIREMENTS / f'{name}.txt')]
         what = (f'Installing torch {self._version("torch")}, mmengine, '
                 'mmpretrain and the rest, and compiling pydensecrf2')

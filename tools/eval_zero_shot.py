@@ -20,6 +20,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from sohes.environment import check_environment
+
+check_environment()
+
 from sohes.utils.arguments import parse_run_args, run_parser
 
 

@@ -16,6 +16,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from sohes.environment import check_environment
+
+check_environment()
+
 from mmengine.config import Config
 
 from sohes.apis.command import run_command

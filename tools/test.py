@@ -12,6 +12,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from sohes.environment import check_environment
+
+check_environment()
+
 from sohes.utils.arguments import parse_run_args, run_parser
 
 

@@ -131,11 +131,23 @@ def _find_weights(weights: str | Path | None) -> Path:
     path = PACKAGE_FILE.expanduser()
     if not path.is_file():
         # Only here: these bring in mmengine, which is slow to import.
-        from sohes.models.backbones.download import download
+        from sohes.models.backbones.download import (
+            DownloadError,
+            download,
+            reason_of,
+        )
         from sohes.models.backbones.vit_zoo import weights_dir
         path = weights_dir() / 'cascadepsp_v1.0.pth'
-        if not path.is_file():
-            download(URL, path)
+        try:
+            if not path.is_file():
+                download(URL, path)
+        except DownloadError as error:
+            raise ValueError(
+                'refiner cascadepsp: its weights (270 MB) cannot be '
+                f'downloaded ({reason_of(error.__cause__ or error)}); fetch '
+                f'{URL} elsewhere and put it at {path}, or name a file that '
+                'you have: --cfg-options pseudo_labels.refiner.weights=FILE'
+            ) from error
     digest = hashlib.md5(usedforsecurity=False)
     with open(path, 'rb') as file:
         for block in iter(lambda: file.read(1 << 20), b''):

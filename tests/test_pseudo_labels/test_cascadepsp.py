@@ -235,6 +235,9 @@ def test_offline_error_names_url_file_and_place(tmp_path, monkeypatch):
     place = tmp_path / 'cache/weights/cascadepsp_v1.0.pth'
     assert 'http://127.0.0.1:9/v1.0/model' in str(error.value)
     assert f'put it at {place}' in str(error.value)
+    # --weights are those of the ViT.
+    assert 'pseudo_labels.refiner.weights=FILE' in str(error.value)
+    assert '--weights' not in str(error.value)
 
 
 def _have_md5_of(monkeypatch, content: bytes) -> None:

@@ -12,7 +12,8 @@ class Stack:
         pythons: versions it runs on, best first.
         mmcv: its distribution with compiled ops.
         lite: arguments that install mmcv without compiled ops.
-        light: its packages that need no compiled ops.
+        light: its packages that need no compiled ops, and timm, which
+            computes some ViTs and has training's optimiser.
         heavy: those that import mmcv's ops, or make mmpretrain do so.
         mim: its package manager, which the tests drive.
         cuda: uv's name for the CUDA of this torch on PyPI.
@@ -36,7 +37,7 @@ STACKS = dict(
         # torch the source builds without ops, in seconds. Not cached: it
         # would pass for the real one in every other environment.
         lite=('--no-cache', '--no-binary', 'onedl-mmcv', 'onedl-mmcv'),
-        light=('onedl-mmengine', 'onedl-mmpretrain'),
+        light=('onedl-mmengine', 'onedl-mmpretrain', 'timm'),
         heavy=('onedl-mmdetection', 'onedl-mmsegmentation'),
         mim='onedl-mim',
         cuda='cu128',
@@ -45,7 +46,7 @@ STACKS = dict(
         pythons=('3.10', ),
         mmcv='mmcv',
         lite=('mmcv-lite', ),
-        light=('mmengine', 'mmpretrain'),
+        light=('mmengine', 'mmpretrain', 'timm'),
         # mmsegmentation imports the last two without asking for them.
         heavy=('mmdet', 'mmsegmentation', 'ftfy', 'regex'),
         mim='openmim',

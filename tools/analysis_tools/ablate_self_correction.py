@@ -23,10 +23,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
+
+from sohes.environment import check_environment
+
+check_environment()
+
+import numpy as np
 
 from sohes.apis.command import run_command
 from sohes.apis.last_checkpoint import last_checkpoint

@@ -13,9 +13,13 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from sohes.environment import check_environment
+
+check_environment()
+
+import numpy as np
 
 from sohes.datasets.entity_index import EntityIndex
 from sohes.structures import EntityForest

@@ -20,10 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from sohes.environment import check_environment
+
+check_environment()
+
+import numpy as np
 from mmengine.config import Config
 
 from sohes.apis.ablation_tables import markdown_table

@@ -14,9 +14,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from sohes.environment import check_environment
+
+check_environment()
+
+import numpy as np
 
 from sohes.apis.command import run_command
 from sohes.datasets.entity_index import EntityIndex, ImageEntities

@@ -16,6 +16,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from sohes.environment import check_environment
+
+check_environment()
+
 from sohes.converters.ade20k import SPLITS, find_ade20k, read_ade20k
 from sohes.converters.command import dataset_parser, positive, run_images
 

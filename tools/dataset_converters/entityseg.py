@@ -12,6 +12,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from sohes.environment import check_environment
+
+check_environment()
+
 from sohes.converters.coco_kinds import ENTITYSEG
 from sohes.converters.command import run_coco_like
 

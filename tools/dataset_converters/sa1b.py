@@ -12,6 +12,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from sohes.environment import check_environment
+
+check_environment()
+
 from sohes.converters.command import dataset_parser, run_images
 from sohes.converters.sa1b import find_sa1b, read_sa1b
 

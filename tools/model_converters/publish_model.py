@@ -13,6 +13,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from sohes.environment import check_environment
+
+check_environment()
+
 from sohes.utils.arguments import converter_parser
 
 
