@@ -18,6 +18,7 @@ from sohes.converters.entity_json import (
     write_entities,
 )
 from sohes.converters.rles import measures, plain_segmentation
+from sohes.utils.json_rows import is_crowd
 from sohes.utils.json_stream import (
     BLOCK,
     stream_annotations,
@@ -153,7 +154,7 @@ class _Reader:
     def rows(self) -> Iterator[dict[str, Any]]:
         """Second pass: what to write."""
         for row, segmentation in self._annotations(self.counts):
-            crowd = int(bool(row.get('iscrowd', 0)))
+            crowd = self._crowd(row)
             result = dict(
                 id=row['id'] + self.kind.shift,
                 image_id=row['image_id'],
@@ -176,6 +177,13 @@ class _Reader:
             self.counts['crowds'] += crowd
             yield result
 
+    def _crowd(self, row: dict[str, Any]) -> int:
+        try:
+            return int(is_crowd(row))
+        except ValueError as error:
+            raise ConverterError(f'{self.source}: annotation {row["id"]}: '
+                                 f'{error}') from error
+
     def _annotations(
             self, counts: Counter | None = None
     ) -> Iterator[tuple[dict[str, Any], Any]]:
@@ -186,6 +194,8 @@ class _Reader:
                 if image is None:
                     continue
                 where = f'{self.source}: annotation {row["id"]}'
+                if not row.get('segmentation'):
+                    raise ConverterError(f'{where} has no segmentation')
                 segmentation = plain_segmentation(
                     row.get('segmentation'),
                     (image['height'], image['width']), where)

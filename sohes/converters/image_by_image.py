@@ -159,7 +159,7 @@ def read_json(path: Path) -> Any:
         ConverterError: it is missing or no json.
     """
     try:
-        return json.loads(path.read_bytes().decode('utf-8', 'replace'))
+        return json.loads(path.read_bytes().decode('utf-8-sig', 'replace'))
     except FileNotFoundError as error:
         raise ConverterError(f'{path} is missing') from error
     except ValueError as error:

@@ -13,6 +13,7 @@ from sohes.datasets.index_records import (
     UNKNOWN,
 )
 from sohes.structures.rle_kernels import rle_stats
+from sohes.utils.json_rows import is_crowd
 from sohes.utils.json_stream import (
     EntityIndexError,
     stream_annotations,
@@ -124,7 +125,7 @@ class DraftWriter:
         block['id'] = self._integers(rows, 'id')
         block['image'] = self._positions(rows)
         block['category'] = self._integers(rows, 'category_id', 0)
-        block['crowd'] = [bool(row.get('iscrowd')) for row in rows]
+        block['crowd'] = [self._is_crowd(row) for row in rows]
         block['score'] = self._scores(rows)
         block['parent_id'] = self._parents(rows)
         block['ancestors'], ids = self._ancestor_ids(rows)
@@ -159,6 +160,12 @@ class DraftWriter:
                 raise self._error(
                     row, f'"{key}" must be a whole number, found {value!r}')
         return values
+
+    def _is_crowd(self, row: dict) -> bool:
+        try:
+            return is_crowd(row)
+        except ValueError as error:
+            raise self._error(row, str(error)) from error
 
     def _positions(self, rows: list[dict]) -> np.ndarray:
         """Which image each annotation is on."""

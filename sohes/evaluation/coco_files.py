@@ -18,6 +18,7 @@ from sohes.evaluation.image_matching import (
 from sohes.evaluation.mask_matching import ImageMasks
 from sohes.evaluation.segmentations import is_finite, to_rle
 from sohes.structures import EntityForest
+from sohes.utils.json_rows import is_crowd
 
 
 @dataclass
@@ -98,7 +99,10 @@ def read_ground_truth(path: str | Path) -> dict[Any, dict]:
         rle, area = to_rle(annotation, row, where)
         row['annotations'].append(annotation)
         row['masks'].gt_rles.append(rle)
-        row['masks'].gt_crowd.append(bool(annotation.get('iscrowd', 0)))
+        try:
+            row['masks'].gt_crowd.append(is_crowd(annotation))
+        except ValueError as error:
+            raise InputError(f'{where}: {error}') from error
         # COCO goes by the area in the file, which is the polygon's.
         area = annotation.get('area', area)
         if not is_finite(area):
@@ -148,7 +152,7 @@ def _add_predictions(path: str | Path, rows: dict[Any, dict],
 
 def _read_json(path: str | Path) -> Any:
     try:
-        with open(path, encoding='utf-8') as file:
+        with open(path, encoding='utf-8-sig') as file:
             return json.load(file)
     except OSError as error:
         raise InputError(f'{path}: {error.strerror}') from error

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numba import njit
 from pycocotools import mask as coco_mask
+
+from sohes.utils.compiled import njit
 
 #: IoU 0.5, 0.55 to 0.95, in pycocotools' own words: the same doubles.
 IOU_THRESHOLDS = np.linspace(

@@ -7,9 +7,10 @@ from collections import namedtuple
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from sohes.utils.compiled import njit
 
 NO_EDGE = -2.0  # the key of a region without edges: below any similarity
 

@@ -23,7 +23,6 @@ upper bound of it; a tournament tree over the owners' keys gives the next.
 import math
 
 import numpy as np
-from numba import njit
 
 from sohes.pseudo_labels._merge_graph import (
     NO_EDGE,
@@ -45,6 +44,7 @@ from sohes.pseudo_labels._similarity import (
     turn_above,
     turned_above,
 )
+from sohes.utils.compiled import njit
 
 # Dot products are added up over merges only while the region's sum has not
 # cancelled: |sum| of at least 1 % of the summed lengths of its patches keeps

@@ -7,7 +7,8 @@ bound that is wrong costs exactness.
 import math
 
 import numpy as np
-from numba import njit
+
+from sohes.utils.compiled import njit
 
 # Upper bound of the rounding error of a cosine of two float64 vectors. The
 # error of a dot product of 4096 terms summed in 8 lanes is below 1e-13.

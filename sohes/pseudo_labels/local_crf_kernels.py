@@ -8,7 +8,8 @@ small masks have to be computed on windows that hold many.
 import math
 
 import numpy as np
-from numba import njit
+
+from sohes.utils.compiled import njit
 
 
 def likeness_table(levels: float) -> np.ndarray:

@@ -2,9 +2,9 @@
 from functools import cached_property
 
 import numpy as np
-from numba import njit
 
 from sohes.pseudo_labels._merge_kernel import merge_regions
+from sohes.utils.compiled import njit
 
 
 @njit(cache=True)

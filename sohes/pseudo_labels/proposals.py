@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from sohes.pseudo_labels.merge_tree import MergeTree
+from sohes.utils.compiled import njit
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from sohes.utils.compiled import njit
 
 #: Bits of one packed word.
 WORD = 64

@@ -5,7 +5,8 @@ outside again; compressed, a count is a few characters and, from the third
 on, a difference to the count two before it.
 """
 import numpy as np
-from numba import njit
+
+from sohes.utils.compiled import njit
 
 #: Bits set in each value of a byte.
 _ONES = np.array([bin(value).count('1') for value in range(256)], np.int64)

@@ -5,6 +5,8 @@ from typing import Any
 
 import ijson
 
+from sohes.utils.json_rows import skip_bom
+
 #: Bytes read at a time.
 BLOCK = 1 << 18
 
@@ -35,6 +37,7 @@ def stream_images(path: Path,
     wanted = {f'images.item.{key}': key for key in keys}
     image: dict[str, Any] | None = None
     with open(path, 'rb') as file:
+        skip_bom(file)
         events = ijson.parse(file, use_float=True, buf_size=BLOCK)
         for prefix, event, value in _guard(events, path):
             if prefix in wanted and image is not None:
@@ -78,6 +81,7 @@ def stream_annotations(
     ]
     count = 0
     with open(path, 'rb') as file:
+        skip_bom(file)
         while True:
             block = file.read(BLOCK)
             try:
@@ -104,6 +108,7 @@ def stream_annotations(
 def _require_list(path: Path, key: str) -> None:
     """Tell an empty list from one that is not there."""
     with open(path, 'rb') as file:
+        skip_bom(file)
         for prefix, event, _ in ijson.parse(file):
             if (prefix, event) == (key, 'start_array'):
                 return

@@ -1,13 +1,15 @@
 """Whose labels: of which folder and which photos, finished or not."""
 import json
+import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from sohes.apis.generate import UsageError, generate
+from sohes.apis.generate import UsageError, generate, read_config
 from sohes.pseudo_labels.shards import ShardFolder
 from sohes.utils.locks import sole_run
 from tests.test_tools.tiny_vit import save_tiny_vit
@@ -104,6 +106,37 @@ def test_workers_are_a_number_from_0_on(config, photos, tmp_path, workers):
     with pytest.raises(UsageError, match='workers must be 0'):
         generate(dict(config, workers=workers), str(photos),
                  str(tmp_path / 'a.json'), quiet=True)
+
+
+def test_weights_that_are_no_numbers(config, photos, tmp_path):
+    state = torch.load(config['extractor']['weights'])
+    state['blocks.0.attn.qkv.weight'][0] = float('nan')
+    torch.save(state, tmp_path / 'nan.pth')
+    with pytest.raises(UsageError, match='no finite numbers'):
+        generate(config, str(photos), str(tmp_path / 'a.json'), quiet=True,
+                 weights=str(tmp_path / 'nan.pth'))
+
+
+@pytest.mark.parametrize('spoil', [
+    lambda raw: raw[:len(raw) // 2],
+    lambda raw: b'<!DOCTYPE html><html>Not found</html>', lambda raw: b''])
+def test_weights_that_are_no_file_of_weights(config, photos, tmp_path,
+                                             spoil):
+    raw = Path(config['extractor']['weights']).read_bytes()
+    (tmp_path / 'cut.pth').write_bytes(spoil(raw))
+    with pytest.raises(UsageError) as caught:
+        generate(config, str(photos), str(tmp_path / 'a.json'), quiet=True,
+                 weights=str(tmp_path / 'cut.pth'))
+    text = str(caught.value)
+    assert 'cut.pth' in text and 'weights_only' not in text
+    assert len(text.splitlines()) == 1 and len(text) < 400
+
+
+def test_a_system_that_does_not_say_its_cores(monkeypatch):
+    """macOS."""
+    monkeypatch.delattr(os, 'sched_getaffinity', raising=False)
+    options = read_config(dict(extractor={}, pseudo_labels={}), 'x')
+    assert options[2]['workers'] >= 1
 
 
 def test_an_output_that_cannot_be_written(config, photos, tmp_path):

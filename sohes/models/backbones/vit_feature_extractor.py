@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from sohes.models.backbones.timm_vit import Projection as TimmProjection
 from sohes.models.backbones.timm_vit import TimmViT
 from sohes.models.backbones.timm_vit_weights import TimmViTWeights
+from sohes.models.backbones.vit_keys import WeightsError
 from sohes.models.backbones.vit_presets import FEATURES, PRESETS
 from sohes.models.backbones.vit_weights import ViTWeights, load_vit_weights
 from sohes.models.backbones.vit_zoo import locate_weights
@@ -118,6 +119,11 @@ class ViTFeatureExtractor:
         names = vit.state_dict().keys()
         vit.load_state_dict(
             {name: loaded.state_dict[name] for name in names})
+        for name, value in vit.state_dict().items():
+            if not torch.isfinite(value).all():
+                raise WeightsError(
+                    f'weights: {name} holds values that are no finite '
+                    'numbers; the file is damaged, or its training diverged')
         if self.feature != 'token':
             cut = TimmProjection if isinstance(vit, TimmViT) else _Projection
             vit.layers[-1] = cut(vit.layers[-1], self.feature)

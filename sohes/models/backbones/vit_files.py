@@ -77,7 +77,8 @@ def _torch_load(path: Path) -> Any:
         except Exception:  # of many types, by what is wrong with the file
             raise WeightsError(
                 f'{path}: expected a whole torch file of tensors, found one '
-                f'that torch cannot read: {refusal}') from refusal
+                f'that torch cannot read ({type(refusal).__name__}): it was '
+                'cut off, or is something else') from refusal
 
 
 class _StandIn:
