@@ -2,6 +2,8 @@
 import subprocess
 import sys
 
+import pytest
+
 
 def _python(code: str, repo_root) -> str:
     # mmdet imports one name from where mmcv no longer wants it.
@@ -12,6 +14,7 @@ def _python(code: str, repo_root) -> str:
                           cwd=repo_root).stdout.strip()
 
 
+@pytest.mark.slow
 def test_config_builds_our_types_without_importing_us(repo_root):
     out = _python(
         'from mmengine.registry import TRANSFORMS, init_default_scope\n'

@@ -56,6 +56,7 @@ def test_the_forest_of_hand_drawn_masks(mask_format):
         assert found.parents.tolist() == wanted.tolist()
 
 
+@pytest.mark.slow
 def test_cascade_mask_rcnn_learns_from_the_same_json(data, tmp_path):
     config = read('sohes_cascade-mask-rcnn', data, tmp_path)
     assert config.test_evaluator[0].ann_file == f'{data}/val.json'

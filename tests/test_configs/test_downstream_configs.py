@@ -180,6 +180,7 @@ def train(config: Config, monkeypatch) -> tuple[dict, str]:
             next(work_dir.glob('*/*.log')).read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('arm', ['dino', 'sohes'])
 @pytest.mark.parametrize('name, head', [
     (SEG, 'decode_head.conv_seg.weight'),
@@ -210,6 +211,7 @@ def test_a_step_moves_all_but_the_vit(name, head, arm, backbones, data,
     assert 'of the adapter' not in log
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', [SEG, DET])
 def test_mim_trains_it(name, backbones, tmp_path, monkeypatch):
     pytest.importorskip(

@@ -86,6 +86,7 @@ def trained(data, phase2, tmp_path_factory
     return train
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', CONFIGS)
 def test_trains_from_phase2_and_predicts(name, trained):
     before, after, found = trained(name)
@@ -100,6 +101,7 @@ def test_trains_from_phase2_and_predicts(name, trained):
     assert found['forest/pairs'] == 6 * 3
 
 
+@pytest.mark.slow
 def test_views_that_are_padded_train(data, phase2, tmp_path):
     # In a batch of landscapes none is as high as the size of the batch.
     config = read(TINY, data, tmp_path, load_from=phase2(TINY),
@@ -214,6 +216,7 @@ def test_only_the_student_learns_and_its_vit_slower(data, tmp_path):
     assert learn > 100
 
 
+@pytest.mark.slow
 def test_resumed_is_the_run_that_was_never_stopped(data, phase2, tmp_path):
     whole, halves = tmp_path / 'whole', tmp_path / 'halves'
 
@@ -246,6 +249,7 @@ def test_resumed_is_the_run_that_was_never_stopped(data, phase2, tmp_path):
         assert not torch.equal(found[name], middle[name])
 
 
+@pytest.mark.slow
 def test_the_first_start_of_a_run_that_resumes(data, phase2, tmp_path):
     config = read(TINY, data, tmp_path, load_from=phase2(TINY),
                   train_cfg__max_iters=1)
@@ -260,6 +264,7 @@ def test_the_first_start_of_a_run_that_resumes(data, phase2, tmp_path):
     assert train_model(config, 'auto').iter == 2
 
 
+@pytest.mark.slow
 def test_what_it_starts_from_is_looked_at(data, phase2, tmp_path):
     config = read(TINY, data, tmp_path)
     with pytest.raises(UsageError, match='give its checkpoint, of Phase 2'):

@@ -80,6 +80,7 @@ def run(work, run_tool):
     return command
 
 
+@pytest.mark.slow
 def test_one_cell_then_from_its_file(work, run):
     first, second = run(), run()
     assert first.returncode == 0, first.stderr
