@@ -114,7 +114,7 @@ def build_page(finder: Any, folder: str, title: str) -> Any:
             raise gradio.Error(str(error)) from error
         found = finder(image)
         photo = Photo(os.path.basename(path), image, found.rles,
-                      found.forest, found.scores)
+                      found.forest, found.scores, levels=found.levels)
         archive = tempfile.mkdtemp(dir=folder)
         target = Path(archive, f'{Path(path).stem}-masks.zip')
         write_masks(target, photo)

@@ -21,12 +21,13 @@ from mmengine.registry import (
     OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
 )
 from mmengine.registry import OPTIMIZERS as MMENGINE_OPTIMIZERS
+from mmengine.registry import TASK_UTILS as MMENGINE_TASK_UTILS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
 from mmengine.registry import Registry
 
 # The backbones serve mmseg and mmpretrain users, who may have no mmdet.
-_NEED_MMDET = ('dense_heads', 'detectors')
+_NEED_MMDET = ('dense_heads', 'detectors', 'roi_heads')
 _MODEL_ROOMS = ('backbones', *(_NEED_MMDET if find_spec('mmdet') else ()))
 
 MODELS = Registry(
@@ -34,6 +35,11 @@ MODELS = Registry(
     parent=MMENGINE_MODELS,
     scope='sohes',
     locations=[f'sohes.models.{room}' for room in _MODEL_ROOMS])
+TASK_UTILS = Registry(
+    'task util',
+    parent=MMENGINE_TASK_UTILS,
+    scope='sohes',
+    locations=['sohes.models.roi_heads'])
 DATASETS = Registry(
     'dataset',
     parent=MMENGINE_DATASETS,
@@ -84,5 +90,5 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
 
 __all__ = [
     'DATASETS', 'DATA_SAMPLERS', 'HOOKS', 'METRICS', 'MODELS', 'OPTIMIZERS',
-    'OPTIM_WRAPPER_CONSTRUCTORS', 'TRANSFORMS', 'VISUALIZERS'
+    'OPTIM_WRAPPER_CONSTRUCTORS', 'TASK_UTILS', 'TRANSFORMS', 'VISUALIZERS'
 ]

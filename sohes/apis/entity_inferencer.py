@@ -89,8 +89,10 @@ class EntityInferencer(DetInferencer):
         Returns:
             dict: ``predictions``, an image each: a dict of img_path (None
             for an array), scores, labels, bboxes (x1, y1, x2, y2 in
-            pixels), masks (COCO RLEs) and parents (positions in these
-            lists, -1 for a whole entity), surest first; or data samples.
+            pixels), masks (COCO RLEs), parents (positions in these lists,
+            -1 for a whole entity) and, of a model that predicts them,
+            levels (0 whole, 1 part, 2 subpart), surest first; or data
+            samples.
             ``visualization``: pictures, (H', W', 3) uint8 RGB, if there
             are any.
 
@@ -337,13 +339,16 @@ def _plain(sample: DetDataSample) -> dict[str, Any]:
     """A data sample as what a json can hold."""
     found = sample.pred_instances
     prediction = ImagePrediction.of_instances(sample.img_id, found)
-    return dict(
+    plain = dict(
         img_path=sample.img_path,
         scores=prediction.scores.tolist(),
         labels=found.labels.tolist(),
         bboxes=found.bboxes.tolist(),
         masks=prediction.json_rles(),
         parents=prediction.forest.parents.tolist())
+    if prediction.levels is not None:
+        plain['levels'] = prediction.levels.tolist()
+    return plain
 
 
 def _write_json(path: Path, value: Any) -> None:

@@ -16,10 +16,13 @@ class PhotoEntities:
         rles: N compressed COCO RLEs at the photo's size.
         scores: (N,) float64.
         forest: of the N masks.
+        levels: (N,) int, 0 whole, 1 part, 2 subpart, of a model that
+            predicts them; None: of others.
     """
     rles: list[dict]
     scores: np.ndarray
     forest: EntityForest
+    levels: np.ndarray | None = None
 
 
 #: (H, W, 3) uint8 RGB -> what was found
@@ -80,6 +83,7 @@ def checkpoint_finder(config: str | None, weights: str,
             return_datasamples=True)['predictions']
         found = ImagePrediction.of_instances(
             'photo', sample.pred_instances).above(min_score)
-        return PhotoEntities(found.rles, found.scores, found.forest)
+        return PhotoEntities(found.rles, found.scores, found.forest,
+                             found.levels)
 
     return find

@@ -93,6 +93,13 @@ class EntityMasks(BaseInstanceMasks):
         """Of the N masks; who lost a parent hangs from its grandparent."""
         return self.nodes.subset(self.ids)
 
+    @property
+    def levels(self) -> np.ndarray:
+        """(N,) int64: 0 whole, 1 part, 2 subpart, by the depth among all M
+        nodes: a part stays one where its whole is cropped away.
+        """
+        return self.nodes.levels()[self.ids]
+
     @cached_property
     def _drawn(self) -> Drawn:
         return self.source.draw(self.rows, self.columns)

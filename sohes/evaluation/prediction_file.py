@@ -18,8 +18,8 @@ class PredictionFile:
     """Writes a list of COCO results, with the forest where there is one.
 
     Beside what COCO wants, a result has an ``id`` and, if a forest was
-    predicted, ``parent_id``, that of its parent or null; readers of COCO
-    results pass over both.
+    predicted, ``parent_id``, that of its parent or null, and ``level``
+    where levels were; readers of COCO results pass over these.
 
     Args:
         path (str | Path): the json. While the run lasts there are
@@ -36,13 +36,14 @@ class PredictionFile:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._part(get_dist_info()[0]).open(
                 'w', encoding='utf-8')
-        parents = prediction.parents
+        parents, levels = prediction.parents, prediction.levels
         json.dump(
             dict(
                 image_id=prediction.image_id,
                 rles=prediction.json_rles(),
                 scores=prediction.scores.tolist(),
-                parents=None if parents is None else parents.tolist()),
+                parents=None if parents is None else parents.tolist(),
+                levels=None if levels is None else levels.tolist()),
             self._file)
         self._file.write('\n')
 
@@ -102,4 +103,6 @@ def _results(image: dict[str, Any], first: int) -> list[dict[str, Any]]:
     ]
     for row, parent in zip(rows, image['parents'] or []):
         row['parent_id'] = None if parent < 0 else first + parent
+    for row, level in zip(rows, image['levels'] or []):
+        row['level'] = level
     return rows

@@ -20,11 +20,14 @@ class ImagePrediction:
         rles: D compressed COCO RLEs of the original image's size.
         scores: (D,) float, any finite scale; higher is better.
         parents: (D,) int64, -1 for a root; None: no forest was predicted.
+        levels: (D,) int64, 0 whole, 1 part, 2 subpart; None: as most
+            models, this one predicts none (HASSOD's does).
     """
     image_id: Any
     rles: list[dict]
     scores: np.ndarray
     parents: np.ndarray | None
+    levels: np.ndarray | None = None
 
     @classmethod
     def from_sample(cls, sample: Mapping[str, Any]) -> 'ImagePrediction':
@@ -33,7 +36,8 @@ class ImagePrediction:
         Args:
             sample: ``img_id`` and ``pred_instances`` with ``scores`` and
                 ``masks``: (D, H, W) bool, a tensor or an array, or a list of
-                RLEs; and ``parents`` where there is a forest.
+                RLEs; ``parents`` where there is a forest; and ``levels``
+                where there are some.
 
         Returns:
             The prediction, on the CPU.
@@ -45,6 +49,7 @@ class ImagePrediction:
                      found: Mapping[str, Any]) -> 'ImagePrediction':
         """Takes the ``pred_instances`` of :meth:`from_sample` alone."""
         masks, parents = found['masks'], found.get('parents')
+        levels = found.get('levels')
         if not isinstance(masks, (list, tuple)):
             masks = [
                 coco_mask.encode(np.asfortranarray(mask, np.uint8))
@@ -52,7 +57,8 @@ class ImagePrediction:
             ]
         return cls(image_id, list(masks),
                    _array(found['scores']).astype(np.float64),
-                   None if parents is None else _array(parents))
+                   None if parents is None else _array(parents),
+                   None if levels is None else _array(levels))
 
     @property
     def forest(self) -> EntityForest:
@@ -66,7 +72,9 @@ class ImagePrediction:
         kept = np.flatnonzero(self.scores >= threshold)
         return ImagePrediction(self.image_id, [self.rles[i] for i in kept],
                                self.scores[kept],
-                               self.forest.subset(kept).parents)
+                               self.forest.subset(kept).parents,
+                               None if self.levels is None else
+                               self.levels[kept])
 
     def json_rles(self) -> list[dict]:
         """The RLEs with text for ``counts``, as a json holds them."""

@@ -31,7 +31,8 @@ LEVELS = ('whole entities', 'parts', 'subparts')
 
 def draw_forest(image: np.ndarray, masks: MaskLike, forest: EntityForest,
                 scores: np.ndarray | None = None,
-                width: int = 1880) -> np.ndarray:
+                width: int = 1880,
+                levels: np.ndarray | None = None) -> np.ndarray:
     """Draws a photo with its masks by level of the forest, and the tree.
 
     Panels: the photo; the whole entities; their parts; subparts and all
@@ -45,6 +46,8 @@ def draw_forest(image: np.ndarray, masks: MaskLike, forest: EntityForest,
         forest: Of the N masks.
         scores: (N,) written under the nodes of the tree, or None.
         width: Pixels of the picture, at least ``NARROWEST_PICTURE``.
+        levels: (N,) int, 0 whole, 1 part, 2 subpart: which panel a mask is
+            in. None: by its depth in the forest.
 
     Returns:
         (H', width, 3) uint8 RGB.
@@ -59,9 +62,12 @@ def draw_forest(image: np.ndarray, masks: MaskLike, forest: EntityForest,
     image = np.ascontiguousarray(image)
     packed = PackedMasks.from_any(masks)
     _check(image, packed, forest, scores)
+    if levels is not None and np.shape(levels) != (len(forest), ):
+        raise ValueError(f'{len(forest)} masks, but levels of shape '
+                         f'{np.shape(levels)}')
     colors = forest_colors(forest, packed.areas)
     image, packed = _shrink(image, packed)
-    panels = _panels(forest)
+    panels = _panels(forest, levels)
     columns, size = _arrange(image.shape[:2], len(panels), width)
     inner = width - 2 * MARGIN
     layout = layout_forest(forest, packed.areas, _positions(packed),
@@ -87,13 +93,13 @@ def draw_forest(image: np.ndarray, masks: MaskLike, forest: EntityForest,
     return np.asarray(canvas)
 
 
-def _panels(forest: EntityForest) -> list[tuple[str, list[int] | None]]:
+def _panels(forest: EntityForest, levels: np.ndarray | None = None
+            ) -> list[tuple[str, list[int] | None]]:
     """The title of each panel and its masks; None is the photo alone."""
     panels: list[tuple[str, list[int] | None]] = [('photo', None)]
-    levels = min(int(forest.depth.max(initial=-1)) + 1, len(LEVELS))
-    for level, name in enumerate(LEVELS[:levels]):
-        # The last panel takes all that lies deeper too.
-        depth = np.minimum(forest.depth, len(LEVELS) - 1)
+    # The last panel takes all that lies deeper too.
+    depth = forest.levels(len(LEVELS)) if levels is None else levels
+    for level, name in enumerate(LEVELS[:max(depth, default=-1) + 1]):
         chosen = np.flatnonzero(depth == level).tolist()
         panels.append((f'{name} ({len(chosen)})', chosen))
     return panels

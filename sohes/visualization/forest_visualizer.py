@@ -50,12 +50,14 @@ class ForestVisualizer(Visualizer):
             step: for the visual backends.
             **kwargs: ignored, as other visualizers have more.
         """
-        masks, forest, scores = [], EntityForest([]), None
+        masks, forest, scores, levels = [], EntityForest([]), None, None
         if draw_pred and data_sample is not None:
             found = ImagePrediction.of_instances(
                 name, data_sample.pred_instances).above(pred_score_thr)
             masks, scores, forest = found.rles, found.scores, found.forest
-        self._image = draw_forest(image, masks, forest, scores)
+            levels = found.levels
+        self._image = draw_forest(image, masks, forest, scores,
+                                  levels=levels)
         if show:
             self.show(self._image, win_name=name, wait_time=wait_time)
         if out_file is not None:

@@ -34,7 +34,7 @@ class PackEntityInputs(PackDetInputs):
         min_area (int): fewest pixels of a mask.
         bitmaps (bool): masks as mmdet's ``BitmapMasks``, without
             ``ancestors``: for its own detectors, such as Cascade Mask R-CNN
-            (table 8).
+            (table 8); with ``levels``, (N,) int64, for HASSOD's.
         **kwargs: of ``PackDetInputs``.
 
     Raises:
@@ -79,10 +79,11 @@ class PackEntityInputs(PackDetInputs):
         results['gt_bboxes'] = HorizontalBoxes(boxes.astype(np.float32))
         results['gt_bboxes_labels'] = np.zeros(len(masks), np.int64)
         packed = super().transform(results)
+        truth = packed['data_samples'].gt_instances
         if self.bitmaps:
-            return packed
-        packed['data_samples'].gt_instances.ancestors = torch.from_numpy(
-            masks.forest.ancestors.copy())
+            truth.levels = torch.from_numpy(masks.levels)
+        else:
+            truth.ancestors = torch.from_numpy(masks.forest.ancestors.copy())
         return packed
 
     def __repr__(self) -> str:

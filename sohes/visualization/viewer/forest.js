@@ -6,6 +6,7 @@
  *   image                    its URL, relative to the page, or data:
  *   ids, scores, colors      one a mask; colors as #rrggbb
  *   parents                  positions in these lists, -1 for a whole entity
+ *   levels                   0 whole, 1 part, 2 subpart, where predicted
  *   counts                   COCO's compressed RLE, column by column
  */
 window.Sohes = window.Sohes || {};
@@ -220,6 +221,7 @@ Sohes.Forest = class {
       bbox: this.masks[k].box,
       score: record.scores[k],
       parent_id: this.parent(k) < 0 ? null : record.ids[this.parent(k)],
+      ...(record.levels && {level: record.levels[k]}),
       segmentation: {
         size: [record.height, record.width], counts: record.counts[k],
       },

@@ -36,6 +36,8 @@ class Photo:
         scores: (N,) any finite scale.
         image_id: what a json calls the photo.
         ids: N numbers of the masks, each once; None: 1 to N.
+        levels: (N,) 0 whole, 1 part, 2 subpart, as a model predicted them;
+            None: the depth in the forest says it.
 
     Raises:
         ValueError: these do not belong together.
@@ -47,10 +49,12 @@ class Photo:
     scores: np.ndarray
     image_id: int = 1
     ids: Sequence[int] | None = None
+    levels: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
         counts = {len(self.rles), len(self.forest), len(self.scores),
-                  len(self.rles if self.ids is None else self.ids)}
+                  len(self.rles if self.ids is None else self.ids),
+                  len(self.rles if self.levels is None else self.levels)}
         if len(counts) > 1:
             raise ValueError(
                 f'{self.name}: {len(self.rles)} masks, a forest of '
@@ -75,6 +79,8 @@ def photo_record(photo: Photo, image_url: str) -> dict[str, Any]:
     areas = np.array([coco_mask.area(rle) for rle in rles], np.int64)
     colors = forest_colors(photo.forest, areas)
     ids = range(1, len(rles) + 1) if photo.ids is None else photo.ids
+    more = {} if photo.levels is None else dict(
+        levels=[int(level) for level in photo.levels])
     return dict(
         id=photo.image_id,
         name=photo.name,
@@ -85,7 +91,8 @@ def photo_record(photo: Photo, image_url: str) -> dict[str, Any]:
         parents=photo.forest.parents.tolist(),
         scores=[round(float(score), 6) for score in photo.scores],
         colors=['#' + bytes(color).hex() for color in colors.tolist()],
-        counts=[text_rle(rle)['counts'] for rle in rles])
+        counts=[text_rle(rle)['counts'] for rle in rles],
+        **more)
 
 
 def jpeg(image: np.ndarray, longest: int = LARGEST) -> bytes:
@@ -176,6 +183,8 @@ def coco_labels(record: Mapping[str, Any]) -> dict[str, Any]:
         for number, parent, score, rle in zip(
             record['ids'], record['parents'], record['scores'], rles)
     ]
+    for annotation, level in zip(annotations, record.get('levels') or []):
+        annotation['level'] = level
     image = dict(id=record['id'], file_name=record['name'],
                  width=record['width'], height=record['height'])
     return dict(images=[image], annotations=annotations,

@@ -44,6 +44,8 @@ const KEYS = {
   ArrowUp: 'up', ArrowDown: 'down', ArrowLeft: 'before',
   ArrowRight: 'after', Escape: 'none',
 };
+/** What a model that predicts levels calls them. */
+const LEVELS = ['whole', 'part', 'subpart'];
 /** Positions of the slider when it limits the area. */
 const AREA_STEPS = 40;
 
@@ -219,8 +221,9 @@ Sohes.Viewer = class {
   _label(k) {
     const {record, areas} = this.forest;
     const share = 100 * areas[k] / (record.width * record.height);
+    const level = record.levels ? ` \u00b7 ${LEVELS[record.levels[k]]}` : '';
     return `#${record.ids[k]} \u00b7 ${share.toPrecision(2)} %`
-      + ` \u00b7 score ${record.scores[k].toFixed(2)}`;
+      + ` \u00b7 score ${record.scores[k].toFixed(2)}${level}`;
   }
 
   _fill() {
