@@ -168,17 +168,8 @@ def serve(args: argparse.Namespace) -> None:
 
 def main() -> int:
     args = parse_args()
-    # Not run_command: that imports mmdet, which Phase 1 does without.
-    from sohes.apis import UsageError
-    try:
-        serve(args)
-    except UsageError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print('stopped', file=sys.stderr)
-        return 130
-    return 0
+    from sohes.apis.command import run_command
+    return run_command(lambda: serve(args), 'the same command starts again')
 
 
 if __name__ == '__main__':

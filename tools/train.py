@@ -5,8 +5,8 @@
     tools/dist_train.sh configs/sohes_phase2.py 8
 
 A run that was stopped continues exactly where it was with --resume. Exit
-codes: 0 done, 1 training failed, 2 the command, its configuration or its data
-is wrong.
+codes: 0 done, 1 training diverged, 2 the command, its configuration, its data
+or the machine needs a hand, 130 interrupted, 70 a fault of the program.
 """
 import argparse
 import sys

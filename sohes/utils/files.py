@@ -1,6 +1,7 @@
 """Files that appear whole or not at all."""
 import hashlib
 import os
+import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -56,10 +57,8 @@ def whole_file(path: Path, binary: bool = False) -> Iterator[IO[Any]]:
     try:
         if path.is_dir():  # else the error came after all the work
             raise IsADirectoryError(21, 'Is a directory', str(path))
-        start = f'.{fitting_name(path.name, room=60)}.{_machine()}-'
-        _remove_drafts(path.parent, start)
         handle, draft = tempfile.mkstemp(
-            prefix=f'{start}{os.getpid()}-', dir=path.parent)
+            prefix=draft_prefix(path), dir=path.parent)
         text = {} if binary else dict(encoding='utf-8', newline='\n')
         with open(handle, 'wb' if binary else 'w', **text) as file:
             yield file
@@ -76,6 +75,16 @@ def whole_file(path: Path, binary: bool = False) -> Iterator[IO[Any]]:
         raise
 
 
+def draft_prefix(path: Path) -> str:
+    """How the name of a draft of a file or folder begins.
+
+    Drafts of it that killed processes of this machine left are removed.
+    """
+    start = f'.{fitting_name(path.name, room=60)}.{_machine()}-'
+    _remove_drafts(path.parent, start)
+    return f'{start}{os.getpid()}-'
+
+
 def _machine() -> str:
     """Tells machines that share a folder apart."""
     return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]
@@ -84,11 +93,15 @@ def _machine() -> str:
 def _remove_drafts(folder: Path, start: str) -> None:
     """Remove drafts whose process has ended."""
     with os.scandir(folder) as entries:
-        found = [e.path for e in entries if e.name.startswith(start)]
-    for path in found:
-        pid = Path(path).name.removeprefix(start).split('-')[0]
-        if pid.isdigit() and not _is_alive(int(pid)):
-            Path(path).unlink(missing_ok=True)
+        found = [entry for entry in entries if entry.name.startswith(start)]
+    for entry in found:
+        pid = entry.name.removeprefix(start).split('-')[0]
+        if not pid.isdigit() or _is_alive(int(pid)):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path, ignore_errors=True)
+        else:
+            Path(entry.path).unlink(missing_ok=True)
 
 
 def _is_alive(pid: int) -> bool:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from sohes.apis.command import run_command
 from sohes.apis.generate import UsageError, generate, read_config
 from sohes.pseudo_labels.shards import ShardFolder
 from sohes.utils.locks import sole_run
@@ -99,6 +100,25 @@ def test_two_runs_on_one_output(config, photos, tmp_path, overwrite):
         generate(config, str(photos), str(out), quiet=True,
                  overwrite=overwrite)
     assert out.read_text() == '{}'
+
+
+def test_a_worker_that_was_killed(config, photos, tmp_path, monkeypatch,
+                                  capsys):
+    """As the system does when memory runs out."""
+    monkeypatch.setenv('KILLED_ONCE', str(tmp_path / 'killed'))
+    monkeypatch.setenv('PYTHONPATH', str(Path(__file__).parents[2]))
+    options = dict(config['pseudo_labels'], refiner=dict(
+        type='tests.test_apis.killing_refiner.KillingRefiner'))
+    settings = dict(config, workers=1, pseudo_labels=options)
+
+    def run() -> int:
+        return generate(settings, str(photos), str(tmp_path / 'a.json'),
+                        quiet=True)
+
+    assert run_command(run, '') == 2
+    assert 'error: a worker process was killed' in capsys.readouterr().err
+    assert run_command(run, '') == 0
+    assert not list(tmp_path.glob('*a.json.*'))
 
 
 @pytest.mark.parametrize('workers', [-1, 1.5, 'two', True])

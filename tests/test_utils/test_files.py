@@ -86,6 +86,18 @@ def test_drafts_of_killed_processes_are_removed(tmp_path):
     assert path.read_text() == 'mine'
 
 
+def test_drafts_of_folders_are_removed_too(tmp_path):
+    done = subprocess.run(['sh', '-c', 'echo $$'], capture_output=True,
+                          text=True)
+    report = tmp_path / 'report'
+    mine = files.draft_prefix(report)
+    left = mine.replace(f'-{os.getpid()}-', f'-{done.stdout.strip()}-')
+    for name in (left, mine):
+        (tmp_path / f'{name}x' / 'images').mkdir(parents=True)
+    files.draft_prefix(report)
+    assert [p.name for p in tmp_path.iterdir()] == [f'{mine}x']
+
+
 def test_a_full_disk_names_the_file_and_leaves_nothing(tmp_path, monkeypatch):
     def full(handle):
         raise OSError(errno.ENOSPC, 'No space left on device')

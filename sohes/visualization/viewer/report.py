@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
+from sohes.utils.files import draft_prefix
 from sohes.visualization.viewer.photos import (
     HERE,
     SCRIPTS,
@@ -62,7 +63,7 @@ class ReportWriter:
     def __enter__(self) -> 'ReportWriter':
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         self._draft = Path(tempfile.mkdtemp(
-            prefix=f'.{self.folder.name}.', dir=self.folder.parent))
+            prefix=draft_prefix(self.folder), dir=self.folder.parent))
         return self
 
     def add(self, photo: Photo) -> None:
