@@ -18,6 +18,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from sohes.utils.interrupts import quiet_imports
+
+quiet_imports(__name__)
+
 from sohes.environment import check_environment
 
 check_environment()

@@ -15,11 +15,11 @@ from sohes.utils.errors import (
     os_error_sentence,
     print_any_name,
 )
+from sohes.utils.interrupts import INTERRUPTED, run_in_earnest
 
 #: A fault of the program. Neither Python's 1, which says here that a run
 #: ended as it should with something left out, nor torchrun's.
 CRASHED = 70
-_INTERRUPTED = 130
 
 
 def run_command(run: Callable[[], int | None], interrupted: str) -> int:
@@ -35,6 +35,7 @@ def run_command(run: Callable[[], int | None], interrupted: str) -> int:
         that the machine lacks, 130 interrupted, 70 a fault of the program,
         with its traceback.
     """
+    run_in_earnest()
     print_any_name()
     # mmdet's; who runs a command can do nothing about it.
     warnings.filterwarnings('ignore', message='torch.meshgrid')
@@ -44,7 +45,7 @@ def run_command(run: Callable[[], int | None], interrupted: str) -> int:
         close_dist()
     except KeyboardInterrupt:
         _say(f'stopped; {interrupted}')
-        return _leave(_INTERRUPTED)
+        return _leave(INTERRUPTED)
     except BrokenPipeError:
         # Who reads the output has gone, such as `head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

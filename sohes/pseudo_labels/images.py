@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import stat
+import sys
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
@@ -101,9 +102,12 @@ def find_images(folder: str | os.PathLike) -> list[str]:
     said = _say_passed(passed)
     for name in names:
         if _printable(name) != name:
-            raise ValueError(
-                f'{_printable(folder)}: the name {_printable(name)} is not '
-                'valid UTF-8; rename the file or its folder')
+            advice = 'not valid UTF-8; rename the file or its folder'
+            if sys.getfilesystemencoding() != 'utf-8':
+                advice = ('not plain ASCII, and this terminal knows nothing '
+                          'else; set PYTHONUTF8=1')
+            raise ValueError(f'{_printable(folder)}: the name '
+                             f'{_printable(name)} is {advice}')
     if not names:
         raise ValueError(f'folder of images {_printable(folder)} holds no '
                          'image that Pillow can read' +

@@ -1,6 +1,7 @@
 """How a command ends: one sentence, and an exit code that says what it was."""
 import errno
 import os
+import signal
 import subprocess
 import sys
 from concurrent.futures.process import BrokenProcessPool
@@ -66,6 +67,24 @@ def test_a_run_may_say_its_own_code(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ['001']
     assert run_command(failing(UsageError('x')), '') == 2
     assert (tmp_path / '002').exists()
+
+
+@pytest.mark.parametrize('tool', [
+    'tools/analysis_tools/filter_labels.py', 'tools/train.py'])
+def test_ctrl_c_while_it_imports(tool, tmp_path):
+    """Nobody waits for a traceback of half an import."""
+    # Stands for anything slow: it is the first that every tool imports.
+    (tmp_path / 'mmengine').mkdir()
+    (tmp_path / 'mmengine' / '__init__.py').write_text(
+        'import time\nprint("importing", flush=True)\ntime.sleep(60)\n')
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / tool), 'a', 'b'], text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=dict(os.environ, PYTHONPATH=str(tmp_path)))
+    assert process.stdout.readline() == 'importing\n'
+    process.send_signal(signal.SIGINT)
+    assert process.communicate()[1] == ''
+    assert process.returncode == 130
 
 
 PRINTS = """

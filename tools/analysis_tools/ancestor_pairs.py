@@ -15,15 +15,19 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from sohes.utils.interrupts import quiet_imports
+
+quiet_imports(__name__)
+
 from sohes.environment import check_environment
 
 check_environment()
 
 import numpy as np
 
+from sohes.apis.command import run_command
 from sohes.datasets.entity_index import EntityIndex
 from sohes.structures import EntityForest
-from sohes.utils.json_stream import EntityIndexError
 
 
 def parse_args() -> argparse.Namespace:
@@ -43,13 +47,9 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def main() -> int:
-    args = parse_args()
-    try:
-        index = EntityIndex.open(args.labels, coverage=args.coverage)
-    except (EntityIndexError, OSError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
+def compare(args: argparse.Namespace) -> None:
+    """Count pairs and print them."""
+    index = EntityIndex.open(args.labels, coverage=args.coverage)
     count = min(len(index), args.images or len(index))
     tested = 0
     # Of the trees, of the json: pairs that are kept, pairs that are new.
@@ -69,7 +69,11 @@ def main() -> int:
                                  counts.tolist()):
         print(f'{name:11}: {same} kept ({100 * same / max(tested, 1):.1f} %), '
               f'{tested - same} lost, {new} that the test does not give')
-    return 0
+
+
+def main() -> int:
+    args = parse_args()
+    return run_command(lambda: compare(args), 'nothing was written')
 
 
 if __name__ == '__main__':

@@ -17,17 +17,23 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from sohes.utils.interrupts import quiet_imports
+
+quiet_imports(__name__)
+
 from sohes.environment import check_environment
 
 check_environment()
 
 import numpy as np
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 
-from sohes.apis.generate import UsageError
+from sohes.apis.command import run_command
 from sohes.apis.run_config import read_config
 from sohes.datasets.samplers import ResumableSampler
+from sohes.utils.arguments import ConfigOptions
+from sohes.utils.errors import said_in_a_sentence
 
 
 def parse_args() -> argparse.Namespace:
@@ -39,7 +45,7 @@ def parse_args() -> argparse.Namespace:
                         help='samples; default: 200')
     parser.add_argument('--seed', type=int, default=0,
                         help='of the run; default: 0')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction,
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions,
                         help='key=value of the configuration')
     args = parser.parse_args()
     if args.draws < 1:
@@ -56,16 +62,13 @@ def build(config: Config) -> Any:
     return DATASETS.build(dataset)
 
 
-def main() -> int:
-    args = parse_args()
+def measure(args: argparse.Namespace) -> None:
+    """Draw samples and print what they hold."""
     init_default_scope('mmdet')
-    try:
+    with said_in_a_sentence():
         config = read_config(args.config, args.cfg_options or {})
         dataset = build(config)
         dataset.full_init()
-    except (UsageError, ValueError, OSError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
     model = config.model.get('detector', config.model)
     queries = model.get('panoptic_head', {}).get('num_queries')
     draws = iter(ResumableSampler(dataset, seed=args.seed))
@@ -89,7 +92,11 @@ def main() -> int:
     print(f'hidden of what the first image has labels for: '
           f'{100 * covered.mean():.1f} % on average, over 90 % in '
           f'{100 * (covered > 0.9).mean():.1f} % of the samples')
-    return 0
+
+
+def main() -> int:
+    args = parse_args()
+    return run_command(lambda: measure(args), 'nothing was written')
 
 
 if __name__ == '__main__':

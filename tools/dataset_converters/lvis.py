@@ -13,6 +13,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from sohes.utils.interrupts import quiet_imports
+
+quiet_imports(__name__)
+
 from sohes.environment import check_environment
 
 check_environment()
