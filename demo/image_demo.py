@@ -23,6 +23,7 @@ from sohes.environment import check_environment
 
 check_environment()
 
+from sohes.utils.arguments import trust_argument
 from sohes.utils.completion import complete
 
 
@@ -45,6 +46,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--print-result', action='store_true')
     parser.add_argument('--quiet', action='store_true',
                         help='no progress bar, print errors only')
+    trust_argument(parser)
     complete(parser)
     args = parser.parse_args()
     if args.batch_size < 1:
@@ -60,7 +62,8 @@ def main() -> int:
 
     def run() -> None:
         inferencer = EntityInferencer(args.model, args.weights, args.device,
-                                      show_progress=not args.quiet)
+                                      show_progress=not args.quiet,
+                                      trust_checkpoint=args.trust_checkpoint)
         result = inferencer(
             args.inputs,
             batch_size=args.batch_size,

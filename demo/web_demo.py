@@ -32,7 +32,7 @@ check_environment()
 
 from mmengine.config import Config
 
-from sohes.utils.arguments import ConfigOptions
+from sohes.utils.arguments import ConfigOptions, trust_argument
 from sohes.utils.completion import complete
 
 PHASE1 = str(ROOT / 'configs' / 'sohes_phase1_cpu.py')
@@ -64,6 +64,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--port', type=int, default=7860)
     parser.add_argument('--quiet', action='store_true',
                         help='print errors only')
+    trust_argument(parser)
     complete(parser)
     args = parser.parse_args()
     if len(args.model) > 2:
@@ -80,7 +81,8 @@ def build_finder(args: argparse.Namespace) -> Any:
     if args.model:
         *config, weights = args.model
         return checkpoint_finder(config[0] if config else None, weights,
-                                 args.device, args.pred_score_thr)
+                                 args.device, args.pred_score_thr,
+                                 args.trust_checkpoint)
     from sohes.models.backbones import resolve_demo_weights
     try:
         config = Config.fromfile(args.phase1_config)

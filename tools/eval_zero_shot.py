@@ -108,7 +108,7 @@ def find_predictions(args: argparse.Namespace, datasets: list) -> dict:
         methods[args.name] = {
             dataset.name: predict(
                 args.config, args.checkpoint, dataset, out / 'predictions',
-                args.cfg_options, args.launcher)
+                args.cfg_options, args.launcher, args.trust_checkpoint)
             for dataset in datasets
         }
     return methods

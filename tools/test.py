@@ -44,7 +44,7 @@ def main() -> int:
     def run() -> None:
         config = read_config(args.config, args.cfg_options, args.work_dir,
                              args.launcher)
-        test_model(config, args.checkpoint, args.out)
+        test_model(config, args.checkpoint, args.out, args.trust_checkpoint)
 
     return run_command(run, 'nothing was written')
 

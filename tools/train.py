@@ -65,7 +65,7 @@ def main() -> int:
             use_amp(config)
         if args.auto_scale_lr:
             use_auto_scale_lr(config)
-        train_model(config, args.resume)
+        train_model(config, args.resume, args.trust_checkpoint)
 
     return run_command(run, 'the same command with --resume continues')
 

@@ -1,14 +1,29 @@
 """Whether a checkpoint is of this configuration."""
+import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
 import torch
 from mmengine.config import Config
+from mmengine.dist import barrier, get_dist_info
+from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
+from sohes.apis.checkpoint_config import checkpoint_config
 from sohes.apis.generate import UsageError
+from sohes.utils.json_guard import JsonGuard
+from sohes.utils.tensor_files import (
+    CodeInFileError,
+    TensorFileError,
+    read_tensor_file,
+)
+
+#: Under this key a safetensors file of ours says what its tensors are.
+METADATA = 'sohes'
 
 # What makes a run the run it is, and what may change in it all the same.
 _SECTIONS = ('model', 'train_dataloader', 'optim_wrapper', 'randomness')
@@ -20,32 +35,133 @@ _MAY_CHANGE = re.compile(
     r'model\.(detector\.)?backbone\.vit(\.|$)')
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint onto the CPU.
+def read_checkpoint(path: str | Path, trust: bool = False) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU, as data.
 
     Args:
-        path: a file written by a training run.
+        path: a file written by a training run, or a published one.
+        trust: run what the file carries, as torch does by itself: for a
+            file of one's own that holds more than data.
 
     Returns:
         dict: with ``state_dict`` and ``meta``.
 
     Raises:
-        UsageError: if there is no such file or it is no checkpoint.
+        UsageError: there is no such file, it is no checkpoint, or it holds
+            code.
     """
     if not Path(path).is_file():
         raise UsageError(f'{path}: no such checkpoint')
     try:
-        checkpoint = torch.load(path, map_location='cpu', weights_only=False)
+        if is_safetensors(path):
+            return _read_safetensors(path)
+        checkpoint = torch.load(
+            path, map_location='cpu',
+            weights_only=False) if trust else read_tensor_file(path)
+    except CodeInFileError as error:
+        raise UsageError(
+            f'{path} is not only data: {error}. Nothing of it was run. If '
+            'you wrote the file yourself, --trust-checkpoint reads it '
+            'all the same') from error
     except Exception as error:  # torch raises whatever a broken file causes
+        reason = (str(error) if isinstance(error, TensorFileError) else
+                  type(error).__name__)
         raise UsageError(
             f'{path} is no checkpoint, or it was cut off while it was '
-            f'written ({type(error).__name__})') from error
+            f'written ({reason:.200})') from error
     if not isinstance(checkpoint, Mapping):
         raise UsageError(f'{path} is no checkpoint: it holds a '
                          f'{type(checkpoint).__name__}')
     if not isinstance(checkpoint.get('state_dict'), Mapping):
         checkpoint = dict(state_dict=checkpoint)
+    if not isinstance(checkpoint.get('meta', {}), Mapping):
+        raise UsageError(f'{path} is no checkpoint: its "meta" is a '
+                         f'{type(checkpoint["meta"]).__name__}')
     return {'meta': {}, **checkpoint}
+
+
+def is_safetensors(path: str | Path) -> bool:
+    """Whether a file is one of safetensors, whatever its name says."""
+    with open(path, 'rb') as file:
+        start = file.read(9)
+    return len(start) == 9 and start[8:] == b'{' and start[:2] != b'PK'
+
+
+def _read_safetensors(path: str | Path) -> dict[str, Any]:
+    """A published checkpoint: tensors, and json on what they are."""
+    from safetensors import safe_open
+    with safe_open(str(path), 'pt') as file:
+        state = {name: file.get_tensor(name) for name in file.keys()}
+        text = (file.metadata() or {}).get(METADATA, '{}')
+    JsonGuard().feed(text.encode())
+    meta = json.loads(text)
+    if not isinstance(meta, dict):
+        raise ValueError('its metadata is no object')
+    return dict(meta=meta, state_dict=state)
+
+
+def load_only_data(trust: bool = False) -> None:
+    """Let mmengine read checkpoints as :func:`read_checkpoint` does.
+
+    For the commands of tools/, whose process is theirs: ``load_from``,
+    ``--resume`` and ``init_cfg`` of any model then read data alone.
+
+    Args:
+        trust: put mmengine's own way back.
+    """
+    schemes = CheckpointLoader._schemes
+    for scheme, loader in list(schemes.items()):
+        if not trust and loader is not load_from_data:
+            _OWN_LOADERS.setdefault(scheme, loader)
+            schemes[scheme] = load_from_data
+        elif trust and scheme in _OWN_LOADERS:
+            schemes[scheme] = _OWN_LOADERS[scheme]
+
+
+#: mmengine's, by the beginning of an address.
+_OWN_LOADERS: dict[str, Any] = {}
+
+
+def load_from_data(filename: str, map_location: Any = None, **_: Any) -> dict:
+    """What mmengine's loaders return, of a file or a web address."""
+    if re.match(r'https?://', filename):
+        filename = str(_downloaded(filename))
+    elif '://' in filename:
+        raise UsageError(f'{filename}: checkpoints are read from files and '
+                         'from https; other addresses need '
+                         '--trust-checkpoint')
+    content = read_checkpoint(Path(filename).expanduser())
+    # mmengine would run it as Python.
+    content['meta'] = {key: value for key, value in content['meta'].items()
+                       if key != 'config'}
+    return _moved(content, map_location)
+
+
+def _downloaded(url: str) -> Path:
+    """The file of an address, fetched once, by the first process."""
+    folder = Path(torch.hub.get_dir(), 'checkpoints')
+    path = folder / os.path.basename(urlparse(url).path)
+    if get_dist_info()[0] == 0 and not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(path), progress=False)
+    barrier()
+    return path
+
+
+def _moved(value: Any, device: Any) -> Any:
+    """Tensors on another device, as ``map_location`` puts them."""
+    if device is None or str(device) == 'cpu':
+        return value
+    if isinstance(value, torch.Tensor):
+        return value.to(device)
+    if isinstance(value, dict):
+        for key, item in value.items():
+            value[key] = _moved(item, device)
+    elif isinstance(value, list):
+        value[:] = [_moved(item, device) for item in value]
+    elif type(value) is tuple:
+        return tuple(_moved(item, device) for item in value)
+    return value
 
 
 def check_weights(path: str | Path, checkpoint: Mapping[str, Any],
@@ -81,13 +197,14 @@ def check_weights(path: str | Path, checkpoint: Mapping[str, Any],
 
 
 def check_same_run(path: str | Path, checkpoint: Mapping[str, Any],
-                   config: Config) -> None:
+                   config: Config, trust: bool = False) -> None:
     """Compare the configuration of a run with the one that resumes it.
 
     Args:
         path: the checkpoint, for the message.
         checkpoint: from :func:`read_checkpoint`.
         config: the present configuration.
+        trust: run the checkpoint's as Python.
 
     Raises:
         UsageError: if they differ in what makes the run, or the checkpoint
@@ -100,7 +217,8 @@ def check_same_run(path: str | Path, checkpoint: Mapping[str, Any],
                          'from it')
     before, now = (
         _flat({key: c.get(key) for key in _SECTIONS})
-        for c in (Config.fromstring(text, '.py').to_dict(), config.to_dict()))
+        for c in (checkpoint_config(path, checkpoint['meta'],
+                                    trust).to_dict(), config.to_dict()))
     changed = [
         f'{key} was {before.get(key, "not there")!r:.60}, is '
         f'{now.get(key, "not there")!r:.60}'

@@ -11,6 +11,7 @@ from sohes.evaluation.forest_pairs import annotated_forest
 from sohes.pseudo_labels.images import ImageError, load_image
 from sohes.structures import EntityForest
 from sohes.utils.files import whole_file
+from sohes.utils.names import name_fault
 from sohes.visualization.comparison import Panel, draw_comparison
 
 
@@ -42,6 +43,10 @@ def save_comparison(path: Path, dataset: EvalDataset,
     for number in (chosen[round(place)] for place in places):
         row = rows[number]
         name = row.get('file_name') or str(row['id'])
+        fault = name_fault(name)
+        if fault:
+            raise UsageError(f'{dataset.ann_file} has the image '
+                             f'{name!r:.200}: {fault}')
         image = _load(Path(dataset.img_dir, name), row, dataset)
         rles, forest = annotated_forest(row, dataset.ann_file)
         cells.append((Path(name).name, image, [

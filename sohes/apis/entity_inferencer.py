@@ -15,6 +15,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import MODELS
 from torch import nn
 
+from sohes.apis.checkpoint_config import inference_config
 from sohes.apis.checkpoints import check_weights, read_checkpoint
 from sohes.apis.generate import UsageError
 from sohes.apis.run_config import read_config
@@ -42,6 +43,8 @@ class EntityInferencer(DetInferencer):
         device: such as 'cuda:0'; None: a GPU if there is one.
         scope: of types that name none.
         show_progress: a progress bar.
+        trust_checkpoint: run what the checkpoint carries beside data: for
+            one's own old files.
 
     Raises:
         UsageError: a file that cannot be read, or a checkpoint of another
@@ -58,12 +61,14 @@ class EntityInferencer(DetInferencer):
                  weights: str | Path | None = None,
                  device: str | None = None,
                  scope: str = 'mmdet',
-                 show_progress: bool = True) -> None:
+                 show_progress: bool = True,
+                 trust_checkpoint: bool = False) -> None:
         if weights is None:
             raise UsageError('EntityInferencer needs weights: a checkpoint '
                              'that tools/train.py wrote')
         if isinstance(model, (str, Path)):
             model = read_config(str(model))
+        self.trust_checkpoint = trust_checkpoint
         super().__init__(model, str(weights), device, scope,
                          show_progress=show_progress)
 
@@ -113,18 +118,21 @@ class EntityInferencer(DetInferencer):
     def _init_model(self, cfg: Config | ConfigDict, weights: str,
                     device: str) -> nn.Module:
         """The trained model; an empty ``cfg`` becomes the checkpoint's."""
-        checkpoint = read_checkpoint(weights)
+        checkpoint = read_checkpoint(weights, self.trust_checkpoint)
         name = getattr(cfg, 'filename', None) or 'the configuration'
+        mistakes: tuple = (ValueError, KeyError, TypeError, OSError)
         if not cfg:
-            text = checkpoint['meta'].get('cfg')
-            if not text:
-                raise UsageError(f'{weights} has no configuration in it: '
-                                 'name the one that it was trained with')
-            cfg.update(Config.fromstring(text, '.py')._cfg_dict)
+            cfg.update(inference_config(
+                weights, checkpoint['meta'],
+                self.trust_checkpoint)._cfg_dict)
+            # Arguments that no person chose lead anywhere.
+            mistakes = (Exception, )
+            name = f'the configuration inside {weights}'
         try:
             model = MODELS.build(cfg.model)
-        except (ValueError, KeyError, TypeError, OSError) as error:
-            raise UsageError(f'{name}: {error}') from error
+        except mistakes as error:
+            raise UsageError(f'{name}: {type(error).__name__}: {error}'
+                             ) from error
         check_weights(weights, checkpoint, model, str(name))
         model.cfg = cfg
         self._load_weights_to_model(model, checkpoint, cfg)

@@ -59,7 +59,8 @@ def phase1_finder(config: Mapping[str, Any], weights: str | None) -> Finder:
 
 def checkpoint_finder(config: str | None, weights: str,
                       device: str | None = None,
-                      min_score: float = 0.3) -> Finder:
+                      min_score: float = 0.3,
+                      trust_checkpoint: bool = False) -> Finder:
     """A trained model, through :class:`~sohes.apis.EntityInferencer`.
 
     Args:
@@ -67,6 +68,7 @@ def checkpoint_finder(config: str | None, weights: str,
         weights: the checkpoint.
         device: such as 'cuda:0'; None: a GPU if there is one.
         min_score: in [0, 1]; masks below it are left out.
+        trust_checkpoint: run what the checkpoint carries beside data.
 
     Raises:
         UsageError: for whatever the person can mend.
@@ -74,7 +76,8 @@ def checkpoint_finder(config: str | None, weights: str,
     from sohes.apis import EntityInferencer
     from sohes.evaluation.predictions import ImagePrediction
     inferencer = EntityInferencer(config, weights, device,
-                                  show_progress=False)
+                                  show_progress=False,
+                                  trust_checkpoint=trust_checkpoint)
 
     def find(image: np.ndarray) -> PhotoEntities:
         # Arrays are BGR, as OpenCV reads them.

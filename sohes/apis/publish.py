@@ -1,13 +1,16 @@
 """What others need of a checkpoint, and nothing of the run."""
 import hashlib
 import io
+import json
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
+from safetensors.torch import save
 
-from sohes.apis.checkpoints import read_checkpoint
+from sohes.apis.checkpoint_config import checkpoint_config, inference_config
+from sohes.apis.checkpoints import METADATA, read_checkpoint
 from sohes.apis.generate import UsageError
 from sohes.models.backbones.vit_adapter_vit import vit_config
 from sohes.utils.files import whole_file
@@ -19,19 +22,23 @@ MODELS = ('teacher', 'student')
 
 def publish_model(checkpoint: str | Path,
                   out: str | Path,
-                  which: str = 'teacher') -> Path:
+                  which: str = 'teacher',
+                  trust_checkpoint: bool = False) -> Path:
     """Write a checkpoint for inference alone.
 
-    It holds the weights of one model and a configuration of that model and
-    its test pipeline: no optimizer, no random state, no path of the machine
-    that trained it. ``EntityInferencer(weights=FILE)`` needs nothing else.
-    The same checkpoint gives the same bytes.
+    It holds the weights of one model and, as json, a configuration of that
+    model and its test pipeline: no optimizer, no random state, no path of
+    the machine that trained it. ``EntityInferencer(weights=FILE)`` needs
+    nothing else. The same checkpoint gives the same bytes.
 
     Args:
         checkpoint: of Phase 2 or 3.
         out: a name; the first 8 digits of the file's SHA-256 are put before
-            its suffix, as OpenMMLab's model zoos do.
+            its suffix, as OpenMMLab's model zoos do. Ending in .pth it
+            becomes a torch file, else one of safetensors, which has no room
+            for code.
         which: of Phase 3, 'teacher' or 'student'.
+        trust_checkpoint: run what the checkpoint carries beside data.
 
     Returns:
         The file.
@@ -39,19 +46,23 @@ def publish_model(checkpoint: str | Path,
     Raises:
         UsageError: if it is no checkpoint of a training run.
     """
-    content = read_checkpoint(checkpoint)
+    content = read_checkpoint(checkpoint, trust_checkpoint)
     state = one_model(content['state_dict'], which)
+    config = _slim_config(checkpoint, content['meta'], trust_checkpoint)
     meta = dict(
-        cfg=_slim_config(checkpoint, content['meta']).pretty_text,
-        dataset_meta=dict(classes=('entity', )),
+        cfg=json.dumps(config.to_dict()),
+        dataset_meta=dict(classes=['entity']),
         sohes_version=__version__)
-    return _save_hashed(dict(meta=meta, state_dict=state), Path(out))
+    return _save_hashed(dict(meta=meta, state_dict=state), Path(out),
+                        '.safetensors')
 
 
 def extract_backbone(checkpoint: str | Path,
                      out: str | Path,
                      vit_only: bool = False,
-                     which: str = 'teacher') -> tuple[Path, dict[str, Any]]:
+                     which: str = 'teacher',
+                     trust_checkpoint: bool = False
+                     ) -> tuple[Path, dict[str, Any]]:
     """Write the backbone of a checkpoint for use in other models.
 
     Args:
@@ -60,6 +71,7 @@ def extract_backbone(checkpoint: str | Path,
         vit_only: the plain ViT without its adapter, under mmpretrain's
             names.
         which: of Phase 3, 'teacher' or 'student'.
+        trust_checkpoint: run what the checkpoint carries beside data.
 
     Returns:
         The file, and the ``backbone`` of a configuration that uses it.
@@ -68,8 +80,8 @@ def extract_backbone(checkpoint: str | Path,
         UsageError: if it is no checkpoint of a training run, or has no
             ViTAdapter.
     """
-    content = read_checkpoint(checkpoint)
-    config = _slim_config(checkpoint, content['meta'])
+    content = read_checkpoint(checkpoint, trust_checkpoint)
+    config = _slim_config(checkpoint, content['meta'], trust_checkpoint)
     backbone = config.model.get('backbone') or {}
     prefix = 'backbone.vit.' if vit_only else 'backbone.'
     state = {
@@ -82,7 +94,7 @@ def extract_backbone(checkpoint: str | Path,
                          f'found {backbone.get("type")}')
     path = _save_hashed(
         dict(meta=dict(sohes_version=__version__), state_dict=state),
-        Path(out))
+        Path(out), '.pth')
     if vit_only:
         backbone = dict(backbone.vit, out_type='featmap')
         if backbone['type'] != 'sohes.TimmViT':  # which has no final norm
@@ -113,40 +125,52 @@ def one_model(state: dict[str, torch.Tensor],
     return {short: state[name].cpu() for name, short in names.items()}
 
 
-def _slim_config(checkpoint: str | Path, meta: dict[str, Any]) -> Config:
+def _slim_config(checkpoint: str | Path, meta: dict[str, Any],
+                 trust: bool) -> Config:
     """The model and its test pipeline, without paths."""
-    text = meta.get('cfg')
-    if not text:
-        raise UsageError(f'{checkpoint} has no configuration in it: expected '
-                         'a checkpoint that tools/train.py wrote')
-    config = Config.fromstring(text, '.py')
-    model = config.model.get('detector', config.model)
-    backbone = model.get('backbone') or {}
-    if str(backbone.get('type')).endswith('ViTAdapter'):
-        # The shape, in place of the weights that training began with.
-        try:
+    config = checkpoint_config(checkpoint, meta, trust)
+    try:
+        model = config.model.get('detector', config.model)
+        backbone = model.get('backbone') or {}
+        if str(backbone.get('type')).endswith('ViTAdapter'):
+            # The shape, in place of the weights that training began with.
             backbone.vit = vit_config(backbone.get('vit'),
                                       backbone.pop('weights', None))
-        except ValueError as error:
-            raise UsageError(f'{checkpoint}: {error}') from error
-    return Config(
-        dict(
+        slim = dict(
             default_scope=config.get('default_scope', 'mmdet'),
-            model=model.to_dict(),
-            test_dataloader=dict(
-                dataset=dict(pipeline=config.to_dict()['test_dataloader']
-                             ['dataset']['pipeline']))))
+            model=model,
+            test_dataloader=config.test_dataloader)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UsageError(f'{checkpoint}: the configuration inside: {error}'
+                         ) from error
+    text = json.dumps(Config(slim).to_dict())
+    return inference_config(checkpoint, dict(cfg=text), trust)
 
 
-def _save_hashed(content: dict[str, Any], out: Path) -> Path:
-    """Write a file whose name ends in digits of its hash, whole."""
-    # Into memory first: torch writes a file's own name into it.
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    digits = hashlib.sha256(buffer.getbuffer()).hexdigest()[:8]
-    suffix = out.suffix or '.pth'
+def _save_hashed(content: dict[str, Any], out: Path, suffix: str) -> Path:
+    """Write a file whose name ends in digits of its hash, whole.
+
+    Args:
+        content: ``meta`` and ``state_dict``.
+        out: its name without the digits.
+        suffix: the kind of file, where the name has none of .pth and
+            .safetensors.
+    """
+    if out.suffix in ('.pth', '.safetensors'):
+        suffix = out.suffix
+    if suffix == '.safetensors':
+        # Tensors that share their memory are written one by one.
+        state = {name: value.detach().clone().contiguous()
+                 for name, value in content['state_dict'].items()}
+        data = save(state, {METADATA: json.dumps(content['meta'])})
+    else:
+        # Into memory first: torch writes a file's own name into it.
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        data = buffer.getvalue()
+    digits = hashlib.sha256(data).hexdigest()[:8]
     path = out.with_name(f'{out.name.removesuffix(suffix)}-{digits}{suffix}')
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path, binary=True) as file:
-        file.write(buffer.getbuffer())
+        file.write(data)
     return path

@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 from sohes.apis.checkpoints import (
     check_same_run,
     check_weights,
+    load_only_data,
     read_checkpoint,
 )
 from sohes.apis.command import log_traceback, sentence
@@ -27,7 +28,8 @@ _MISTAKES = (AssertionError, ImportError, KeyError, OSError, TypeError,
              ValueError, RuntimeError)
 
 
-def train_model(config: Config, resume: str | None = None) -> Runner:
+def train_model(config: Config, resume: str | None = None,
+                trust_checkpoint: bool = False) -> Runner:
     """Train a model (section 3.2).
 
     Whatever can be wrong is found before the first iteration: the model, the
@@ -38,6 +40,7 @@ def train_model(config: Config, resume: str | None = None) -> Runner:
         config (Config): from :func:`sohes.apis.run_config.read_config`.
         resume (str, optional): a checkpoint to continue from, or 'auto' for
             the last one in the work dir; None: a new run.
+        trust_checkpoint (bool): run what checkpoints carry beside data.
 
     Returns:
         Runner: after training.
@@ -50,11 +53,13 @@ def train_model(config: Config, resume: str | None = None) -> Runner:
         raise UsageError(f'{config.filename} has no train_cfg: it is no '
                          'configuration to train with')
     check_amp(config)
+    load_only_data(trust_checkpoint)
     with sole_command(config.work_dir):
-        return _train(config, resume)
+        return _train(config, resume, trust_checkpoint)
 
 
-def _train(config: Config, resume: str | None) -> Runner:
+def _train(config: Config, resume: str | None,
+           trust_checkpoint: bool) -> Runner:
     """Build, compare and train; see :func:`train_model`."""
     checkpoint = None
     if resume is not None:
@@ -62,8 +67,8 @@ def _train(config: Config, resume: str | None) -> Runner:
         # On the first start there is none: load_from counts.
         config.resume = path is not None
         if path is not None:
-            checkpoint = read_checkpoint(path)
-            check_same_run(path, checkpoint, config)
+            checkpoint = read_checkpoint(path, trust_checkpoint)
+            check_same_run(path, checkpoint, config, trust_checkpoint)
             config.load_from = path
     _keep_feature_maps(config)
     runner = _build(config, _build_training)
@@ -71,7 +76,7 @@ def _train(config: Config, resume: str | None) -> Runner:
         check_weights(path, checkpoint, runner.model, str(config.filename))
         del checkpoint  # mmengine reads it again: two would stay in memory
     else:
-        _check_start(config.get('load_from'), runner)
+        _check_start(config.get('load_from'), runner, trust_checkpoint)
     _spell_out_vit(runner)
     runner.train()
     return runner
@@ -79,7 +84,8 @@ def _train(config: Config, resume: str | None) -> Runner:
 
 def test_model(config: Config,
                checkpoint: str,
-               out: str | None = None) -> dict[str, float]:
+               out: str | None = None,
+               trust_checkpoint: bool = False) -> dict[str, float]:
     """Evaluate a checkpoint with the configuration's metrics.
 
     Args:
@@ -87,6 +93,7 @@ def test_model(config: Config,
         checkpoint (str): a file written by a training run.
         out (str, optional): a json to write the predictions to, as a list of
             COCO results; the configuration needs an ``EntityMetric``.
+        trust_checkpoint (bool): run what the checkpoint carries beside data.
 
     Returns:
         dict: the metrics by name.
@@ -99,7 +106,8 @@ def test_model(config: Config,
                          'no configuration to test with')
     if out is not None:
         _write_predictions(config, out)
-    content = read_checkpoint(checkpoint)
+    load_only_data(trust_checkpoint)
+    content = read_checkpoint(checkpoint, trust_checkpoint)
     config.resume, config.load_from = False, checkpoint
     runner = _build(config, lambda runner: runner.test_loop)
     check_weights(checkpoint, content, runner.model, str(config.filename))
@@ -209,7 +217,8 @@ def _bare_model(runner: Runner) -> Any:
     return getattr(runner.model, 'module', runner.model)
 
 
-def _check_start(path: str | None, runner: Runner) -> None:
+def _check_start(path: str | None, runner: Runner,
+                 trust: bool = False) -> None:
     """Refuse to start from a local checkpoint of which nothing would load.
 
     A teacher and a student start as exact copies: of a checkpoint of one
@@ -222,7 +231,7 @@ def _check_start(path: str | None, runner: Runner) -> None:
             'Phase 2, as --cfg-options load_from=CHECKPOINT')
     if not path or '://' in path:
         return
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_checkpoint(path, trust)
     found = {key.removeprefix('module.') for key in checkpoint['state_dict']}
     expected = model.state_dict()
     if hasattr(model, 'student') and not any(

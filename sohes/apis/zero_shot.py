@@ -30,6 +30,7 @@ from sohes.evaluation.score_table import MethodScores
 from sohes.models.backbones.vit_files import sha256_of
 from sohes.utils.files import whole_file
 from sohes.utils.json_stream import EntityIndexError, stream_images
+from sohes.utils.names import name_fault
 from sohes.utils.photo_files import photos_digest
 
 
@@ -120,12 +121,17 @@ class EvalDataset:
             rows = list(stream_images(Path(self.ann_file)))
         except EntityIndexError as error:
             raise UsageError(f'{self.name}: {error}') from error
-        names = sorted(row.get('file_name') or '' for row in rows)
-        if not all(names):
+        names = [row.get('file_name') for row in rows]
+        if not all(name and isinstance(name, str) for name in names):
             raise UsageError(f'{self.name}: to label the photos, '
                              f'{self.ann_file} must give each image a '
                              '"file_name"')
+        names.sort()
         for name in names:
+            fault = name_fault(name)
+            if fault:
+                raise UsageError(f'{self.name}: {self.ann_file} has the '
+                                 f'image {name!r:.200}: {fault}')
             if not (Path(self.img_dir) / name).is_file():
                 raise UsageError(f'{self.name}: no photo {name} in '
                                  f'{self.img_dir}, which {self.ann_file} '
@@ -161,7 +167,8 @@ def parse_method(text: str, datasets: Sequence[EvalDataset]
 
 def predict(config_path: str, checkpoint: str, dataset: EvalDataset,
             folder: Path, options: Mapping[str, Any] | None = None,
-            launcher: str = 'none') -> Path:
+            launcher: str = 'none',
+            trust_checkpoint: bool = False) -> Path:
     """Runs a checkpoint on a dataset, unless that was done before.
 
     Args:
@@ -173,6 +180,7 @@ def predict(config_path: str, checkpoint: str, dataset: EvalDataset,
             it was made from. With other inputs it is made anew.
         options: ``--cfg-options``.
         launcher: As for tools/test.py; all processes call this.
+        trust_checkpoint: Run what the checkpoint carries beside data.
 
     Returns:
         The COCO results json.
@@ -210,7 +218,7 @@ def predict(config_path: str, checkpoint: str, dataset: EvalDataset,
     ]
     config.test_cfg = config.get('test_cfg') or dict(type='TestLoop')
     config.experiment_name = f'zero_shot_{dataset.name}'
-    test_model(config, checkpoint)
+    test_model(config, checkpoint, trust_checkpoint=trust_checkpoint)
     with whole_file(mark) as file:
         json.dump(dict(made_from, predictions=sha256_of(out)), file,
                   indent=1)

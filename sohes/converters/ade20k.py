@@ -111,7 +111,7 @@ def _read_objects(path: Path) -> dict[int, dict[str, Any]]:
     try:
         found = data['annotation']['object']
         # MATLAB wrote them: a list of one is not a list.
-        return {
+        objects = {
             int(row['id']): dict(
                 kind=int(row['name_ndx']),
                 level=int(row['parts']['part_level']),
@@ -122,7 +122,13 @@ def _read_objects(path: Path) -> dict[int, dict[str, Any]]:
                 ], 1))
             for row in ([found] if isinstance(found, dict) else found)
         }
-    except (KeyError, TypeError, ValueError) as error:
+        for key, row in objects.items():
+            if row['polygon'].ndim != 2 or not np.isfinite(
+                    row['polygon']).all():
+                raise ValueError(f'the polygon of object {key} is not a '
+                                 'list of finite x and one of finite y')
+        return objects
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ConverterError(
             f'{path} is not a json of ADE20K 2021_17_01, with '
             f'annotation.object: {type(error).__name__}: {error}') from error
@@ -179,8 +185,8 @@ def _inside(codes: np.ndarray, polygon: np.ndarray) -> np.ndarray:
     if not len(polygon):
         return codes[:0, 0]
     height, width = codes.shape
-    points = np.round(polygon).astype(np.int32).clip(
-        0, [width - 1, height - 1])
+    points = np.round(polygon).clip(
+        0, [width - 1, height - 1]).astype(np.int32)
     low, high = points.min(0), points.max(0) + 1
     mask = np.zeros((high - low)[::-1], np.uint8)
     cv2.fillPoly(mask, [points - low], 1)

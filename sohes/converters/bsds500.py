@@ -70,13 +70,17 @@ def read_bsds500(name: str, root: Path, split: str, min_area: int = 64,
 def _label_maps(path: Path) -> list[np.ndarray]:
     """(H, W) integers of each annotator."""
     from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
     try:
         truth = loadmat(path)['groundTruth']
-        return [truth[0, k]['Segmentation'][0, 0].astype(np.int64)
+        maps = [truth[0, k]['Segmentation'][0, 0].astype(np.int64)
                 for k in range(truth.shape[1])]
-    except (KeyError, ValueError, IndexError, NotImplementedError,
-            MatReadError) as error:
+        sizes = {labels.shape for labels in maps}
+        if len(sizes) != 1 or len(min(sizes)) != 2 or not maps[0].size:
+            raise ValueError(f'expected maps of one size, found {sizes}')
+        return maps
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # scipy raises whatever broken files cause
         raise ConverterError(
             f'{path} is not a groundTruth file of BSDS500, a MATLAB file '
             f'with groundTruth{{k}}.Segmentation: {error}') from error

@@ -9,15 +9,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pycocotools import mask as coco_mask
-
 from sohes.converters.entity_json import (
     ConverterError,
+    check_image,
     check_out,
     sample,
     write_entities,
 )
 from sohes.converters.rles import measures, plain_segmentation
+from sohes.structures.segmentations import (
+    compressed_counts,
+    is_number,
+    is_whole,
+)
 from sohes.utils.json_rows import is_crowd
 from sohes.utils.json_stream import (
     BLOCK,
@@ -118,11 +122,12 @@ def _read_images(kind: CocoLike, source: Path) -> dict[int, dict[str, Any]]:
     for image in stream_images(source, kind.more):
         name = kind.file_name(image)
         size = [image.get(key) for key in ('id', 'height', 'width')]
-        if not isinstance(name, str) or not all(
-                type(value) is int for value in size):
+        if not isinstance(name, str) or not is_whole(size[0]) or not all(
+                is_whole(value, 1) for value in size[1:]):
             raise ConverterError(
                 f'{source}: an image is not as {kind.title} has it: '
                 f'{image!r:.200}')
+        check_image(name, size[1:], f'{source}: image {size[0]}')
         found[size[0]] = dict(
             id=size[0], file_name=name, height=size[1], width=size[2])
     if not found:
@@ -206,22 +211,34 @@ class _Reader:
 
     def _image(self, row: Any) -> dict[str, Any] | None:
         """The image of an annotation; None: not among the chosen."""
-        if not isinstance(row, dict) or type(row.get('id')) is not int:
+        if not isinstance(row, dict) or not is_whole(row.get('id')):
             raise ConverterError(f'{self.source}: an annotation needs a whole '
                                  f'number "id", found {row!r:.80}')
-        if row.get('image_id') not in self.known:
+        whole = self.kind.whole
+        if whole is not None and not (row.get(whole) is None
+                                      or is_whole(row[whole])):
+            raise ConverterError(
+                f'{self.source}: annotation {row["id"]}: "{whole}" must be '
+                f'the id of an annotation, found {row[whole]!r:.60}')
+        if not is_whole(row.get('image_id')) or (
+                row['image_id'] not in self.known):
             raise ConverterError(
                 f'{self.source}: annotation {row["id"]} is on image '
-                f'{row.get("image_id")!r}, which the file does not list')
+                f'{row.get("image_id")!r:.60}, which the file does not list')
         return self.images.get(row['image_id'])
 
     def _measures(self, row: dict, segmentation: Any) -> dict[str, Any]:
         """The file's own area and box, else those of the mask."""
-        if isinstance(row.get('area'), (int, float)) and row.get('bbox'):
-            return dict(area=row['area'], bbox=row['bbox'])
+        area, box = row.get('area'), row.get('bbox')
+        if area is not None and box:
+            if not is_number(area) or not isinstance(box, list) or len(
+                    box) != 4 or not all(map(is_number, box)):
+                raise ConverterError(
+                    f'{self.source}: annotation {row["id"]}: "area" and '
+                    '"bbox" must be a finite number and four, found '
+                    f'{area!r:.40} and {box!r:.80}')
+            return dict(area=area, bbox=box)
         image = self.images[row['image_id']]
-        if isinstance(segmentation, list):
-            segmentation = coco_mask.merge(
-                coco_mask.frPyObjects(segmentation, image['height'],
-                                      image['width']))
-        return measures(segmentation)
+        size = image['height'], image['width']
+        return measures(dict(
+            size=list(size), counts=compressed_counts(segmentation, size)))

@@ -5,7 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
+from sohes.structures.segmentations import (
+    SegmentationError,
+    check_image_size,
+)
 from sohes.utils.files import whole_file
+from sohes.utils.names import name_fault
 from sohes.version import __version__
 
 T = TypeVar('T')
@@ -54,6 +59,27 @@ def write_entities(out: Path, images: Iterable[Mapping[str, Any]],
 def _item(file: TextIO, number: int, row: Mapping[str, Any]) -> None:
     file.write(',\n' if number else '\n')
     json.dump(row, file, allow_nan=False)
+
+
+def check_image(name: str, size: Sequence[int], where: str) -> None:
+    """Refuse an image that no dataset can have.
+
+    Args:
+        name (str): of its file.
+        size (Sequence[int]): height and width.
+        where (str): the file and the image, for messages.
+
+    Raises:
+        ConverterError: the name leads out of the folder of images, or the
+            size is no size.
+    """
+    fault = name_fault(name)
+    if fault:
+        raise ConverterError(f'{where} has the name {name!r:.200}: {fault}')
+    try:
+        check_image_size(*size)
+    except SegmentationError as error:
+        raise ConverterError(f'{where}: {error}') from error
 
 
 def check_out(out: Path, sources: Iterable[Path], overwrite: bool) -> None:

@@ -12,6 +12,7 @@ from sohes.converters.entity_json import (
     write_entities,
 )
 from sohes.pseudo_labels.shards import ShardFolder
+from sohes.utils.json_guard import JsonBoundsError, JsonGuard
 from sohes.utils.locks import sole_run
 from sohes.utils.progress import Progress
 
@@ -159,8 +160,12 @@ def read_json(path: Path) -> Any:
         ConverterError: it is missing or no json.
     """
     try:
-        return json.loads(path.read_bytes().decode('utf-8-sig', 'replace'))
+        text = path.read_bytes()
+        JsonGuard().feed(text)
+        return json.loads(text.decode('utf-8-sig', 'replace'))
     except FileNotFoundError as error:
         raise ConverterError(f'{path} is missing') from error
+    except JsonBoundsError as error:
+        raise ConverterError(f'{path} cannot be read: {error}') from error
     except ValueError as error:
         raise ConverterError(f'{path} is not json: {error}') from error

@@ -6,6 +6,10 @@ from pycocotools import mask as coco_mask
 
 from sohes.converters.entity_json import ConverterError
 from sohes.structures.mask_ops import text_rle
+from sohes.structures.segmentations import (
+    SegmentationError,
+    compressed_counts,
+)
 
 
 def region_rles(labels: np.ndarray) -> dict[int, dict[str, Any]]:
@@ -63,18 +67,16 @@ def plain_segmentation(found: Any, size: tuple[int, int],
         ConverterError: neither polygons nor an RLE of the image's size.
     """
     if isinstance(found, list):
-        polygons = [p for p in found if isinstance(p, list) and len(p) >= 6]
-        return polygons or None
-    if not isinstance(found, dict) or 'counts' not in found:
+        found = [p for p in found if isinstance(p, list) and len(p) >= 6]
+        if not found:
+            return None
+    elif not isinstance(found, dict) or 'counts' not in found:
         raise ConverterError(f'{where}: its segmentation is neither polygons '
                              f'nor RLE: {found!r:.60}')
-    if list(found.get('size', ())) != list(size):
-        raise ConverterError(
-            f'{where}: its mask has the size {found.get("size")}, its image '
-            f'{list(size)} (height, width)')
-    if isinstance(found['counts'], list):
-        if sum(found['counts']) != size[0] * size[1]:
-            raise ConverterError(f'{where}: its runs do not add up to the '
-                                 f'{size[0]} x {size[1]} pixels of its image')
-        found = coco_mask.frPyObjects(found, *size)
-    return text_rle(found)
+    try:
+        counts = compressed_counts(found, size)
+    except SegmentationError as error:
+        raise ConverterError(f'{where}: {error}') from error
+    if isinstance(found, list):
+        return found
+    return text_rle(dict(size=size, counts=counts))

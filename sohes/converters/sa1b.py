@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sohes.converters.entity_json import ConverterError
+from sohes.converters.entity_json import ConverterError, check_image
 from sohes.converters.image_by_image import read_json
 from sohes.converters.rles import measures, plain_segmentation
+from sohes.structures.segmentations import is_whole
 
 _NAME = re.compile(r'sa_(\d+)\.json')
 
@@ -62,13 +63,18 @@ def read_sa1b(name: str, root: Path) -> dict[str, Any]:
     try:
         image, rows = data['image'], data['annotations']
         file_name = image['file_name']
-        size = int(image['height']), int(image['width'])
-        image_id = int(image['image_id'])
+        size = image['height'], image['width']
+        image_id = image['image_id']
         masks = [row['segmentation'] for row in rows]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError) as error:
         raise ConverterError(
             f'{path} is not a json of SA-1B, with "image" and "annotations": '
             f'{type(error).__name__}: {error}') from error
+    if not isinstance(file_name, str) or not is_whole(image_id):
+        raise ConverterError(
+            f'{path}: "file_name" must be a text and "image_id" a whole '
+            f'number, found {file_name!r:.60} and {image_id!r:.60}')
+    check_image(file_name, size, str(path))
     photo = Path(name).parent / file_name
     if not (root / photo).is_file():
         raise ConverterError(f'{path}: its photo {root / photo} is missing')

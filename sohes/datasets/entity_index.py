@@ -30,6 +30,8 @@ from sohes.datasets.index_records import (
     UNKNOWN,
 )
 from sohes.structures import EntityForest
+from sohes.structures.rle_kernels import rle_stats
+from sohes.structures.segmentations import MOST_MASKS
 from sohes.utils.json_stream import EntityIndexError
 
 #: Annotations put in order at a time.
@@ -67,11 +69,24 @@ class ImageEntities:
         return np.stack([stops - self.records['length'], stops], 1)
 
     def rles(self) -> list[dict[str, Any]]:
-        """The masks as pycocotools takes them."""
+        """The masks as pycocotools takes them.
+
+        Raises:
+            EntityIndexError: the index is not the one that was built: it
+                may have come with the json, from somebody else.
+        """
+        spans = self.spans
+        offsets = np.append(spans[:, 0], spans[-1:, 1])
+        areas, _ = rle_stats(self.blob, offsets,
+                             np.tile(np.int64(self.size), (len(self), 1)))
+        if (areas < 0).any() or (self.records['length'] < 0).any():
+            raise EntityIndexError(
+                'the index holds masks that are no RLE of their image: '
+                'delete its folder, JSON.index, and it is built anew')
         return [
             dict(size=list(self.size),
                  counts=self.blob[start:stop].tobytes())
-            for start, stop in self.spans
+            for start, stop in spans
         ]
 
 
@@ -279,6 +294,11 @@ def _write(path: Path, folder: Path, key: dict[str, Any]) -> None:
     if (np.diff(order) != 1).any():
         draft, blob = _reorder(folder, draft, blob, order)
     images['count'] = np.bincount(draft['image'], minlength=len(images))
+    most = images[images['count'].argmax()]
+    if most['count'] > MOST_MASKS:
+        raise EntityIndexError(
+            f'{path}: image {most["id"]} has {most["count"]} annotations, '
+            f'more than the {MOST_MASKS} that one image may have')
     images['masks'] = np.bincount(
         draft['image'][~draft['crowd']], minlength=len(images))
     images['first'] = np.cumsum(images['count']) - images['count']

@@ -1,5 +1,4 @@
 """From a COCO json to checked records, in the json's own order."""
-import math
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +12,24 @@ from sohes.datasets.index_records import (
     UNKNOWN,
 )
 from sohes.structures.rle_kernels import rle_stats
+from sohes.structures.segmentations import (
+    SegmentationError,
+    check_image_size,
+    check_rle_size,
+    compressed_counts,
+    is_number,
+    is_whole,
+)
 from sohes.utils.json_rows import is_crowd
 from sohes.utils.json_stream import (
     EntityIndexError,
     stream_annotations,
     stream_images,
 )
+from sohes.utils.names import name_fault
 
-#: The first whole number that int64 does not hold.
-_HUGE = 1 << 63
+#: Characters of a category's name that are kept.
+_LONGEST_NAME = 200
 
 
 def read_images(path: Path) -> tuple[np.ndarray, bytes]:
@@ -43,14 +51,24 @@ def read_images(path: Path) -> tuple[np.ndarray, bytes]:
         name = image.get('file_name')
         for key in ('id', 'height', 'width'):
             value = image.get(key)
-            if type(value) is not int or (key != 'id' and value < 1):
+            if not is_whole(value) or (key != 'id' and value < 1):
                 raise EntityIndexError(
-                    f'{path}: image {name or number!r} needs a whole number '
-                    f'"{key}", found {value!r}')
+                    f'{path}: image {name or number!r:.200} needs a whole '
+                    f'number "{key}", found {value!r:.60}')
         if not isinstance(name, str) or not name:
             raise EntityIndexError(
                 f'{path}: image {image["id"]} needs a "file_name", found '
-                f'{name!r}')
+                f'{name!r:.60}')
+        fault = name_fault(name)
+        if fault:
+            raise EntityIndexError(
+                f'{path}: image {image["id"]} has the name {name!r:.200}: '
+                f'{fault}')
+        try:
+            check_image_size(image['height'], image['width'])
+        except SegmentationError as error:
+            raise EntityIndexError(
+                f'{path}: image {name!r:.200}: {error}') from error
         rows.append((image['id'], image['height'], image['width']))
         names.append(name.encode('utf-8', 'surrogatepass'))
     if not rows:
@@ -106,12 +124,15 @@ class DraftWriter:
 
     def _check_categories(self, categories: list[Any]) -> list[dict]:
         for row in categories:
-            if not isinstance(row, dict) or type(row.get('id')) is not int:
+            if not isinstance(row, dict) or not is_whole(row.get('id')):
                 raise EntityIndexError(
                     f'{self.path}: a category needs a whole number "id", '
                     f'found {row!r:.80}')
-        return [dict(id=row['id'], name=str(row.get('name', row['id'])))
-                for row in categories]
+        return [
+            dict(id=row['id'],
+                 name=str(row.get('name', row['id']))[:_LONGEST_NAME])
+            for row in categories
+        ]
 
     def _block(self,
                rows: list[Any]) -> tuple[np.ndarray, bytes, np.ndarray]:
@@ -145,7 +166,7 @@ class DraftWriter:
         if len(wrong):
             height, width = sizes[wrong[0]]
             raise self._error(
-                rows[wrong[0]], 'its RLE does not add up to the '
+                rows[wrong[0]], 'the RLE is broken or does not fill the '
                 f'{height} x {width} pixels (height x width) of its image')
         block['area'], block['box'] = areas, boxes
         block['rle'] = self._bytes + offsets[:-1]
@@ -156,9 +177,10 @@ class DraftWriter:
                   default: int | None = None) -> list[int]:
         values = [row.get(key, default) for row in rows]
         for row, value in zip(rows, values):
-            if type(value) is not int:
+            if not is_whole(value):
                 raise self._error(
-                    row, f'"{key}" must be a whole number, found {value!r}')
+                    row,
+                    f'"{key}" must be a whole number, found {value!r:.60}')
         return values
 
     def _is_crowd(self, row: dict) -> bool:
@@ -182,18 +204,20 @@ class DraftWriter:
     def _scores(self, rows: list[dict]) -> list[float]:
         scores = [row.get('score', 1.0) for row in rows]
         for row, score in zip(rows, scores):
-            if type(score) not in (int, float) or not math.isfinite(score):
+            if not is_number(score):
                 raise self._error(
-                    row, f'"score" must be a finite number, found {score!r}')
+                    row,
+                    f'"score" must be a finite number, found {score!r:.60}')
         return scores
 
     def _parents(self, rows: list[dict]) -> list[int]:
         parents = [row.get('parent_id', UNKNOWN) for row in rows]
         for row, parent in zip(rows, parents):
-            if parent is not None and type(parent) is not int:
+            if not (parent is None or is_whole(parent)
+                    or parent == UNKNOWN and 'parent_id' not in row):
                 raise self._error(
                     row, '"parent_id" must be the id of an annotation or '
-                    f'null, found {parent!r}')
+                    f'null, found {parent!r:.60}')
         return [ROOT if parent is None else parent for parent in parents]
 
     def _ancestor_ids(self,
@@ -202,9 +226,8 @@ class DraftWriter:
         counts, ids = [], []
         for row in rows:
             found = row.get('ancestor_ids', ())
-            if not isinstance(found, (list, tuple)) or any(
-                    type(one) is not int or not -_HUGE <= one < _HUGE
-                    for one in found):
+            if not isinstance(found, (list, tuple)) or not all(
+                    map(is_whole, found)):
                 raise self._error(
                     row, '"ancestor_ids" must be a list of ids of '
                     f'annotations, found {found!r:.80}')
@@ -221,33 +244,18 @@ class DraftWriter:
         texts = []
         for row, size in zip(rows, sizes.tolist()):
             found = row.get('segmentation')
-            if isinstance(found, dict) and found.get('size') != size:
-                raise self._error(
-                    row, f'its mask has the size {found.get("size")}, its '
-                    f'image {size} (height, width)')
-            if isinstance(found, dict) and isinstance(
-                    found.get('counts'), str):
-                texts.append(found['counts'].encode('ascii', 'replace'))
-            else:
-                texts.append(self._compress(row, found, *size))
+            try:
+                if isinstance(found, dict) and isinstance(
+                        found.get('counts'), str):
+                    # All texts of a block are checked at once, later.
+                    check_rle_size(found.get('size'), size)
+                    texts.append(found['counts'].encode('ascii', 'replace'))
+                else:
+                    texts.append(compressed_counts(found, size))
+            except SegmentationError as error:
+                raise self._error(row, str(error)) from error
         return texts
-
-    def _compress(self, row: dict, found: Any, height: int,
-                  width: int) -> bytes:
-        """Polygons and plain counts as compressed RLE."""
-        from pycocotools import mask as coco_mask
-        if not found:
-            raise self._error(row, 'has no segmentation')
-        try:
-            if isinstance(found, list):
-                parts = coco_mask.frPyObjects(found, height, width)
-                return coco_mask.merge(parts)['counts']
-            return coco_mask.frPyObjects(found, height, width)['counts']
-        except Exception as error:  # pycocotools raises whatever happens
-            raise self._error(
-                row, 'its segmentation is neither polygons nor RLE '
-                f'({type(error).__name__}: {error})') from error
 
     def _error(self, row: dict, reason: str) -> EntityIndexError:
         return EntityIndexError(
-            f'{self.path}: annotation {row.get("id")!r}: {reason}')
+            f'{self.path}: annotation {row.get("id")!r:.60}: {reason}')

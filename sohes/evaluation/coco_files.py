@@ -4,6 +4,7 @@ Whatever is wrong with a file is said in one sentence that names the file and
 the image or annotation.
 """
 import json
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,13 @@ from sohes.evaluation.image_matching import (
 from sohes.evaluation.mask_matching import ImageMasks
 from sohes.evaluation.segmentations import is_finite, to_rle
 from sohes.structures import EntityForest
+from sohes.structures.segmentations import (
+    MOST_MASKS,
+    SegmentationError,
+    check_image_size,
+    is_whole,
+)
+from sohes.utils.json_guard import JsonBoundsError, JsonGuard
 from sohes.utils.json_rows import is_crowd
 
 
@@ -94,7 +102,7 @@ def read_ground_truth(path: str | Path) -> dict[Any, dict]:
     for row in sorted(truth['images'], key=_sort_key):
         rows[row['id']] = {**row, 'masks': ImageMasks(), 'annotations': []}
     for number, annotation in enumerate(truth['annotations']):
-        where = f'{path}: annotation {annotation.get("id", number)}'
+        where = f'{path}: annotation {annotation.get("id", number)!r:.60}'
         row = _image_of(rows, annotation, where)
         rle, area = to_rle(annotation, row, where)
         row['annotations'].append(annotation)
@@ -107,8 +115,9 @@ def read_ground_truth(path: str | Path) -> dict[Any, dict]:
         area = annotation.get('area', area)
         if not is_finite(area):
             raise InputError(f'{where}: the area must be a number of '
-                             f'pixels, got {area!r}')
+                             f'pixels, got {area!r:.60}')
         row['masks'].gt_areas.append(area)
+    _refuse_crowded(path, rows.values(), lambda row: len(row['annotations']))
     return rows
 
 
@@ -130,7 +139,7 @@ def _add_predictions(path: str | Path, rows: dict[Any, dict],
     by_image: dict[Any, list[dict]] = {}
     for number, annotation in enumerate(annotations):
         where = (f'{path}: result {number}' if listed else
-                 f'{path}: annotation {annotation.get("id", number)}')
+                 f'{path}: annotation {annotation.get("id", number)!r:.60}')
         row = _image_of(targets, annotation, where)
         if row is None:
             result.ignored_masks += 1
@@ -138,12 +147,13 @@ def _add_predictions(path: str | Path, rows: dict[Any, dict],
         score = 1.0 if result.scores_missing else annotation.get('score')
         if not is_finite(score):
             raise InputError(f'{where} on image {image_name(row)}: the score '
-                             f'must be a finite number, got {score!r}')
+                             f'must be a finite number, got {score!r:.60}')
         rle, area = to_rle(annotation, row, where)
         row['masks'].rles.append(rle)
         row['masks'].scores.append(float(score))
         row['masks'].areas.append(area)
         by_image.setdefault(row['id'], []).append(annotation)
+    _refuse_crowded(path, result.rows, lambda row: len(row['masks'].rles))
     result.forests = [
         forest_of(by_image.get(row['id'], []), str(path),
                   f'image {image_name(row)}') for row in result.rows
@@ -152,10 +162,13 @@ def _add_predictions(path: str | Path, rows: dict[Any, dict],
 
 def _read_json(path: str | Path) -> Any:
     try:
-        with open(path, encoding='utf-8-sig') as file:
-            return json.load(file)
+        text = Path(path).read_bytes()
+        JsonGuard().feed(text)
+        return json.loads(text.decode('utf-8-sig'))
     except OSError as error:
         raise InputError(f'{path}: {error.strerror}') from error
+    except JsonBoundsError as error:
+        raise InputError(f'{path} cannot be read: {error}') from error
     except ValueError as error:
         raise InputError(f'{path} is not json: {error}') from error
 
@@ -168,9 +181,15 @@ def _read_dataset(path: str | Path) -> dict:
         raise InputError(f'{path} has no images')
     for image in data['images']:
         for key in ('height', 'width'):
-            if type(image.get(key)) is not int or image[key] < 1:
-                raise InputError(f'{path}: image {image_name(image)} needs a '
-                                 f'{key} in pixels, got {image.get(key)!r}')
+            if not is_whole(image.get(key), 1):
+                raise InputError(
+                    f'{path}: image {image_name(image)} needs a {key} in '
+                    f'pixels, got {image.get(key)!r:.60}')
+        try:
+            check_image_size(image['height'], image['width'])
+        except SegmentationError as error:
+            raise InputError(
+                f'{path}: image {image_name(image)}: {error}') from error
     return data
 
 
@@ -183,9 +202,12 @@ def _check_dataset(path: str | Path, data: Any) -> None:
         _dicts(data[key], f'{path}: {key}')
     seen = set()
     for image in data['images']:
-        if not isinstance(image.get('id'), (int, str)):
+        if not _is_id(image.get('id')):
             raise InputError(f'{path}: image {image_name(image)} needs an '
-                             f'id, got {image.get("id")!r}')
+                             f'id, got {image.get("id")!r:.60}')
+        if not isinstance(image.get('file_name', ''), (str, type(None))):
+            raise InputError(f'{path}: image {image["id"]!r} needs a text '
+                             f'"file_name", got {image["file_name"]!r:.60}')
         if image['id'] in seen:
             raise InputError(f'{path}: the image id {image["id"]!r} comes '
                              'twice')
@@ -203,10 +225,24 @@ def _dicts(rows: list, where: str) -> list[dict]:
 def _image_of(rows: dict[Any, Any], annotation: dict, where: str) -> Any:
     """What the file has under the image id of an annotation."""
     image_id = annotation.get('image_id')
-    if not isinstance(image_id, (int, str)) or image_id not in rows:
-        raise InputError(f'{where} is on image {image_id!r}, which the file '
-                         'does not list')
+    if not _is_id(image_id) or image_id not in rows:
+        raise InputError(f'{where} is on image {image_id!r:.60}, which the '
+                         'file does not list')
     return rows[image_id]
+
+
+def _is_id(value: Any) -> bool:
+    return is_whole(value) or isinstance(value, str)
+
+
+def _refuse_crowded(path: str | Path, rows: Iterable[dict],
+                    counts: Callable[[dict], int]) -> None:
+    """An image with more masks than tables of all pairs have room for."""
+    for row in rows:
+        if counts(row) > MOST_MASKS:
+            raise InputError(
+                f'{path}: image {image_name(row)} has {counts(row)} masks, '
+                f'more than the {MOST_MASKS} that one image may have')
 
 
 def _sort_key(image: dict) -> tuple:

@@ -1,5 +1,6 @@
 """Compares two forests over masks that are matched one to one."""
 from dataclasses import astuple, dataclass
+from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -119,14 +120,21 @@ def forest_of(annotations: list[dict], path: str,
     """
     if not any('parent_id' in annotation for annotation in annotations):
         return None
-    index = {a.get('id'): i for i, a in enumerate(annotations)}
+    index: dict[Any, int] = {}
+    for number, annotation in enumerate(annotations):
+        key = annotation.get('id')
+        if not isinstance(key, (int, str, type(None))):
+            raise InputError(f'{path}: {image}: an annotation has the id '
+                             f'{key!r:.60}, which is no number and no text')
+        index[key] = number
     parents = []
     for annotation in annotations:
         parent = annotation.get('parent_id')
-        if parent is not None and parent not in index:
+        if parent is not None and not (isinstance(parent, (int, str))
+                                       and parent in index):
             raise InputError(
                 f'{path}: annotation {annotation.get("id")}: its parent_id '
-                f'{parent!r} is no annotation of the same image')
+                f'{parent!r:.60} is no annotation of the same image')
         parents.append(-1 if parent is None else index[parent])
     try:
         return EntityForest(parents)

@@ -130,7 +130,7 @@ def other_size(where: str, size: Sequence[int], row: dict) -> str:
 
 def image_name(image: dict) -> str:
     """What to call an image in a message."""
-    return repr(image.get('file_name') or image.get('id'))
+    return f'{image.get("file_name") or image.get("id")!r:.200}'
 
 
 def some(names: Iterable[Any], most: int = 5) -> str:

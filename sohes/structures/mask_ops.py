@@ -13,6 +13,8 @@ import numpy as np
 
 from sohes.utils.compiled import njit
 
+from sohes.structures.segmentations import checked_rle
+
 #: Bits of one packed word.
 WORD = 64
 
@@ -230,9 +232,7 @@ def _iterate(masks: np.ndarray | list,
 def _decode(rle: dict) -> np.ndarray:
     """One COCO RLE, compressed or not, as (H, W) bool."""
     from pycocotools import mask as coco_mask
-    if isinstance(rle['counts'], (list, tuple)):
-        rle = coco_mask.frPyObjects(dict(rle), *rle['size'])
-    return coco_mask.decode(rle).view(bool)
+    return coco_mask.decode(checked_rle(rle)).view(bool)
 
 
 @njit(cache=True, nogil=True)

@@ -8,23 +8,29 @@ import numpy as np
 
 from sohes.utils.compiled import njit
 
+#: COCO's areas and runs have 32 bits.
+_MOST_PIXELS = 2**31 - 1
 #: Bits set in each value of a byte.
 _ONES = np.array([bin(value).count('1') for value in range(256)], np.int64)
 
 
 @njit(cache=True, nogil=True)
-def _read_runs(text: np.ndarray, runs: np.ndarray) -> int:
+def _read_runs(text: np.ndarray, runs: np.ndarray, pixels: int) -> int:
     """Decode a compressed RLE.
 
     Args:
         text: (K,) uint8, its characters.
         runs: (K,) int64, receives the counts.
+        pixels: what they must add up to. No partial sum is larger, so none
+            can pass the end of an int64 and come back as a small one.
 
     Returns:
-        How many counts there are, -1 if the text is not an RLE.
+        How many counts there are, -1 if the text is not an RLE of so many
+        pixels.
     """
     count = 0
     at = 0
+    total = np.int64(0)
     while at < len(text):
         value = np.int64(0)
         shift = np.int64(0)
@@ -43,11 +49,13 @@ def _read_runs(text: np.ndarray, runs: np.ndarray) -> int:
                 break
         if count > 2:
             value += runs[count - 2]
-        if value < 0:
+        # Bounded first: their sum then fits.
+        if value < 0 or value > pixels - total:
             return -1
+        total += value
         runs[count] = value
         count += 1
-    return count
+    return count if total == pixels else -1
 
 
 @njit(cache=True, nogil=True)
@@ -72,8 +80,11 @@ def rle_stats(
     for index in range(count):
         text = blob[offsets[index]:offsets[index + 1]]
         runs = np.empty(len(text), np.int64)
-        length = _read_runs(text, runs)
         height, width = sizes[index]
+        if height < 1 or width < 1 or height > _MOST_PIXELS // width:
+            areas[index] = -1
+            continue
+        length = _read_runs(text, runs, height * width)
         left, right, top, bottom = width, np.int64(-1), height, np.int64(-1)
         start = np.int64(0)
         for k in range(length):
@@ -88,7 +99,7 @@ def rle_stats(
                 else:
                     top, bottom = np.int64(0), height - 1
             start = end
-        if length < 0 or start != height * width:
+        if length < 0:
             areas[index] = -1
         elif right >= 0:
             boxes[index, 0], boxes[index, 1] = left, top
@@ -129,14 +140,15 @@ def render(blob: np.ndarray, spans: np.ndarray, source_height: int,
     for index in range(count):
         text = blob[spans[index, 0]:spans[index, 1]]
         runs = np.empty(len(text), np.int64)
-        length = _read_runs(text, runs)
+        # What is no RLE of this size stays empty.
+        length = _read_runs(text, runs, source_height * (len(columns) - 1))
         box = np.array([width, height, 0, 0])
         start = np.int64(0)
         for k in range(length):
             end = start + runs[k]
             if k % 2:
-                areas[index] += _mark(bits[index], start, end, source_height,
-                                      rows, columns, box)
+                areas[index] += _mark(bits[index], width, start, end,
+                                      source_height, rows, columns, box)
             start = end
         if box[2] > box[0]:
             boxes[index] = box
@@ -145,20 +157,22 @@ def render(blob: np.ndarray, spans: np.ndarray, source_height: int,
 
 
 @njit(cache=True, nogil=True)
-def _mark(bits: np.ndarray, start: int, end: int, source_height: int,
-          rows: np.ndarray, columns: np.ndarray, box: np.ndarray) -> int:
+def _mark(bits: np.ndarray, width: int, start: int, end: int,
+          source_height: int, rows: np.ndarray, columns: np.ndarray,
+          box: np.ndarray) -> int:
     """Mark a run's rectangles, widen the box; returns pixels covered."""
     area = 0
     end = min(end, (len(columns) - 1) * source_height)
     while start < end:
         column = start // source_height
         stop = min(end, (column + 1) * source_height)
-        left = min(columns[column], columns[column + 1])
-        right = max(columns[column], columns[column + 1])
+        left = max(min(columns[column], columns[column + 1]), 0)
+        right = min(max(columns[column], columns[column + 1]), width)
         if left < right:
             first = rows[start - column * source_height]
             last = rows[stop - column * source_height]
-            top, bottom = min(first, last), max(first, last)
+            top = max(min(first, last), 0)
+            bottom = min(max(first, last), len(bits))
             if top < bottom:
                 for x in range(left, right):
                     bit = np.uint8(128 >> (x & 7))

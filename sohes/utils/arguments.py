@@ -80,6 +80,7 @@ def run_parser(description: str, example: str) -> argparse.ArgumentParser:
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
         default='none')
+    trust_argument(parser)
     # torchrun passes either spelling; what counts is LOCAL_RANK.
     parser.add_argument(
         '--local_rank', '--local-rank', type=int, default=0,
@@ -96,6 +97,7 @@ def converter_parser(description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter)
+    trust_argument(parser)
     parser.add_argument('checkpoint', help='a file that training wrote')
     parser.add_argument(
         'out', help='digits of its hash come before the suffix')
@@ -103,6 +105,14 @@ def converter_parser(description: str) -> argparse.ArgumentParser:
         '--student', dest='which', action='store_const', const='student',
         default='teacher', help='of Phase 3, instead of the teacher')
     return parser
+
+
+def trust_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--trust-checkpoint``."""
+    parser.add_argument(
+        '--trust-checkpoint', action='store_true',
+        help='run the code that a checkpoint carries; for your own old '
+        'files, see docs/safety.md')
 
 
 def parse_run_args(parser: argparse.ArgumentParser) -> argparse.Namespace:

@@ -5,10 +5,13 @@ from typing import Any
 
 import ijson
 
+from sohes.utils.json_guard import GuardedFile, JsonBoundsError
 from sohes.utils.json_rows import skip_bom
 
 #: Bytes read at a time.
 BLOCK = 1 << 18
+#: What goes wrong while a json is read.
+_FAULTS = (ijson.JSONError, UnicodeDecodeError, JsonBoundsError)
 
 
 class EntityIndexError(ValueError):
@@ -38,7 +41,8 @@ def stream_images(path: Path,
     image: dict[str, Any] | None = None
     with open(path, 'rb') as file:
         skip_bom(file)
-        events = ijson.parse(file, use_float=True, buf_size=BLOCK)
+        events = ijson.parse(GuardedFile(file), use_float=True,
+                             buf_size=BLOCK)
         for prefix, event, value in _guard(events, path):
             if prefix in wanted and image is not None:
                 image[wanted[prefix]] = value
@@ -80,17 +84,18 @@ def stream_annotations(
                                           'categories.item'))
     ]
     count = 0
-    with open(path, 'rb') as file:
-        skip_bom(file)
+    with open(path, 'rb') as opened:
+        skip_bom(opened)
+        file = GuardedFile(opened)
         while True:
-            block = file.read(BLOCK)
             try:
+                block = file.read(BLOCK)
                 for parser in parsers:
                     if block:
                         parser.send(block)
                     else:
                         parser.close()
-            except (ijson.JSONError, UnicodeDecodeError) as error:
+            except _FAULTS as error:
                 raise _broken(path, error) from error
             if block and on_block is not None:
                 on_block()
@@ -109,7 +114,7 @@ def _require_list(path: Path, key: str) -> None:
     """Tell an empty list from one that is not there."""
     with open(path, 'rb') as file:
         skip_bom(file)
-        for prefix, event, _ in ijson.parse(file):
+        for prefix, event, _ in ijson.parse(GuardedFile(file)):
             if (prefix, event) == (key, 'start_array'):
                 return
     raise _no_list(path, key)
@@ -123,11 +128,13 @@ def _no_list(path: Path, key: str) -> EntityIndexError:
 def _guard(events: Iterator, path: Path) -> Iterator:
     try:
         yield from events
-    except (ijson.JSONError, UnicodeDecodeError) as error:
+    except _FAULTS as error:
         raise _broken(path, error) from error
 
 
 def _broken(path: Path, error: Exception) -> EntityIndexError:
+    if isinstance(error, JsonBoundsError):
+        return EntityIndexError(f'{path} cannot be read: {error}')
     # ijson has one type for all faults; its C and Python parts name this so.
     if 'premature EOF' in str(error) or 'Incomplete JSON' in str(error):
         return EntityIndexError(

@@ -14,7 +14,14 @@ def picture_path(folder: str | Path, name: str) -> Path:
 
     The image's suffix stays in the name, so that ``a.png`` and ``a.jpg`` do
     not share a picture.
+
+    Raises:
+        ValueError: the name leads out of the folder.
     """
+    place = Path(name)
+    if place.is_absolute() or '..' in place.parts:
+        raise ValueError(f'a picture of {name!r:.200} would lie outside '
+                         f'{folder}')
     place = Path(folder, name)
     return place.with_name(fitting_name(place.name, '.forest.jpg'))
 

@@ -54,6 +54,24 @@ def test_a_published_model_needs_nothing_beside_it(trained, config,
     assert found == wanted
 
 
+def test_by_itself_a_file_without_room_for_code(trained, config, tmp_path):
+    path = publish_model(trained, tmp_path / 'sohes')
+    assert path.suffix == '.safetensors' and path.read_bytes()[8:9] == b'{'
+    assert publish_model(trained, tmp_path / 'again').read_bytes() == (
+        path.read_bytes())
+    photo = make_entities(tmp_path / 'data') / 'images/0.png'
+    found, wanted = (
+        EntityInferencer(*arguments, device='cpu', show_progress=False)(
+            str(photo))
+        for arguments in ((None, path), (config, trained)))
+    assert found == wanted
+    # What it holds can be published again, as either kind.
+    torch_file = publish_model(path, tmp_path / 'again.pth')
+    assert torch.load(torch_file, weights_only=True)['meta']['cfg'][0] == '{'
+    backbone, _ = extract_backbone(path, tmp_path / 'backbone')
+    assert backbone.suffix == '.pth'
+
+
 def test_of_phase_3_the_teacher_or_the_student():
     state = {'teacher.a': torch.zeros(1), 'student.a': torch.ones(1)}
     assert one_model(state) == {'a': torch.zeros(1)}

@@ -102,7 +102,7 @@ def test_an_existing_output_and_the_input_are_not_written_over(tmp_path):
     (lambda data: data['annotations'][0].pop('segmentation'), ConverterError,
      'annotation 9: its segmentation is neither'),
     (lambda data: data['annotations'][1]['segmentation']['counts'].append(1),
-     ConverterError, 'its runs do not add up'),
+     ConverterError, 'the runs do not add up'),
     (lambda data: data['annotations'][0].pop('id'), ConverterError,
      'an annotation needs a whole number "id"'),
     (lambda data: data['images'][0].pop('height'), ConverterError,

@@ -209,6 +209,14 @@ def test_one_sentence_for_each_fault_of_ancestors(tmp_path, change, words):
     assert '\n' not in str(caught.value)
 
 
+def nested(depth: int) -> list:
+    return [nested(depth - 1)] if depth else []
+
+
+def copies(row: dict, count: int) -> list[dict]:
+    return [dict(row, id=1000 + k) for k in range(count)]
+
+
 def broken(change) -> dict:
     data = two_images()
     data['annotations'].append(annotation(20, 3, np.ones((4, 6))))
@@ -235,10 +243,36 @@ def broken(change) -> dict:
     (lambda d, a: a[0].update(parent_id=11), '11 is its own ancestor'),
     (lambda d, a: a[1].pop('parent_id'), '10 has no parent_id, but others'),
     (lambda d, a: a[1].update(segmentation=rle(PART.T)), '10: its mask has'),
-    (lambda d, a: a[1]['segmentation'].update(counts='0'), 'not add up'),
-    (lambda d, a: a[1]['segmentation'].update(counts='\t~'), 'not add up'),
-    (lambda d, a: a[1].update(segmentation=[]), '10: has no segmentation'),
-    (lambda d, a: a[1].update(segmentation=[[1, 2]]), '10: its segmentation'),
+    (lambda d, a: a[1]['segmentation'].update(counts='0'), 'not fill the'),
+    (lambda d, a: a[1]['segmentation'].update(counts='\t~'), 'is broken'),
+    (lambda d, a: a[1].update(segmentation=[]), '10: it has no segmen'),
+    (lambda d, a: a[1].update(segmentation=[[1, 2]]), '10: a polygon must'),
+    (lambda d, a: a[1].update(segmentation=[[1, 2, None, 4, 5, 6]]),
+     '10: a polygon has the coordinate None'),
+    (lambda d, a: a[1]['segmentation'].update(size=[9.0, 13.0]),
+     '10: its mask has the size'),
+    (lambda d, a: a[1]['segmentation'].update(counts=[0, 2**64 + 117]),
+     'integer overflow|10: the runs must be'),
+    (lambda d, a: a[1].update(id=2**70), 'overflow|must be a whole'),
+    (lambda d, a: a[1].update(id=2**60), '"id" must be a whole number'),
+    (lambda d, a: a[1].update(parent_id=-2**62), '10: "parent_id" must be'),
+    (lambda d, a: a[1].update(parent_id={}), '10: "parent_id" must be'),
+    (lambda d, a: a[1].update(score=10**400), 'a number of more than'),
+    (lambda d, a: a[1].update(score=1e300), '10: "score" must be'),
+    (lambda d, a: d['images'][0].update(height=2**32 + 9),
+     'masks have at most'),
+    (lambda d, a: d['images'][0].update(file_name='../a.png'),
+     'leads out of the folder'),
+    (lambda d, a: d['images'][0].update(file_name='/etc/passwd'),
+     'is an absolute path'),
+    (lambda d, a: d['images'][0].update(file_name='c:\\a.png'),
+     'is an absolute path'),
+    (lambda d, a: d['images'][0].update(file_name='a\0.png'),
+     'cannot be printed'),
+    (lambda d, a: d.update(deep=nested(70)), 'nested more than 64 deep'),
+    (lambda d, a: d.update({'k' * 300: 1}), 'a key of more than'),
+    (lambda d, a: d.update(number=10**80), 'a number of more than'),
+    (lambda d, a: a.extend(copies(a[-1], 5001)), '5001 annotations|5002 ann'),
     (lambda d, a: a[1].update(score='high'), "10: \"score\".*'high'"),
     (lambda d, a: d.update(categories=[{}]), 'category needs'),
 ])

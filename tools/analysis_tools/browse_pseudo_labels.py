@@ -160,8 +160,16 @@ def draw(photos: Photos, args: argparse.Namespace) -> None:
     """A picture of each photo, in a window or a file."""
     from mmengine.structures import BaseDataElement, InstanceData
 
+    from sohes.apis import UsageError
+    from sohes.utils.names import same_file
     from sohes.visualization import picture_path
     from sohes.visualization.forest_visualizer import ForestVisualizer
+    alike = same_file(photos.names) if args.output_dir else None
+    if alike:
+        raise UsageError(
+            f'{args.labels} has the images {alike[0]!r} and {alike[1]!r}, '
+            'whose pictures are one file on systems that fold case or '
+            'accents; rename one')
     visualizer = ForestVisualizer()
     for photo in photos:
         sample = BaseDataElement(pred_instances=InstanceData(

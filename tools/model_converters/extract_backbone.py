@@ -34,7 +34,8 @@ def main() -> int:
 
     def run() -> None:
         path, backbone = extract_backbone(
-            args.checkpoint, args.out, args.vit, args.which)
+            args.checkpoint, args.out, args.vit, args.which,
+            args.trust_checkpoint)
         print(f'{path}, {path.stat().st_size / 2**20:.1f} MiB\n')
         print(Config(dict(backbone=backbone)).pretty_text)
 

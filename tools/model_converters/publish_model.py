@@ -1,12 +1,13 @@
 """A checkpoint for inference alone: one model, its configuration, a hash.
 
-    python tools/model_converters/publish_model.py CKPT sohes.pth
+    python tools/model_converters/publish_model.py CKPT sohes
 
-writes sohes-HASH.pth, which needs no configuration beside it:
+writes sohes-HASH.safetensors, which has no room for code and needs no
+configuration beside it:
 
-    python demo/image_demo.py PHOTO sohes-HASH.pth
+    python demo/image_demo.py PHOTO sohes-HASH.safetensors
 
-Of Phase 3 it takes the teacher. Exit codes: 0 done, 2 bad input.
+With sohes.pth as the name it writes a torch file with the same content. Of Phase 3 it takes the teacher. Exit codes: 0 done, 2 bad input.
 """
 import sys
 from pathlib import Path
@@ -30,7 +31,8 @@ def main() -> int:
     from sohes.apis.publish import publish_model
 
     def run() -> None:
-        path = publish_model(args.checkpoint, args.out, args.which)
+        path = publish_model(args.checkpoint, args.out, args.which,
+                             args.trust_checkpoint)
         print(f'{path}, {path.stat().st_size / 2**20:.1f} MiB')
 
     return run_command(run, 'nothing was written')

@@ -1,16 +1,14 @@
 """Reading the tensors of a checkpoint, whatever kind of file it is."""
 import hashlib
-import pickle
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from sohes.models.backbones.onnx_weights import read_onnx_tensors
 from sohes.models.backbones.vit_keys import WeightsError, listed
+from sohes.utils.tensor_files import TensorFileError, read_tensor_file
 
 # Where training scripts put the model, the one to prefer first.
 _NESTINGS = ('teacher', 'model_ema', 'state_dict_ema', 'ema', 'state_dict',
@@ -60,72 +58,15 @@ def sha256_of(path: Path) -> str:
 def _torch_load(path: Path) -> Any:
     """Read a torch file, without running code that it carries.
 
-    Training checkpoints carry more than tensors (DINO's its arguments,
-    mmengine's its message hub), which ``weights_only`` refuses; those are
-    read with everything that is no tensor replaced by an empty stand-in.
+    Training checkpoints carry more than tensors (DINO's its arguments),
+    which leave an empty stand-in.
     """
     try:
-        return torch.load(path, map_location='cpu', weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError,
-            ValueError) as refusal:
-        try:
-            return torch.load(
-                path,
-                map_location='cpu',
-                weights_only=False,
-                pickle_module=_TensorPickle)
-        except Exception:  # of many types, by what is wrong with the file
-            raise WeightsError(
-                f'{path}: expected a whole torch file of tensors, found one '
-                f'that torch cannot read ({type(refusal).__name__}): it was '
-                'cut off, or is something else') from refusal
-
-
-class _StandIn:
-    """Takes the place of any object that is no tensor; does nothing."""
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> '_StandIn':
-        return super().__new__(cls)
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        pass
-
-    def append(self, value: Any) -> None:
-        """Pickle fills subclasses of list with this."""
-
-
-# All that the tensors of a checkpoint are rebuilt with.
-_REBUILDS_TENSORS = re.compile(
-    r'torch\._utils\._rebuild_(tensor|tensor_v2|parameter)|'
-    r'torch\.(\w+Storage|Size|device|float\d+|bfloat16|u?int\d+|bool)|'
-    r'torch\.storage\.(Typed|Untyped)Storage|torch\.serialization\._get_'
-    r'layout|torch\.nn\.parameter\.Parameter|collections\.OrderedDict')
-
-
-class _TensorUnpickler(pickle.Unpickler):
-    """Rebuilds tensors and plain containers, nothing else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if _REBUILDS_TENSORS.fullmatch(f'{module}.{name}'):
-            return super().find_class(module, name)
-        return _StandIn
-
-
-class _TensorPickle:
-    """What ``torch.load`` wants of a pickle module."""
-    __name__ = 'tensor_pickle'
-    Unpickler = _TensorUnpickler
-
-    @staticmethod
-    def load(file: Any, **kwargs: Any) -> Any:
-        """As ``pickle.load``, of tensors and plain containers only."""
-        return _TensorUnpickler(file, **kwargs).load()
+        return read_tensor_file(path, stand_in=True)
+    except TensorFileError as error:
+        raise WeightsError(
+            f'{path}: expected a whole torch file of tensors, found one '
+            f'that cannot be read: {error}') from error
 
 
 def _unnest(loaded: Any, path: Path) -> dict[str, Tensor]:

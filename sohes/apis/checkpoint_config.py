@@ -1,0 +1,296 @@
+"""The configuration that came with a checkpoint: data, and not trusted.
+
+A configuration of mmengine is Python that is run, and its types may name any
+function of any module. That is right for a file that a person wrote and
+names on the command line. What lies inside a checkpoint was written by
+whoever made the checkpoint.
+"""
+import ast
+import io
+import json
+import keyword
+import re
+import tokenize
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import MODELS, TASK_UTILS, TRANSFORMS, Registry
+
+from sohes.apis.generate import UsageError
+from sohes.models.backbones.vit_zoo import ZOO
+from sohes.utils.json_guard import JsonBoundsError, JsonGuard
+
+#: Characters of a configuration; ours have 30 000.
+_LONGEST = 1 << 18
+#: Brackets within brackets in it.
+_DEEPEST = 50
+_SCOPES = ('sohes', 'mmdet', 'mmengine', 'mmcv', 'mmpretrain')
+#: Where the classes come from that a model and its test pipeline are made
+#: of. Language models are left out: they fetch files of their own.
+_MODULES = re.compile(
+    r'(sohes|mmcv|mmengine\.model|torch\.nn|mmdet\.structures|'
+    r'mmdet\.datasets\.transforms|'
+    r'mmdet\.models\.(?!language_models)\w+|'
+    r'mmpretrain\.models\.backbones\.vision_transformer)(\..*)?')
+#: Of these modules, what looks up code by name or reads files.
+_NOT = ('Albu', 'GLIP', 'GroundingDINO', 'InferencerLoader')
+#: Keys by which mmengine imports, merges or evaluates.
+_FORBIDDEN = ('_base_', '_delete_', '_scope_', 'custom_imports')
+#: Keys that name files to start training from; inference has the weights.
+_FILES = ('init_cfg', 'pretrained')
+_STRING = re.compile(r'''[uU]?['"]''')
+_MARKS = frozenset('()[]{}=,:-')
+_LAYOUT = (tokenize.NEWLINE, tokenize.NL, tokenize.COMMENT,
+           tokenize.ENDMARKER, tokenize.ENCODING)
+_ADVICE = ('. Nothing of it was run. Name the configuration that the '
+           'checkpoint was trained with, or, if you wrote the checkpoint '
+           'yourself, give --trust-checkpoint')
+
+
+def checkpoint_config(path: str | Path, meta: Mapping[str, Any],
+                      trust: bool = False) -> Config:
+    """The configuration inside a checkpoint.
+
+    Args:
+        path: the checkpoint, for messages.
+        meta: of the checkpoint; ``cfg`` is json, or Python's literals as
+            mmengine writes them.
+        trust: run it as Python, as mmengine does.
+
+    Returns:
+        The configuration. Its types were not looked at, see
+        :func:`check_types`.
+
+    Raises:
+        UsageError: there is none, or it is not data.
+    """
+    text = meta.get('cfg')
+    if not text or not isinstance(text, str):
+        raise UsageError(f'{path} has no configuration in it: name the one '
+                         'that it was trained with')
+    try:
+        if text.lstrip().startswith('{'):
+            return Config(_from_json(text))
+        if trust:
+            return Config.fromstring(text, '.py')
+        return Config(_from_literals(text))
+    except Exception as error:  # with trust it is a program
+        reason = ' '.join(str(error).split()) or type(error).__name__
+        raise UsageError(
+            f'{path}: the configuration inside is not data: {reason:.200}'
+            f'{"" if trust else _ADVICE}') from error
+
+
+def inference_config(path: str | Path, meta: Mapping[str, Any],
+                     trust: bool = False) -> Config:
+    """The model and the test pipeline of :func:`checkpoint_config`.
+
+    Args:
+        path, meta, trust: as there.
+
+    Returns:
+        Only ``default_scope``, ``model`` and ``test_dataloader`` with its
+        pipeline; all types are registered names, unless trusted.
+
+    Raises:
+        UsageError: there is none, it is not data, or it names other code.
+    """
+    config = checkpoint_config(path, meta, trust)
+    try:
+        pipeline = config.test_dataloader.dataset.pipeline
+        config = Config(
+            dict(
+                default_scope=config.get('default_scope', 'mmdet'),
+                model=config.model.to_dict(),
+                test_dataloader=dict(dataset=dict(pipeline=[
+                    step.to_dict() for step in pipeline]))))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UsageError(f'{path}: the configuration inside has no model '
+                         'with a test pipeline') from error
+    if not trust:
+        try:
+            check_types(config)
+        except ValueError as error:
+            raise UsageError(f'{path}: the configuration inside '
+                             f'{error}{_ADVICE}') from error
+    return config
+
+
+def check_types(config: Config) -> None:
+    """Refuse a configuration that reaches beyond registered classes.
+
+    What names files to begin training from is taken out, in place.
+
+    Args:
+        config: ``default_scope``, ``model`` and ``test_dataloader``.
+
+    Raises:
+        ValueError: names what was found; goes on a subject.
+    """
+    if config.default_scope not in _SCOPES:
+        raise ValueError(f'has the scope {config.default_scope!r:.60}')
+    # The registries know a name once its module is there.
+    from mmdet.utils import register_all_modules
+    register_all_modules(init_default_scope=False)
+    for registry in _registries(MODELS, TASK_UTILS, TRANSFORMS):
+        registry.import_from_location()
+    _check_node(config._cfg_dict)
+
+
+def _check_node(node: Any) -> None:
+    if isinstance(node, Mapping):
+        for key in _FORBIDDEN:
+            if key in node:
+                raise ValueError(f'has {key}')
+        for key in _FILES:
+            dict.pop(node, key, None)
+        if 'weights' in node:
+            _drop_weights(node)
+        if 'type' in node:
+            _check_type(node['type'])
+    if isinstance(node, (Mapping, list, tuple)):
+        for item in list(node.values() if isinstance(node, Mapping)
+                         else node):
+            _check_node(item)
+    elif isinstance(node, int) and abs(node) > 1 << 24:
+        raise ValueError(f'has the number {node}')
+
+
+def _drop_weights(node: Any) -> None:
+    """Leave weights only where a name of the zoo gives the ViT's shape."""
+    if node.get('vit') is not None:
+        dict.pop(node, 'weights')
+    elif node['weights'] is not None and node['weights'] not in ZOO:
+        raise ValueError('takes the shape of its ViT from the file '
+                         f'{node["weights"]!r:.200}')
+
+
+def _check_type(kind: Any) -> None:
+    scope, _, name = kind.rpartition('.') if isinstance(kind, str) else (
+        None, '', '')
+    if scope is None or (scope and scope not in _SCOPES):
+        raise ValueError(f'builds {kind!r:.100}, which is no registered name')
+    found = [
+        registry.module_dict[name]
+        for registry in _registries(MODELS, TASK_UTILS, TRANSFORMS)
+        if scope in ('', registry.scope) and name in registry.module_dict
+    ]
+    if not found:
+        raise ValueError(f'builds {kind!r:.100}, which is no registered name')
+    for one in found:
+        if name in _NOT or not _MODULES.fullmatch(
+                str(getattr(one, '__module__', ''))):
+            raise ValueError(f'builds {kind!r:.100}, which is no part of a '
+                             'model for inference')
+
+
+def _registries(*roots: Registry) -> list[Registry]:
+    """mmengine's registries and those of our scopes below them."""
+    return [
+        registry for root in roots
+        for registry in (root, *(child for scope, child
+                                 in root.children.items()
+                                 if scope in _SCOPES))
+    ]
+
+
+def _from_json(text: str) -> dict[str, Any]:
+    """A dict from json within bounds.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        JsonGuard().feed(text.encode('utf-8', 'replace'))
+    except JsonBoundsError as error:
+        raise ValueError(str(error)) from error
+    found = json.loads(text, parse_constant=_no_constant)
+    if not isinstance(found, dict):
+        raise ValueError('it is no json object')
+    return found
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f'{name} is no number')
+
+
+def _from_literals(text: str) -> dict[str, Any]:
+    """``name = literal`` lines, as mmengine's ``pretty_text`` has them.
+
+    Raises:
+        ValueError: it has anything else, such as an import or a call of
+            anything but ``dict``.
+    """
+    _check_tokens(text)
+    found = {}
+    for node in ast.parse(text).body:
+        if not (isinstance(node, ast.Assign) and len(node.targets) == 1
+                and isinstance(node.targets[0], ast.Name)):
+            raise ValueError(f'line {node.lineno} is no "name = value"')
+        found[node.targets[0].id] = _literal(node.value)
+    return found
+
+
+def _check_tokens(text: str) -> None:
+    """Refuse all that is no literal, before anything parses it.
+
+    A parser recurses with the depth of what it reads and can exhaust the
+    stack of the process; the lines of a long string cost it their square.
+    """
+    if len(text) > _LONGEST or "'''" in text or '"""' in text:
+        raise ValueError(f'it is longer than {_LONGEST} characters, or has '
+                         'text over several lines')
+    depth, previous = 0, ''
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        kind, mark = token.type, token.string
+        line = f'line {token.start[0]} has {mark!r:.40}'
+        if kind == tokenize.OP and mark in _MARKS:
+            depth += (mark in '([{') - (mark in ')]}')
+            if depth > _DEEPEST:
+                raise ValueError(f'{line} nested more than {_DEEPEST} deep')
+        elif kind == tokenize.NAME:
+            if keyword.iskeyword(mark) and mark not in ('True', 'False',
+                                                        'None'):
+                raise ValueError(line)
+        elif kind == tokenize.STRING:
+            if not _STRING.match(mark):
+                raise ValueError(line)
+        elif kind == tokenize.NUMBER:
+            if len(mark) > 40:
+                raise ValueError(line)
+        elif kind not in _LAYOUT:
+            raise ValueError(line)
+        if mark == '-' and previous == '-':
+            raise ValueError(line)
+        previous = mark
+
+
+def _literal(node: ast.expr) -> Any:
+    if isinstance(node, ast.Constant):
+        return node.value
+    if isinstance(node, (ast.List, ast.Tuple, ast.Set)):
+        items = [_literal(item) for item in node.elts]
+        return items if isinstance(node, ast.List) else tuple(items)
+    if isinstance(node, ast.Dict):
+        return {_key(key): _literal(value)
+                for key, value in zip(node.keys, node.values)}
+    if isinstance(node, ast.UnaryOp) and isinstance(
+            node.operand, ast.Constant) and type(
+                node.operand.value) in (int, float):
+        return -node.operand.value
+    if (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+            and node.func.id == 'dict' and len(node.args) < 2
+            and all(isinstance(arg, ast.Dict) for arg in node.args)):
+        # mmengine writes dict({...}) where a key is no name.
+        found = _literal(node.args[0]) if node.args else {}
+        return {**found, **{word.arg: _literal(word.value)
+                            for word in node.keywords if word.arg}}
+    raise ValueError(f'line {node.lineno} is no literal')
+
+
+def _key(node: ast.expr | None) -> Any:
+    if isinstance(node, ast.Constant):
+        return node.value
+    raise ValueError('a key is no literal')

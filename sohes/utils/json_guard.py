@@ -1,0 +1,119 @@
+"""Bounds of a json, looked at before anything is made of it.
+
+A few kilobytes of brackets exhaust a recursive reader, and one that keeps the
+path to each value copies that path for every value. No file of labels comes
+near these bounds.
+"""
+from typing import IO
+
+import numpy as np
+from numba import njit
+
+#: Brackets within brackets.
+DEEPEST = 64
+#: Bytes of a string, such as the RLE of a mask.
+LONGEST_STRING = 1 << 24
+#: Bytes of a key, and of a number.
+LONGEST_KEY, LONGEST_NUMBER = 256, 64
+#: Bytes of one entry of a list at the top, such as an annotation.
+LONGEST_ENTRY = 1 << 27
+
+_FAULTS = {
+    1: f'its brackets are nested more than {DEEPEST} deep',
+    2: f'it has a string of more than {LONGEST_STRING} bytes',
+    3: f'it has a key of more than {LONGEST_KEY} bytes',
+    4: f'it has a number of more than {LONGEST_NUMBER} digits',
+    5: f'it has an entry of more than {LONGEST_ENTRY} bytes',
+}
+# What the scan remembers from block to block.
+_DEPTH, _IN_STRING, _ESCAPED, _STRING, _NUMBER, _ENTRY = range(6)
+
+
+class JsonBoundsError(ValueError):
+    """A json beyond the bounds; the message says which."""
+
+
+class JsonGuard:
+    """Looks at a json piece by piece.
+
+    Examples:
+        >>> JsonGuard().feed(b'{"images": []}')
+        >>> JsonGuard().feed(b'[' * 100)
+        Traceback (most recent call last):
+        sohes.utils.json_guard.JsonBoundsError: its brackets are nested ...
+    """
+
+    def __init__(self) -> None:
+        self._state = np.zeros(6, np.int64)
+
+    def feed(self, block: bytes) -> None:
+        """Look at the next bytes.
+
+        Raises:
+            JsonBoundsError: they lead out of the bounds.
+        """
+        fault = _scan(np.frombuffer(block, np.uint8), self._state)
+        if fault:
+            raise JsonBoundsError(_FAULTS[fault])
+
+
+class GuardedFile:
+    """A file of json that is looked at while it is read.
+
+    Args:
+        file: open for reading bytes.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._guard = JsonGuard()
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes; raises JsonBoundsError."""
+        block = self._file.read(size)
+        self._guard.feed(block)
+        return block
+
+
+@njit(cache=True, nogil=True)
+def _scan(block: np.ndarray, state: np.ndarray) -> int:
+    """Follow brackets, strings and numbers; returns a key of _FAULTS or 0.
+    """
+    for byte in block:
+        state[_ENTRY] += 1
+        if state[_IN_STRING]:
+            state[_STRING] += 1
+            if state[_STRING] > LONGEST_STRING:
+                return 2
+            if state[_ESCAPED]:
+                state[_ESCAPED] = 0
+            elif byte == 92:  # backslash
+                state[_ESCAPED] = 1
+            elif byte == 34:  # quote
+                state[_IN_STRING] = 0
+            continue
+        if byte == 34:
+            state[_IN_STRING], state[_STRING], state[_NUMBER] = 1, 0, 0
+        elif byte == 91 or byte == 123:  # [ {
+            state[_DEPTH] += 1
+            state[_NUMBER] = 0
+            if state[_DEPTH] > DEEPEST:
+                return 1
+        elif byte == 93 or byte == 125:  # ] }
+            state[_DEPTH] -= 1
+            state[_NUMBER] = 0
+        elif byte == 58:  # colon
+            state[_NUMBER] = 0
+            if state[_STRING] > LONGEST_KEY:
+                return 3
+        elif byte == 44 or byte <= 32:  # comma, space
+            state[_NUMBER] = 0
+        else:
+            state[_NUMBER] += 1
+            if state[_NUMBER] > LONGEST_NUMBER:
+                return 4
+        if state[_DEPTH] <= 2:
+            state[_ENTRY] = 0
+        elif state[_ENTRY] > LONGEST_ENTRY:
+            return 5
+    return 0
