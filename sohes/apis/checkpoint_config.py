@@ -28,19 +28,30 @@ _LONGEST = 1 << 18
 _DEEPEST = 50
 _SCOPES = ('sohes', 'mmdet', 'mmengine', 'mmcv', 'mmpretrain')
 #: Where the classes come from that a model and its test pipeline are made
-#: of. Language models are left out: they fetch files of their own.
+#: of.
 _MODULES = re.compile(
-    r'(sohes|mmcv|mmengine\.model|torch\.nn|mmdet\.structures|'
-    r'mmdet\.datasets\.transforms|'
-    r'mmdet\.models\.(?!language_models)\w+|'
-    r'mmpretrain\.models\.backbones\.vision_transformer)(\..*)?')
-#: Of these modules, what looks up code by name or reads files.
-_NOT = ('Albu', 'GLIP', 'GroundingDINO', 'InferencerLoader')
+    r'(sohes|mmcv\.(cnn|ops|transforms)|mmengine\.model|'
+    r'mmengine\.utils\.dl_utils\.parrots_wrapper|torch\.nn|'
+    r'mmdet\.structures|mmdet\.datasets\.transforms|mmdet\.models|'
+    r'mmpretrain\.models\.(backbones\.vision_transformer|utils\.norm|'
+    r'losses))(\..*)?')
+#: What in these looks up code by name, evaluates text or reads other files:
+#: one of the tracking modules passes an argument to ``eval``.
+_REACHING = re.compile(
+    r'mmcv\.cnn\.rfsearch.*|mmdet\.datasets\.transforms\.text_.*|'
+    r'mmdet\.models\.(language_models|mot|vis|reid|tracking_heads|'
+    r'trackers|task_modules\.tracking|'
+    r'detectors\.(kd_one_stage|lad|glip|grounding_dino|d2_wrapper)|'
+    r'dense_heads\.(atss_vlfusion_head|grounding_dino_head)).*')
+_NOT = ('Albu', 'InferencerLoader')
+#: mmcv looks its operations up by name, and evaluates that of a suppression
+#: as Python; these are its own.
+_OPERATIONS = ('nms', 'soft_nms', 'RoIAlign')
 #: Keys by which mmengine imports, merges or evaluates.
-_FORBIDDEN = ('_base_', '_delete_', '_scope_', 'custom_imports')
+_FORBIDDEN = ('_base_', '_delete_', 'custom_imports')
 #: Keys that name files to start training from; inference has the weights.
 _FILES = ('init_cfg', 'pretrained')
-_STRING = re.compile(r'''[uU]?['"]''')
+_STRING = re.compile(r"""[uU]?['"]""")
 _MARKS = frozenset('()[]{}=,:-')
 _LAYOUT = (tokenize.NEWLINE, tokenize.NL, tokenize.COMMENT,
            tokenize.ENDMARKER, tokenize.ENCODING)
@@ -148,6 +159,8 @@ def _check_node(node: Any) -> None:
             dict.pop(node, key, None)
         if 'weights' in node:
             _drop_weights(node)
+        if '_scope_' in node and node['_scope_'] not in _SCOPES:
+            raise ValueError(f'has the scope {node["_scope_"]!r:.60}')
         if 'type' in node:
             _check_type(node['type'])
     if isinstance(node, (Mapping, list, tuple)):
@@ -172,18 +185,34 @@ def _check_type(kind: Any) -> None:
         None, '', '')
     if scope is None or (scope and scope not in _SCOPES):
         raise ValueError(f'builds {kind!r:.100}, which is no registered name')
-    found = [
-        registry.module_dict[name]
-        for registry in _registries(MODELS, TASK_UTILS, TRANSFORMS)
-        if scope in ('', registry.scope) and name in registry.module_dict
-    ]
+    if kind in _OPERATIONS:
+        return
+    found = _registered(scope, name)
     if not found:
         raise ValueError(f'builds {kind!r:.100}, which is no registered name')
     for one in found:
-        if name in _NOT or not _MODULES.fullmatch(
-                str(getattr(one, '__module__', ''))):
+        module = str(getattr(one, '__module__', ''))
+        if (name in _NOT or not _MODULES.fullmatch(module)
+                or _REACHING.fullmatch(module)):
             raise ValueError(f'builds {kind!r:.100}, which is no part of a '
                              'model for inference')
+
+
+def _registered(scope: str, name: str) -> list[Any]:
+    """What a name may mean.
+
+    A bare name is looked up in MMDetection, ours and what both stand on;
+    only inside MMPretrain's ViT does it mean something of MMPretrain.
+    """
+    registries = _registries(MODELS, TASK_UTILS, TRANSFORMS)
+    found = {
+        (registry.scope, registry.name): registry.module_dict[name]
+        for registry in registries
+        if scope in ('', registry.scope) and name in registry.module_dict
+    }
+    near = [one for (where, _), one in found.items()
+            if where != 'mmpretrain']
+    return near or list(found.values())
 
 
 def _registries(*roots: Registry) -> list[Registry]:

@@ -91,7 +91,8 @@ def _read_safetensors(path: str | Path) -> dict[str, Any]:
     """A published checkpoint: tensors, and json on what they are."""
     from safetensors import safe_open
     with safe_open(str(path), 'pt') as file:
-        state = {name: file.get_tensor(name) for name in file.keys()}
+        names = file.keys()
+        state = {name: file.get_tensor(name) for name in names}
         text = (file.metadata() or {}).get(METADATA, '{}')
     JsonGuard().feed(text.encode())
     meta = json.loads(text)

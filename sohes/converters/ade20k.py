@@ -14,6 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from sohes.converters.entity_json import ConverterError
 from sohes.converters.image_by_image import check_count, read_json
 from sohes.converters.rles import measures, region_rles
+from sohes.utils.limits import pixel_limit, too_large
 
 #: How the names of a split's files begin, and how many images it has.
 SPLITS = dict(training=('ADE_train_', 25574), validation=('ADE_val_', 2000))
@@ -141,11 +142,16 @@ def _list(value: Any) -> list:
 def _read_codes(path: Path) -> np.ndarray:
     """(H, W) int32, 0 where nothing is, else class * 256 + instance."""
     try:
-        with Image.open(path) as file:
+        with Image.open(path, formats=['PNG']) as file:
+            pixels = file.width * file.height
+            if pixels > pixel_limit():
+                raise ConverterError(f'{path} {too_large(pixels)}')
             rgb = np.asarray(file.convert('RGB')).astype(np.int32)
     except FileNotFoundError as error:
         raise ConverterError(f'{path} is missing') from error
-    except OSError as error:
+    except ConverterError:
+        raise
+    except Exception as error:  # Pillow's decoders raise nearly anything
         raise ConverterError(f'{path} cannot be read: {error}') from error
     kind = rgb[..., 0] // 10 * 256 + rgb[..., 1]
     return np.where(rgb[..., 2] > 0, kind * 256 + rgb[..., 2], 0)

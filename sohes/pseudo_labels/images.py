@@ -1,4 +1,4 @@
-"""Photos from disk: every kind that PIL opens, as upright RGB."""
+"""Photos from disk, in the formats of cameras and the web, as upright RGB."""
 import functools
 import logging
 import os
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sohes.utils.limits import pixel_limit, too_large
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -17,6 +19,15 @@ _LOG = logging.getLogger('sohes')
 # Ours, named after the photos; see sohes.visualization.picture_path.
 _PICTURE = re.compile(r'.*(\.\w+|~[0-9a-f]{8})\.forest\.jpg', re.IGNORECASE)
 _HEIF = frozenset(('.heic', '.heif', '.hif', '.heics', '.heifs'))
+#: What is opened; whatever else Pillow knows is refused by name. PostScript
+#: would start another program, and few people have ever looked at the
+#: readers of rare formats.
+FORMATS = ('JPEG', 'PNG', 'WEBP', 'TIFF', 'GIF', 'BMP', 'PPM', 'JPEG2000',
+           'MPO', 'AVIF', 'HEIF')
+#: Pixels that are converted at a time.
+_STRIP = 1 << 22
+#: Scans of a progressive JPEG; programs write about ten.
+_MOST_SCANS = 100
 _ORIENTATION = 0x0112  # EXIF tag
 _16_BIT = 65535
 
@@ -47,8 +58,12 @@ def load_image(path: str | os.PathLike) -> np.ndarray:
     _register_heif()
     try:
         _check_file(path)
-        with Image.open(path) as image:
-            _check_size(image.width * image.height)
+        limit = pixel_limit()
+        with Image.open(path, formats=_formats()) as image:
+            pixels = image.width * image.height
+            if pixels > limit:
+                raise ImageError(too_large(pixels))
+            _check_scans(path, image)
             image.load()
             # After loading: Pillow turns a TIFF upright while it loads.
             pixels = _turn_upright(_to_rgb(image), _orientation(image))
@@ -57,11 +72,16 @@ def load_image(path: str | os.PathLike) -> np.ndarray:
     except (Image.DecompressionBombError,
             Image.DecompressionBombWarning) as error:
         found = re.search(r'\d+', str(error))
-        raise ImageError(f'{_printable(path)}: ' + _too_large(
+        raise ImageError(f'{_printable(path)}: ' + too_large(
             int(found[0]) if found else 0)) from error
     except UnidentifiedImageError as error:
-        raise ImageError(f'{_printable(path)}: not an image that Pillow can '
-                         'read') from error
+        kind = _refused_kind(path)
+        raise ImageError(
+            f'{_printable(path)}: not an image that Pillow can read'
+            if kind is None else
+            f'{_printable(path)}: is a file of the format {kind}, which is '
+            f'not opened; convert it to one of {", ".join(FORMATS)}'
+        ) from error
     except MemoryError:
         raise  # the machine's fault, not the file's
     except Exception as error:  # Pillow's decoders raise nearly anything
@@ -69,16 +89,16 @@ def load_image(path: str | os.PathLike) -> np.ndarray:
                            or type(error).__name__).split())
         raise ImageError(f'{_printable(path)}: cannot be read as an image: '
                          f'{reason}') from error
-    return np.array(pixels, order='C')
+    return np.require(pixels, requirements=['C', 'O', 'W'])
 
 
 def find_images(folder: str | os.PathLike) -> list[str]:
     """List the images of a folder and the folders in it.
 
-    What counts is the ending of the name, in any case, among those of the
-    formats that Pillow can read. Hidden files and folders are passed over, and
-    so are pictures and reports that this project wrote; links to folders are
-    followed. What else is passed over is counted and logged.
+    What counts is the ending of the name, in any case, among those of
+    ``FORMATS``. Hidden files and folders are passed over, and so are pictures
+    and reports that this project wrote; links to folders are followed. What
+    else is passed over is counted and logged.
 
     Args:
         folder (str or PathLike): where to look.
@@ -192,18 +212,20 @@ def _walk(folder: str, prefix: str, endings: frozenset[str],
 
 
 def _endings() -> frozenset[str]:
-    """Endings of the formats that Pillow can open by itself."""
-    from PIL import Image, ImageFile
+    """Endings of the formats that are opened."""
+    from PIL import Image
     _register_heif()
-    found = {'.mpo'}  # two JPEGs in one, which Pillow's JPEG reader opens
-    for ending, kind in Image.registered_extensions().items():
-        # Stubs (HDF5, GRIB, ...) and MPEG know the header, but no pixel.
-        factory = Image.OPEN.get(kind, (None, ))[0]
-        stub = kind == 'MPEG' or (isinstance(factory, type) and issubclass(
-            factory, ImageFile.StubImageFile))
-        if factory is not None and not stub:
-            found.add(ending)
-    return frozenset(found)
+    # Two JPEGs in one, which Pillow's JPEG reader opens.
+    return frozenset(('.mpo', *(
+        ending for ending, kind in Image.registered_extensions().items()
+        if kind in _formats())))
+
+
+def _formats() -> list[str]:
+    """Those of FORMATS that this Pillow can open."""
+    from PIL import Image
+    Image.init()
+    return [kind for kind in FORMATS if kind in Image.OPEN]
 
 
 def _check_file(path: str | os.PathLike) -> None:
@@ -220,25 +242,65 @@ def _check_file(path: str | os.PathLike) -> None:
         raise ImageError('is empty (0 bytes)')
 
 
-def _check_size(pixels: int) -> None:
-    """Refuse what Pillow warns of, before it is decoded."""
-    from PIL import Image
-    if Image.MAX_IMAGE_PIXELS and pixels > Image.MAX_IMAGE_PIXELS:
-        raise ImageError(_too_large(pixels))
+def _check_scans(path: str | os.PathLike, image: 'Image') -> None:
+    """Refuse a JPEG that is painted over and over.
+
+    Each scan of a progressive JPEG costs the time of the whole photo and
+    can be a few bytes long.
+    """
+    if not image.info.get('progressive'):
+        return
+    with open(path, 'rb') as file:
+        scans = file.read().count(b'\xff\xda')
+    if scans > _MOST_SCANS:
+        raise ImageError(f'is a JPEG of {scans} scans, more than the '
+                         f'{_MOST_SCANS} of any camera')
 
 
-def _too_large(pixels: int) -> str:
+def _refused_kind(path: str | os.PathLike) -> str | None:
+    """The format of a file that Pillow knows and this program does not open.
+    """
     from PIL import Image
-    return (f'has {pixels / 1e6:.1f} million pixels, more than Pillow takes '
-            f'for harmless ({(Image.MAX_IMAGE_PIXELS or 0) / 1e6:.1f} '
-            'million); shrink it, or raise PIL.Image.MAX_IMAGE_PIXELS')
+    with open(path, 'rb') as file:
+        start = file.read(16)
+    for kind, (_, accepts) in Image.OPEN.items():
+        try:
+            found = kind not in FORMATS and accepts and accepts(start)
+        except Exception:  # a plugin that wants more bytes
+            continue
+        if found and not isinstance(found, str):
+            return kind
+    return None
 
 
 def _to_rgb(image: 'Image') -> np.ndarray:
-    """(H, W, 3) uint8 of an image in any of Pillow's modes."""
-    if image.mode.startswith(('I', 'F')):
-        grey = _to_8_bit(np.asarray(image))
-        return np.repeat(grey[:, :, None], 3, axis=2)
+    """(H, W, 3) uint8 of an image in any of Pillow's modes.
+
+    By some rows at a time: a whole copy in another type would be several
+    times as large as the photo.
+    """
+    width, height = image.size
+    rgb = np.empty((height, width, 3), np.uint8)
+    grey = image.mode.startswith(('I', 'F'))
+    strips = [(top, min(top + rows, height))
+              for rows in [max(1, _STRIP // width)]
+              for top in range(0, height, rows)]
+    parts = ((rows, image if len(strips) == 1 else image.crop(
+        (0, rows[0], width, rows[1]))) for rows in strips)
+    if not grey:
+        for (top, stop), part in parts:
+            rgb[top:stop] = _color(part)
+        return rgb
+    # Twice through: the range of all comes first.
+    parts = [(rows, np.asarray(part)) for rows, part in parts]
+    low, high = _grey_range([levels for _, levels in parts])
+    for (top, stop), levels in parts:
+        rgb[top:stop] = _to_8_bit(levels, low, high)[:, :, None]
+    return rgb
+
+
+def _color(image: 'Image') -> np.ndarray:
+    """(H, W, 3) uint8 of an image that is not only grey levels."""
     if image.mode == 'LAB':
         return np.asarray(_lab_to_rgb(image))
     if image.mode == 'La':
@@ -252,14 +314,29 @@ def _to_rgb(image: 'Image') -> np.ndarray:
     return np.asarray(image.convert('RGB'))
 
 
-def _to_8_bit(grey: np.ndarray) -> np.ndarray:
-    """(H, W) uint8 of grey levels in integers or floats."""
-    whole = grey.dtype.kind != 'f'
-    grey = grey.astype(np.float64)
-    finite = grey[np.isfinite(grey)]
-    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
+def _grey_range(parts: list[np.ndarray]) -> tuple[float, float]:
+    """The levels that become black and white."""
+    low, high = np.inf, -np.inf
+    for levels in parts:
+        finite = levels
+        if levels.dtype.kind == 'f':
+            finite = levels[np.isfinite(levels)]
+        if finite.size:
+            low = min(low, float(finite.min()))
+            high = max(high, float(finite.max()))
+    if low > high:
+        return 0.0, 0.0
+    whole = parts[0].dtype.kind != 'f'
     if whole and low >= 0 and high <= _16_BIT:
-        low, high = 0.0, float(_16_BIT)
+        return 0.0, float(_16_BIT)
+    return low, high
+
+
+def _to_8_bit(levels: np.ndarray, low: float, high: float) -> np.ndarray:
+    """(H, W) uint8 of grey levels in integers or floats."""
+    if levels.dtype == np.uint16 and levels.size > _16_BIT:
+        return _to_8_bit(np.arange(_16_BIT + 1), low, high)[levels]
+    grey = levels.astype(np.float64)
     grey = np.clip(np.nan_to_num(grey, nan=low), low, high)
     return np.rint((grey - low) * (255 / ((high - low) or 1))).astype(np.uint8)
 

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from sohes.structures.rle_kernels import rle_stats
+from sohes.utils.limits import pixel_limit, too_large
 
-#: Pixels of an image at most; areas and runs are 32-bit numbers in COCO.
-MOST_PIXELS = 2**31 - 1
 #: Ids at most: what every reader of json keeps exact.
 LARGEST_ID = 2**53 - 1
 #: Masks of an image at most: tables of all pairs are made of them.
@@ -55,10 +54,8 @@ def check_image_size(height: Any, width: Any) -> None:
         if not is_whole(side, 1):
             raise SegmentationError(f'its {name} must be a whole number of '
                                     f'pixels, got {side!r:.60}')
-    if height * width > MOST_PIXELS:
-        raise SegmentationError(
-            f'it is {width} x {height} pixels, and masks have at most '
-            f'{MOST_PIXELS} pixels')
+    if height * width > pixel_limit():
+        raise SegmentationError(f'it {too_large(height * width)}')
 
 
 def check_rle_size(found: Any, size: Sequence[int]) -> None:

@@ -12,7 +12,6 @@ import pickle
 import struct
 import zipfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np

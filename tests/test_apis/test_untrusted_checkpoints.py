@@ -180,10 +180,10 @@ def test_what_is_data_comes_back_as_it_was(tmp_path, zipped):
 EVIL_TEXTS = [
     "import os\nos.system('touch {0}')\nmodel = dict()",
     "model = dict(type='X', a=__import__('os').system('touch {0}'))",
-    "model = [x for x in (1, 2)]", "model = (lambda: 1)()",
+    'model = [x for x in (1, 2)]', 'model = (lambda: 1)()',
     "model = f'{{open(\"{0}\", \"w\")}}'", "model = dict(**dict())['a']",
-    "model = '' % 3", "model = 9**9**9", "@dict\nclass model: pass",
-    "model = {{fileDirname}}", "with open('{0}', 'w'): pass",
+    "model = '' % 3", 'model = 9**9**9', '@dict\nclass model: pass',
+    'model = {{fileDirname}}', "with open('{0}', 'w'): pass",
     'model = ' + '[' * 5000, 'model = ' + '-' * 100000 + '1',
     'model = ' + 'not ' * 50000 + '1', 'model = """\n' + 'x\n' * 90000 + '"""',
     "model = dict(dict(type='x'))", 'x' * 300000, '\x00', 'model = 1e999999',
@@ -229,6 +229,10 @@ def small(**changes) -> Config:
     dict(type='ReLU', _scope_='evil'), dict(custom_imports=['evil']),
     dict(_delete_=True), dict(_base_='x.py'), dict(weights='/etc/passwd'),
     dict(refiner=dict(type='package.module.Class')),
+    dict(type='CameraMotionCompensation', warp_mode='print(1)'),
+    dict(nms=dict(type='print(1)')), dict(type='LAD'),
+    dict(type='KnowledgeDistillationSingleStageDetector'),
+    dict(type='TIMMBackbone'), dict(type='mmpretrain.BLIP'),
     dict(type='ToyModel'), dict(channels=10**12), dict(type='builtins.eval'),
 ])
 def test_types_reach_registered_names_only(node):

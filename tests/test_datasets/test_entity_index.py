@@ -260,7 +260,7 @@ def broken(change) -> dict:
     (lambda d, a: a[1].update(score=10**400), 'a number of more than'),
     (lambda d, a: a[1].update(score=1e300), '10: "score" must be'),
     (lambda d, a: d['images'][0].update(height=2**32 + 9),
-     'masks have at most'),
+     'million pixels, more than'),
     (lambda d, a: d['images'][0].update(file_name='../a.png'),
      'leads out of the folder'),
     (lambda d, a: d['images'][0].update(file_name='/etc/passwd'),

@@ -194,7 +194,7 @@ def test_rare_modes(monkeypatch, tmp_path, mode, color, expected):
     # Few formats store these and not every Pillow writes them.
     image = Image.new(mode, (2, 2), color)
     (tmp_path / 'a.png').write_bytes(b'x')
-    monkeypatch.setattr(Image, 'open', lambda path: image)
+    monkeypatch.setattr(Image, 'open', lambda path, formats: image)
     np.testing.assert_array_equal(
         load_image(tmp_path / 'a.png'), np.full((2, 2, 3), expected))
 

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 #: Run in a process of its own: what goes wrong here is a signal, not an
 #: exception. It draws segmentations by a seed and puts each through all that
 #: reads them.
-HOSTILE = r'''
+HOSTILE = r"""
 import random, sys
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -115,7 +115,7 @@ for _ in range(int(sys.argv[2])):
     assert rle_stats(blob, np.array([0, len(blob)]),
                      np.array([[height, width]]))[0][0] == area
 print(accepted, refused)
-'''
+"""
 
 
 def test_random_segmentations_are_refused_or_right():

@@ -7,7 +7,8 @@ configuration beside it:
 
     python demo/image_demo.py PHOTO sohes-HASH.safetensors
 
-With sohes.pth as the name it writes a torch file with the same content. Of Phase 3 it takes the teacher. Exit codes: 0 done, 2 bad input.
+With sohes.pth as the name it writes a torch file with the same content. Of
+Phase 3 it takes the teacher. Exit codes: 0 done, 2 bad input.
 """
 import sys
 from pathlib import Path
