@@ -12,6 +12,7 @@ takes those of `make demo`. Exit codes: 2 the command or a file is wrong, 130
 interrupted.
 """
 import argparse
+import functools
 import os
 import sys
 import tempfile
@@ -43,6 +44,13 @@ FRAME = ('width:100%;height:min(88vh,820px);border:1px solid #8884;'
 EMPTY = '<p>The forest of the photo appears here.</p>'
 
 
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f'must be at least 1, got {number}')
+    return number
+
+
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
@@ -62,6 +70,15 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--host', default='127.0.0.1',
                         help='0.0.0.0 lets other machines in')
     parser.add_argument('--port', type=int, default=7860)
+    parser.add_argument('--max-upload', type=_positive, default=50,
+                        metavar='MIB', help='of a photo')
+    parser.add_argument('--max-pixels', type=_positive, default=40,
+                        metavar='MILLIONS', help='of a photo')
+    parser.add_argument('--max-queue', type=_positive, default=8,
+                        metavar='N', help='photos that may wait')
+    parser.add_argument('--max-seconds', type=_positive, default=300,
+                        metavar='S', help='for a photo, which is then given '
+                        'up')
     parser.add_argument('--quiet', action='store_true',
                         help='print errors only')
     trust_argument(parser)
@@ -98,27 +115,29 @@ def build_finder(args: argparse.Namespace) -> Any:
     return phase1_finder(config, weights)
 
 
-def build_page(finder: Any, folder: str, title: str) -> Any:
+def build_page(look: Any, folder: str, title: str,
+               max_queue: int = 8) -> Any:
     """The Gradio page.
 
     Args:
-        finder: of :func:`build_finder`.
+        look: from a file to its pixels and what was found, such as
+            :class:`~sohes.apis.photo_worker.PhotoWorker`.
         folder: for files to download; emptied by whoever made it.
         title: what finds the entities, for people.
+        max_queue: photos that may wait; who comes then is told so.
     """
     import gradio
 
     from sohes.visualization.viewer import Photo, photo_frame, write_masks
 
     def find(path: str | None) -> tuple[Any, Any, str]:
-        from sohes.pseudo_labels.images import ImageError, load_image
+        from sohes.pseudo_labels.images import ImageError
         if path is None:
             return EMPTY, gradio.DownloadButton(visible=False), ''
         try:
-            image = load_image(path)
+            image, found = look(path)
         except ImageError as error:
             raise gradio.Error(str(error)) from error
-        found = finder(image)
         photo = Photo(os.path.basename(path), image, found.rles,
                       found.forest, found.scores, levels=found.levels)
         archive = tempfile.mkdtemp(dir=folder)
@@ -141,8 +160,9 @@ def build_page(finder: Any, folder: str, title: str) -> Any:
         masks = gradio.DownloadButton('Download masks and json (zip)',
                                       visible=False)
         upload.change(find, upload, [viewer, masks, note],
-                      show_progress='full', concurrency_limit=1)
-    return page
+                      show_progress='full', concurrency_limit=1,
+                      api_name='find')
+    return page.queue(max_size=max_queue)
 
 
 def serve(args: argparse.Namespace) -> None:
@@ -153,14 +173,17 @@ def serve(args: argparse.Namespace) -> None:
     except ImportError as error:
         raise UsageError(f'the web demo needs gradio ({error}): pip install '
                          '"sohes[web]"') from error
-    finder = build_finder(args)
+    from sohes.apis.photo_worker import PhotoWorker
+    look = PhotoWorker(functools.partial(build_finder, args),
+                       args.max_seconds, args.max_pixels * 1_000_000)
     title = (f'Model: {Path(args.model[-1]).name}.' if args.model else
              f'Phase 1: {Path(args.phase1_config).stem}.')
     with tempfile.TemporaryDirectory(prefix='sohes-web-') as folder:
-        page = build_page(finder, folder, title)
+        page = build_page(look, folder, title, args.max_queue)
         try:
             page.launch(server_name=args.host, server_port=args.port,
                         share=False, quiet=args.quiet,
+                        max_file_size=args.max_upload * 2**20,
                         prevent_thread_lock=True)
         except OSError as error:
             raise UsageError(f'port {args.port}: {error}; give another '
@@ -170,6 +193,7 @@ def serve(args: argparse.Namespace) -> None:
             threading.Event().wait()
         finally:
             page.close(verbose=False)
+            look.close()
 
 
 def main() -> int:

@@ -51,6 +51,8 @@ _OPERATIONS = ('nms', 'soft_nms', 'RoIAlign')
 _FORBIDDEN = ('_base_', '_delete_', 'custom_imports')
 #: Keys that name files to start training from; inference has the weights.
 _FILES = ('init_cfg', 'pretrained')
+#: How a tuple is written as json.
+_TUPLE = '__tuple__'
 _STRING = re.compile(r"""[uU]?['"]""")
 _MARKS = frozenset('()[]{}=,:-')
 _LAYOUT = (tokenize.NEWLINE, tokenize.NL, tokenize.COMMENT,
@@ -235,9 +237,35 @@ def _from_json(text: str) -> dict[str, Any]:
         JsonGuard().feed(text.encode('utf-8', 'replace'))
     except JsonBoundsError as error:
         raise ValueError(str(error)) from error
-    found = json.loads(text, parse_constant=_no_constant)
+    found = json.loads(text, parse_constant=_no_constant,
+                       object_hook=_as_tuple)
     if not isinstance(found, dict):
         raise ValueError('it is no json object')
+    return found
+
+
+def config_json(config: Config) -> str:
+    """A configuration as json, which :func:`checkpoint_config` reads.
+
+    Some arguments of MMDetection must be tuples, of which json has none:
+    they are objects with the one key ``__tuple__``.
+    """
+    return json.dumps(_with_tuples(config.to_dict()))
+
+
+def _with_tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_tuples(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        items = [_with_tuples(item) for item in value]
+        return items if isinstance(value, list) else {_TUPLE: items}
+    return value
+
+
+def _as_tuple(found: dict[str, Any]) -> Any:
+    """What json makes of an object."""
+    if found.keys() == {_TUPLE} and isinstance(found[_TUPLE], list):
+        return tuple(found[_TUPLE])
     return found
 
 

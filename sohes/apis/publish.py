@@ -9,7 +9,11 @@ import torch
 from mmengine.config import Config
 from safetensors.torch import save
 
-from sohes.apis.checkpoint_config import checkpoint_config, inference_config
+from sohes.apis.checkpoint_config import (
+    checkpoint_config,
+    config_json,
+    inference_config,
+)
 from sohes.apis.checkpoints import METADATA, read_checkpoint
 from sohes.apis.generate import UsageError
 from sohes.models.backbones.vit_adapter_vit import vit_config
@@ -50,7 +54,7 @@ def publish_model(checkpoint: str | Path,
     state = one_model(content['state_dict'], which)
     config = _slim_config(checkpoint, content['meta'], trust_checkpoint)
     meta = dict(
-        cfg=json.dumps(config.to_dict()),
+        cfg=config_json(config),
         dataset_meta=dict(classes=['entity']),
         sohes_version=__version__)
     return _save_hashed(dict(meta=meta, state_dict=state), Path(out),
@@ -143,8 +147,8 @@ def _slim_config(checkpoint: str | Path, meta: dict[str, Any],
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UsageError(f'{checkpoint}: the configuration inside: {error}'
                          ) from error
-    text = json.dumps(Config(slim).to_dict())
-    return inference_config(checkpoint, dict(cfg=text), trust)
+    meta = dict(cfg=config_json(Config(slim)))
+    return inference_config(checkpoint, meta, trust)
 
 
 def _save_hashed(content: dict[str, Any], out: Path, suffix: str) -> Path:

@@ -1,6 +1,5 @@
 """Step 3 with CascadePSP (Cheng et al., CVPR 2020), the paper's choice."""
 import hashlib
-import pickle
 from collections.abc import Mapping
 from math import ceil
 from pathlib import Path
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from sohes.pseudo_labels.proposals import Proposal
 from sohes.pseudo_labels.window import Window, WindowRefiner
+from sohes.utils.tensor_files import TensorFileError, read_tensor_file
 
 # Both from segmentation_refinement/download.py of the package's release 0.6.
 URL = 'https://github.com/hkchengrex/CascadePSP/releases/download/v1.0/model'
@@ -170,12 +170,10 @@ def _load_weights(model: torch.nn.Module, path: Path) -> None:
         ValueError: for a file of another kind, or other names and shapes.
     """
     try:
-        state: Any = torch.load(path, map_location='cpu', weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError,
-            ValueError) as error:
-        reason = (str(error).splitlines() or ['it is empty'])[0]
+        state: Any = read_tensor_file(path)
+    except TensorFileError as error:
         raise ValueError(f'refiner cascadepsp: {path} is not a file of '
-                         f'weights that torch can read: {reason}') from error
+                         f'weights that torch can read: {error}') from error
     if not isinstance(state, Mapping):
         raise ValueError(f'refiner cascadepsp: {path} holds no state dict, '
                          f'but a {type(state).__name__}')

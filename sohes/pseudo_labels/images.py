@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sohes.utils.limits import pixel_limit, too_large
+from sohes.utils.limits import MOST_PIXELS, pixel_limit, too_large
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -37,7 +37,8 @@ class ImageError(ValueError):
     exit_code = 2
 
 
-def load_image(path: str | os.PathLike) -> np.ndarray:
+def load_image(path: str | os.PathLike,
+               max_pixels: int | None = None) -> np.ndarray:
     """Read an image, upright after its EXIF tag.
 
     Grey levels of 16 bits are scaled from [0, 65535]; floats, and integers
@@ -47,6 +48,8 @@ def load_image(path: str | os.PathLike) -> np.ndarray:
 
     Args:
         path (str or PathLike): the file.
+        max_pixels (int, optional): a bound below that of every tool, see
+            :func:`~sohes.utils.limits.pixel_limit`.
 
     Returns:
         np.ndarray: (H, W, 3) uint8 RGB, its own memory.
@@ -58,11 +61,11 @@ def load_image(path: str | os.PathLike) -> np.ndarray:
     _register_heif()
     try:
         _check_file(path)
-        limit = pixel_limit()
+        limit = min(pixel_limit(), max_pixels or MOST_PIXELS)
         with Image.open(path, formats=_formats()) as image:
             pixels = image.width * image.height
             if pixels > limit:
-                raise ImageError(too_large(pixels))
+                raise ImageError(too_large(pixels, limit))
             _check_scans(path, image)
             image.load()
             # After loading: Pillow turns a TIFF upright while it loads.

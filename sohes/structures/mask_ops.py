@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from sohes.utils.compiled import njit
-
 from sohes.structures.segmentations import checked_rle
+from sohes.utils.compiled import njit
 
 #: Bits of one packed word.
 WORD = 64

@@ -23,8 +23,14 @@ def pixel_limit() -> int:
     return min(Image.MAX_IMAGE_PIXELS or MOST_PIXELS, MOST_PIXELS)
 
 
-def too_large(pixels: int) -> str:
-    """What to say of an image with too many pixels, after its name."""
+def too_large(pixels: int, limit: int | None = None) -> str:
+    """What to say of an image with too many pixels, after its name.
+
+    Args:
+        pixels: that it has.
+        limit: that it may have; None: :func:`pixel_limit`.
+    """
+    limit = limit or pixel_limit()
     return (f'has {pixels / 1e6:.1f} million pixels, more than the '
-            f'{pixel_limit() / 1e6:.1f} million that one image may have; '
+            f'{limit / 1e6:.1f} million that one image may have; '
             f'shrink it, or set {VARIABLE}')

@@ -100,7 +100,7 @@ def test_an_existing_output_and_the_input_are_not_written_over(tmp_path):
         segmentation=dict(size=[30, 20], counts='0')), ConverterError,
      r'annotation 9: its mask has the size \[30, 20\], its image \[20, 30\]'),
     (lambda data: data['annotations'][0].pop('segmentation'), ConverterError,
-     'annotation 9: its segmentation is neither'),
+     'annotation 9 has no segmentation'),
     (lambda data: data['annotations'][1]['segmentation']['counts'].append(1),
      ConverterError, 'the runs do not add up'),
     (lambda data: data['annotations'][0].pop('id'), ConverterError,

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from sohes.apis.photo_entities import PhotoEntities
+from sohes.pseudo_labels.images import load_image
 from tests.browser import chromium, watched
 from tests.test_visualization.test_viewer import (
     HEIGHT,
@@ -26,10 +27,11 @@ def address(repo_root, tmp_path, monkeypatch):
     monkeypatch.setenv('GRADIO_ANALYTICS_ENABLED', 'False')
     demo = runpy.run_path(str(repo_root / 'demo' / 'web_demo.py'))
 
-    def find(image: np.ndarray) -> PhotoEntities:
+    def find(path: str) -> tuple[np.ndarray, PhotoEntities]:
+        image = load_image(path)
         assert image.shape == (HEIGHT, WIDTH, 3) and image[0, 0, 0] == 90
         photo = drawn_photo()
-        return PhotoEntities(photo.rles, photo.scores, photo.forest)
+        return image, PhotoEntities(photo.rles, photo.scores, photo.forest)
 
     page = demo['build_page'](find, str(tmp_path), 'A test.')
     _, address, _ = page.launch(server_name='127.0.0.1', share=False,
