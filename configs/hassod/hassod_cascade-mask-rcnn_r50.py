@@ -111,7 +111,7 @@ train_pipeline = [
     dict(  # short side from 240 to 1024, long side up to 1333
         type='RandomResize',
         scale=[(1333, 240), (1333, 1024)],
-        resize_type='Resize',
+        resize_type='sohes.EntityResize',
         keep_ratio=True),
     dict(type='RandomFlip', prob=0.5),
     dict(type='sohes.HassodCopyPaste', scale=(0.3, 1.0), max_covered=0.5),
@@ -121,7 +121,7 @@ train_dataloader = dict(
     batch_size=batch_size, dataset=dict(pipeline=train_pipeline))
 test_pipeline = [
     dict(type='sohes.LoadEntityImage'),
-    dict(type='Resize', scale=(1333, 800), keep_ratio=True),
+    dict(type='sohes.EntityResize', scale=(1333, 800), keep_ratio=True),
     dict(
         type='sohes.PackEntityInputs',
         meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape',

@@ -120,12 +120,12 @@ class EntityCopyPaste(BaseTransform):
             they cover.
         """
         whole = np.bitwise_or.reduce(target, axis=0)
-        most = max(_count(whole), 1)
+        most = max(count_pixels(whole), 1)
         pasted = np.zeros(len(bits), bool)
         cover, hidden = np.zeros_like(whole), 0
         for group in groups:
             added = cover | np.bitwise_or.reduce(bits[group], axis=0)
-            hides = _count(added & whole)
+            hides = count_pixels(added & whole)
             if hides <= self.max_covered * most:
                 cover, hidden, pasted = added, hides, pasted | group
         return pasted, hidden / most
@@ -161,7 +161,7 @@ class EntityCopyPaste(BaseTransform):
                 f'max_covered={self.max_covered})')
 
 
-def _count(bits: np.ndarray) -> int:
+def count_pixels(bits: np.ndarray) -> int:
     """Pixels that are set; numpy 1 has no bitwise_count."""
     return int(_BITS[bits].sum())
 

@@ -3,7 +3,10 @@ import cv2
 import numpy as np
 
 from sohes.datasets.entity_masks import EntityMasks
-from sohes.datasets.transforms.copy_paste import EntityCopyPaste
+from sohes.datasets.transforms.copy_paste import (
+    EntityCopyPaste,
+    count_pixels,
+)
 from sohes.registry import TRANSFORMS
 
 
@@ -38,17 +41,16 @@ class HassodCopyPaste(EntityCopyPaste):
                  prob: float = 1.0,
                  scale: tuple[float, float] = (0.3, 1.0),
                  max_covered: float = 0.5) -> None:
-        super().__init__(prob=prob, min_visible=0.0)
+        super().__init__(prob=prob, min_visible=0.0, max_covered=max_covered)
         if not 0 < scale[0] <= scale[1] <= 1:
             raise ValueError('scale must be 0 < smallest <= largest <= 1, '
                              f'got {scale}')
-        if not 0 < max_covered <= 1:
-            raise ValueError(
-                f'max_covered must be in (0, 1], got {max_covered}')
+        if not max_covered > 0:
+            raise ValueError(f'max_covered must be above 0, got {max_covered}')
         self.scale = tuple(scale)
-        self.max_covered = max_covered
 
     def transform(self, results: dict) -> dict:
+        results['covered'] = 0.0
         for source in results.pop('mix_results', []):
             masks = source['gt_masks']
             if len(masks) < 2:
@@ -57,8 +59,7 @@ class HassodCopyPaste(EntityCopyPaste):
             chosen = np.random.choice(len(masks), count, replace=False)
             image, masks = self._place(source['img'], masks[chosen],
                                        results['img'].shape[:2])
-            masks = masks[self._harmless(masks, results['gt_masks'])]
-            self._paste(results, image, masks)
+            self._paste(results, image, masks, np.eye(count, dtype=bool))
         return results
 
     def _place(self, image: np.ndarray, masks: EntityMasks,
@@ -73,16 +74,17 @@ class HassodCopyPaste(EntityCopyPaste):
             image, (width, height))
         return canvas, masks.resize((height, width)).expand(*size, top, left)
 
-    def _harmless(self, pasted: EntityMasks,
-                  masks: EntityMasks) -> np.ndarray:
-        """(K,) bool: which of K entities cover too much of no mask."""
-        bits = masks.draw()[0]
-        areas = np.maximum(masks.areas, 1)
-        covered = [
-            (np.unpackbits(bits & each, axis=2).sum((1, 2)) / areas).max(
-                initial=0) for each in pasted.draw()[0]
-        ]
-        return np.array(covered) < self.max_covered
+    def _bounded(self, bits: np.ndarray, groups: np.ndarray,
+                 target: np.ndarray) -> tuple[np.ndarray, float]:
+        """See :class:`EntityCopyPaste`; here the bound is of each mask."""
+        pixels = [max(count_pixels(mask), 1) for mask in target]
+        harmless = np.array([
+            all(count_pixels(mask & each) < self.max_covered * area
+                for mask, area in zip(target, pixels)) for each in bits
+        ], bool)
+        whole = np.bitwise_or.reduce(target, axis=0)
+        hidden = np.bitwise_or.reduce(bits[harmless], axis=0) & whole
+        return harmless, count_pixels(hidden) / max(count_pixels(whole), 1)
 
     def __repr__(self) -> str:
         return (f'{type(self).__name__}(prob={self.prob}, '

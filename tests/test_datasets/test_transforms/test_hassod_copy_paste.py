@@ -97,8 +97,11 @@ def test_a_paste_that_covers_half_of_a_mask_is_rejected():
     for top, kept in ((10, False), (11, True)):
         results = drawn([(0, 0, 40, 20)], [-1], (40, 60), 10)
         band = drawn([(0, top, 60, 40)], [-1], (40, 60), 200)
-        harmless = transform._harmless(band['gt_masks'], results['gt_masks'])
+        harmless, hidden = transform._bounded(
+            band['gt_masks'].draw()[0], np.eye(1, dtype=bool),
+            results['gt_masks'].draw()[0])
         assert harmless.tolist() == [kept]
+        assert hidden == kept * 9 / 20
 
 
 def test_a_single_entity_is_not_pasted():
