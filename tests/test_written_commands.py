@@ -13,6 +13,7 @@ from sohes.apis.run_config import read_config
 from sohes.pseudo_labels.refinement import build_refiner
 from tests.written_commands import (
     ROOT,
+    check_command,
     commands_of_page,
     commands_of_program,
     script_and_arguments,
@@ -22,8 +23,6 @@ PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
 PROGRAMS = sorted(path for folder in ('tools', 'demo', 'benchmarks',
                                       'configs', 'projects')
                   for path in (ROOT / folder).rglob('*.py'))
-#: What stands for a configuration, and a number that stands for itself.
-STANDS_FOR = dict(CONFIG='configs/sohes_phase2.py', N='8')
 SOURCES = {
     f'{path.relative_to(ROOT)}: {command}': command
     for paths, reader in ((PAGES, commands_of_page),
@@ -41,30 +40,6 @@ EXAMPLES = {
 }
 
 
-class Parsed(Exception):
-    """Raised in place of running a program; has its arguments."""
-
-
-@pytest.fixture
-def parse(monkeypatch: pytest.MonkeyPatch):
-    """Starts a program of ours, and stops it when it has its arguments."""
-    original = argparse.ArgumentParser.parse_args
-
-    def parse_args(self, args=None, namespace=None):
-        raise Parsed(original(self, args, namespace))
-
-    def start(script: str, arguments: list[str]) -> argparse.Namespace:
-        path = ROOT / script
-        monkeypatch.setattr(sys, 'argv', [str(path), *arguments])
-        monkeypatch.setattr(sys, 'path', [str(path.parent), *sys.path])
-        monkeypatch.setattr(argparse.ArgumentParser, 'parse_args', parse_args)
-        with pytest.raises(Parsed) as caught:
-            runpy.run_path(str(path), run_name='__main__')
-        return caught.value.args[0]
-
-    return start
-
-
 def check_options(config: str, options: dict) -> None:
     """Fail if a key of --cfg-options is not known to its configuration."""
     path = ROOT / config
@@ -79,26 +54,8 @@ def check_options(config: str, options: dict) -> None:
 
 
 @pytest.mark.parametrize('source', SOURCES)
-def test_command_parses(source, parse):
-    command = SOURCES[source]
-    if command.startswith('make '):
-        target = re.match(r'make (\w+)', command)[1]
-        assert f'\n{target}:' in (ROOT / 'Makefile').read_text()
-        return
-    started = script_and_arguments(command)
-    if started is None:
-        words = command.split()
-        assert words[0] in ('mim', 'pip', 'source') or '-m' in words, command
-        return
-    script, arguments = started
-    if '-h' in arguments:
-        assert (ROOT / script).is_file()
-        return
-    arguments = [STANDS_FOR.get(word, word) for word in arguments]
-    found = parse(script, arguments)
-    for word in arguments:
-        if word.startswith('configs/') and word.endswith('.py'):
-            assert (ROOT / word).is_file(), word
+def test_command_parses(source):
+    found = check_command(SOURCES[source])
     config = getattr(found, 'config', None)
     options = getattr(found, 'cfg_options', None)
     if isinstance(config, str) and isinstance(options, dict):
