@@ -47,7 +47,10 @@ train_pipeline = [
             ],
         ],
         prob=[0.5, 0.5]),
-    dict(type='sohes.LoadFeatureMap', folder=feature_maps['folder']),
+    dict(
+        type='sohes.LoadFeatureMap',
+        folder=feature_maps['folder'],
+        cells=_base_.cpu_model.backbone.cells),
     dict(type='sohes.PackEntityInputs', min_area=192)
 ]
 test_pipeline = [

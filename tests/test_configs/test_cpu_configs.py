@@ -14,26 +14,29 @@ from tests.tiny_entities import make_entities
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def small(data: Path, work_dir: Path) -> Config:
-    """Phase 2 for CPUs at sizes for a test."""
-    head, decoder = 'model.panoptic_head.', 'transformer_decoder.layer_cfg.'
+def small(phase: int, data: Path, work_dir: Path, **more) -> Config:
+    """A phase for CPUs at sizes for a test."""
+    root = 'model.' if phase == 2 else 'model.detector.'
+    head = f'{root}panoptic_head.'
     return read_config(
-        str(ROOT / 'configs/phase2/sohes_phase2_cpu.py'), {
+        str(ROOT / f'configs/phase{phase}/sohes_phase{phase}_cpu.py'), {
             'data_root': f'{data}/',
-            'model.backbone.weights': str(data / 'vit.pth'),
-            'model.backbone.vit_size': 48,
-            'model.backbone.dtype': 'fp32',
-            'model.backbone.block': 1,
+            f'{root}backbone.weights': str(data / 'vit.pth'),
+            f'{root}backbone.vit_size': 48,
+            f'{root}backbone.dtype': 'fp32',
+            f'{root}backbone.block': 1,
             f'{head}in_channels': [64, 64],
             f'{head}num_queries': 8,
-            f'{head}{decoder}ffn_cfg.feedforward_channels': 32,
-            'model.train_cfg.num_points': 64,
+            f'{head}transformer_decoder.layer_cfg.ffn_cfg.'
+            'feedforward_channels': 32,
+            f'{root}train_cfg.num_points': 64,
             'train_cfg.max_iters': 2,
             'train_dataloader.batch_size': 2,
             'train_dataloader.num_workers': 0,
             'train_dataloader.persistent_workers': False,
             'test_dataloader.num_workers': 0,
             'test_dataloader.persistent_workers': False,
+            **more,
         }, str(work_dir))
 
 
@@ -45,7 +48,7 @@ def data(tmp_path_factory) -> Path:
 
 
 def test_trains_on_kept_maps_and_predicts_without(data, tmp_path):
-    config = small(data, tmp_path)
+    config = small(2, data, tmp_path)
     runner = train_model(config)
     assert runner.iter == 2
     maps = sorted((data / 'feature_maps').glob('*.map.npy'))
@@ -54,7 +57,14 @@ def test_trains_on_kept_maps_and_predicts_without(data, tmp_path):
     kept = torch.load(tmp_path / 'iter_2.pth', weights_only=False)
     assert not any('vit' in name for name in kept['state_dict'])
     # No map is written twice, and inference needs none.
-    train_model(small(data, tmp_path / 'again'))
+    train_model(small(2, data, tmp_path / 'again'))
     assert [path.stat().st_mtime_ns for path in maps] == times
     found = evaluate_model(config, str(tmp_path / 'iter_2.pth'))
+    assert 0 <= found['entity/AR@1000'] <= 100
+    phase3 = small(3, data, tmp_path / 'phase3',
+                   load_from=str(tmp_path / 'iter_2.pth'))
+    model = train_model(phase3).model
+    assert [path.stat().st_mtime_ns for path in maps] == times
+    assert model.teacher.autocast == 'bf16'
+    found = evaluate_model(phase3, str(tmp_path / 'phase3/iter_2.pth'))
     assert 0 <= found['entity/AR@1000'] <= 100

@@ -1,6 +1,9 @@
 """Entities of one image pasted onto another, with their parts."""
 import numpy as np
+import torch
+import torch.nn.functional as F
 from mmcv.transforms import BaseTransform
+from torch import Tensor
 
 from sohes.datasets.entity_masks import EntityMasks
 from sohes.registry import TRANSFORMS
@@ -27,6 +30,9 @@ class EntityCopyPaste(BaseTransform):
     Both images should have been padded to one size: a second image of
     another size is cropped, or padded, to that of the first, at the upper
     left.
+
+    The ``feature_map`` of `LoadFeatureMap`, if there is one, is mixed by the
+    share of each cell that is pasted upon.
 
     Required and modified keys: img, gt_masks (EntityMasks), gt_bboxes,
     gt_bboxes_labels, gt_ignore_flags; of ``mix_results``, which goes, img
@@ -89,8 +95,7 @@ class EntityCopyPaste(BaseTransform):
             groups = self._choose(masks)
             some = np.flatnonzero(groups.any(axis=0))
             if len(some):
-                self._paste(results, source['img'], masks[some],
-                            groups[:, some])
+                self._paste(results, source, masks[some], groups[:, some])
         return results
 
     def _choose(self, masks: EntityMasks) -> np.ndarray:
@@ -130,7 +135,7 @@ class EntityCopyPaste(BaseTransform):
                 cover, hidden, pasted = added, hides, pasted | group
         return pasted, hidden / most
 
-    def _paste(self, results: dict, image: np.ndarray, pasted: EntityMasks,
+    def _paste(self, results: dict, source: dict, pasted: EntityMasks,
                groups: np.ndarray) -> None:
         masks = results['gt_masks']
         if (pasted.height, pasted.width) != (masks.height, masks.width):
@@ -141,7 +146,9 @@ class EntityCopyPaste(BaseTransform):
         if not len(pasted):
             return
         cover = np.bitwise_or.reduce(pasted.draw()[0], axis=0)
-        results['img'] = _blend(results['img'], image, cover)
+        results['img'] = _blend(results['img'], source['img'], cover)
+        if 'feature_map' in results:
+            _paste_map(results, source.get('feature_map'), cover)
         bits, areas, boxes = masks.draw()
         rest = subtract(bits, boxes, cover)
         keep = (rest[1] > 0) & (rest[1] >= self.min_visible * areas)
@@ -164,6 +171,24 @@ class EntityCopyPaste(BaseTransform):
 def count_pixels(bits: np.ndarray) -> int:
     """Pixels that are set; numpy 1 has no bitwise_count."""
     return int(_BITS[bits].sum())
+
+
+def _paste_map(results: dict, source: Tensor | None,
+               cover: np.ndarray) -> None:
+    """The kept map of a frozen ViT, mixed as the image is.
+
+    A stand-in for the map of the mixed image, which the ViT would have to
+    compute; without one of the second image it has to.
+    """
+    if source is None:
+        del results['feature_map']
+        return
+    height, width = results['img'].shape[:2]
+    inside = np.unpackbits(cover[:height], axis=1, count=width)
+    # (H, W) -> (h, w), the share of each cell that is pasted
+    share = F.adaptive_avg_pool2d(
+        torch.from_numpy(inside)[None].float(), source.shape[1:])
+    results['feature_map'] = torch.lerp(results['feature_map'], source, share)
 
 
 def _blend(image: np.ndarray, source: np.ndarray,

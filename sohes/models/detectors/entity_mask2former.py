@@ -1,4 +1,5 @@
 """The segmenter of Phases 2 and 3."""
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -33,12 +34,12 @@ class EntityMask2Former(Mask2Former):
         super().__init__(**kwargs)
         self.autocast = autocast
 
-    def forward(self, inputs: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """As ever, in the precision that was asked for."""
+    def precision(self) -> AbstractContextManager:
+        """Inside, layers compute in the precision that was asked for."""
         if self.autocast is None:
-            return super().forward(inputs, *args, **kwargs)
-        with torch.autocast(inputs.device.type, torch.bfloat16):
-            return super().forward(inputs, *args, **kwargs)
+            return nullcontext()
+        kind = next(self.parameters()).device.type
+        return torch.autocast(kind, torch.bfloat16)
 
     def extract_feat(
             self,
@@ -78,9 +79,10 @@ class EntityMask2Former(Mask2Former):
             ``masks_without_query``, the mean over the images of this
             process, which is logged and not learnt.
         """
-        losses = self.panoptic_head.loss(
-            self.extract_feat(batch_inputs, batch_data_samples),
-            batch_data_samples)
+        with self.precision():
+            losses = self.panoptic_head.loss(
+                self.extract_feat(batch_inputs, batch_data_samples),
+                batch_data_samples)
         queries = self.panoptic_head.num_queries
         left = sum(
             max(len(sample.gt_instances) - queries, 0)
@@ -104,11 +106,22 @@ class EntityMask2Former(Mask2Former):
             The same samples, with ``pred_instances``; its fields are those
             of :meth:`EntityFusionHead.predict`.
         """
-        outputs = self.panoptic_head.predict(
-            self.extract_feat(batch_inputs, batch_data_samples),
-            batch_data_samples)
+        outputs = self.raw_predictions(batch_inputs, batch_data_samples)
         predictions = self.panoptic_fusion_head.predict(
             *outputs, batch_data_samples, rescale=rescale)
         for sample, instances in zip(batch_data_samples, predictions):
             sample.pred_instances = instances
         return batch_data_samples
+
+    def raw_predictions(
+            self, batch_inputs: Tensor,
+            batch_data_samples: SampleList) -> tuple[Tensor, Tensor, Tensor]:
+        """What the fusion head makes entities of; arguments as above.
+
+        Returns:
+            See :meth:`EntityMask2FormerHead.predict`.
+        """
+        with self.precision():
+            return self.panoptic_head.predict(
+                self.extract_feat(batch_inputs, batch_data_samples),
+                batch_data_samples)

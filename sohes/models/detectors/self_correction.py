@@ -144,8 +144,7 @@ class SelfCorrection(SemiBaseDetector):
         """
         teacher = self.teacher
         predictions = self.pseudo_label_head.predict(
-            *teacher.panoptic_head.predict(
-                teacher.extract_feat(batch_inputs), batch_data_samples),
+            *teacher.raw_predictions(batch_inputs, batch_data_samples),
             batch_data_samples,
             rescale=False)
         # Sum of thresholds, masks predicted, small, medium, large ones kept.

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from mmdet.registry import TRANSFORMS
 from mmdet.structures.bbox import HorizontalBoxes
 from mmengine.registry import DefaultScope
@@ -178,6 +179,19 @@ def test_what_may_be_covered_is_bounded(seeds, most, pasted, covered):
     results = Chosen(seeds, max_covered=most)(target)
     assert (results['img'][..., 0] == 2).sum() == pasted
     assert results['covered'] == pytest.approx(covered / 340)
+
+
+def test_a_kept_map_is_mixed_by_what_is_pasted():
+    def target() -> dict:
+        return dict(sample(BOXES, PARENTS), feature_map=torch.zeros(3, 2, 2))
+
+    source = sample([(0, 0, 15, 5)], [-1], color=2)
+    without = Chosen([0])(dict(target(), mix_results=[dict(source)]))
+    assert 'feature_map' not in without  # the backbone computes it
+    source['feature_map'] = torch.ones(3, 2, 2)
+    mixed = Chosen([0])(dict(target(), mix_results=[source]))
+    # Half of the upper left cell of 10 x 15 pixels is pasted upon.
+    assert mixed['feature_map'].tolist() == [[[.5, 0], [0, 0]]] * 3
 
 
 @pytest.mark.parametrize('size', [(10, 50), (40, 12)])

@@ -1,0 +1,108 @@
+"""Phase 3 after configs/phase2/sohes_phase2_cpu.py, on two CPU cores.
+
+    python tools/train.py configs/phase3/sohes_phase3_cpu.py --cfg-options \
+        load_from=PHASE2.pth data_root=DIR/ model.detector.backbone.weights=\
+WEIGHTS
+
+The model is Phase 2's. The kept maps in DIR/feature_maps/ serve the teacher
+and the student; colours change what the stem sees.
+
+Hardware: 2 CPU cores. Result: not measured.
+"""
+_base_ = ['../sohes_phase3.py', '../_base_/models/cpu.py']
+
+# ----- frequently changed ---------------------------------------------------
+data_root = 'data/entities/'
+batch_size = 2  # a process, of I1 and of I2
+num_workers = 1
+max_iters = 1500
+base_lr = 0.00003  # a tenth of Phase 2's
+view_size = (448, 448)
+feature_maps = dict(folder=data_root + 'feature_maps/', max_gb=8.0)
+
+model = dict(
+    data_preprocessor=dict(
+        data_preprocessor=_base_.cpu_model.data_preprocessor),
+    detector=_base_.cpu_model)
+
+whole = dict(type='Resize', scale=view_size, keep_ratio=False)
+geometry = [
+    dict(type='RandomFlip', prob=0.5),
+    dict(
+        type='RandomChoice',
+        transforms=[
+            [whole],
+            [
+                dict(
+                    type='RandomResize',
+                    scale=view_size,
+                    ratio_range=(1.0, 2.0),
+                    resize_type='Resize',
+                    keep_ratio=False),
+                dict(
+                    type='RandomCrop',
+                    crop_size=view_size,
+                    crop_type='absolute',
+                    recompute_bbox=True,
+                    allow_negative_crop=True)
+            ],
+        ],
+        prob=[0.5, 0.5]),
+    dict(
+        type='sohes.LoadFeatureMap',
+        folder=feature_maps['folder'],
+        cells=_base_.cpu_model.backbone.cells)
+]
+pack = [
+    dict(
+        type='sohes.PackEntityInputs',
+        meta_keys=_base_.meta_keys,
+        min_area=192)
+]
+sup_pipeline = [
+    dict(type='sohes.LoadEntityImage'),
+    dict(type='sohes.LoadEntities'), *geometry, _base_.copy_paste[1],
+    *_base_.colors, *pack
+]
+unsup_pipeline = [
+    dict(type='sohes.LoadEntityImage'),
+    dict(
+        type='sohes.OrderedMultiBranch',
+        branch_field=['unsup_teacher', 'unsup_student'],
+        unsup_teacher=[
+            whole, dict(type='RandomFlip', prob=0.5), geometry[2], *pack
+        ],
+        unsup_student=[*geometry, *_base_.colors, *pack])
+]
+test_pipeline = [_base_.test_pipeline[0], whole, _base_.test_pipeline[2]]
+train_dataloader = dict(
+    batch_size=batch_size,
+    num_workers=num_workers,
+    dataset=dict(
+        labeled=dict(pipeline=sup_pipeline),
+        unlabeled=dict(pipeline=unsup_pipeline)))
+test_dataloader = dict(num_workers=1, dataset=dict(pipeline=test_pipeline))
+auto_scale_lr = dict(base_batch_size=2)
+
+# ----- possibly changed -----------------------------------------------------
+train_cfg = dict(max_iters=max_iters)
+optim_wrapper = dict(
+    _delete_=True,
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=base_lr, weight_decay=0.05),
+    paramwise_cfg=dict(
+        custom_keys={
+            'query_embed': dict(decay_mult=0.0),
+            'query_feat': dict(decay_mult=0.0),
+            'level_embed': dict(decay_mult=0.0),
+        },
+        norm_decay_mult=0.0),
+    clip_grad=dict(max_norm=1.0, norm_type=2))
+# A third of the paper's steps: a shorter average.
+custom_hooks = [
+    dict(type='sohes.TeacherHook', momentum=0.002),
+    dict(type='sohes.RandomStateHook'),
+    dict(type='sohes.NonFiniteLossHook')
+]
+default_hooks = dict(
+    logger=dict(interval=25), checkpoint=dict(interval=250))
