@@ -141,7 +141,8 @@ def small(node: Any) -> Any:
     return node
 
 
-_BUILT: set[str] = set()
+# Trainable numbers of a model that was built; the ablations share theirs.
+_BUILT: dict[str, int] = {}
 
 
 @pytest.mark.parametrize('name', WHOLE)
@@ -149,13 +150,16 @@ def test_builds_at_a_small_size(name):
     config = read(name)
     if 'pseudo_labels' in config:
         read_options(config.to_dict()['pseudo_labels'])
-        inspect.signature(ViTFeatureExtractor).bind(**config.extractor)
+        bound = inspect.signature(ViTFeatureExtractor).bind(
+            **config.extractor)
+        assert bound.arguments.keys() == config.extractor.keys()
     if 'model' not in config:
+        assert 'pseudo_labels' in config
         return
     model = small(config.to_dict()['model'])
-    if repr(model) in _BUILT:  # the ablations' differ in the training
-        return
-    with DefaultScope.overwrite_default_scope(config.default_scope):
-        built = MODELS.build(ConfigDict(model))
-    assert sum(p.numel() for p in built.parameters() if p.requires_grad)
-    _BUILT.add(repr(model))
+    if repr(model) not in _BUILT:
+        with DefaultScope.overwrite_default_scope(config.default_scope):
+            built = MODELS.build(ConfigDict(model))
+        _BUILT[repr(model)] = sum(
+            p.numel() for p in built.parameters() if p.requires_grad)
+    assert _BUILT[repr(model)] > 0

@@ -113,4 +113,5 @@ def test_warning_turned_into_an_error_is_named_too(tmp_path, monkeypatch):
 
 def test_limit_may_be_lifted(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', None)
-    read_back(tmp_path / 'a.png', Image.fromarray(gradient()))
+    found = read_back(tmp_path / 'a.png', Image.fromarray(gradient()))
+    assert np.array_equal(found, gradient())
