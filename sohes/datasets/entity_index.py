@@ -75,6 +75,8 @@ class ImageEntities:
             EntityIndexError: the index is not the one that was built: it
                 may have come with the json, from somebody else.
         """
+        if not len(self):
+            return []
         spans = self.spans
         offsets = np.append(spans[:, 0], spans[-1:, 1])
         areas, _ = rle_stats(self.blob, offsets,

@@ -135,6 +135,6 @@ def image_name(image: dict) -> str:
 
 def some(names: Iterable[Any], most: int = 5) -> str:
     """A few names, and how many more."""
-    names = sorted(map(str, names))
+    names = sorted(f'{name!s:.200}' for name in names)
     more = f' and {len(names) - most} more' if len(names) > most else ''
     return ', '.join(names[:most]) + more

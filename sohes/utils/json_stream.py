@@ -54,7 +54,7 @@ def stream_images(path: Path,
             elif prefix == 'images.item' and event != 'map_key':
                 raise EntityIndexError(
                     f'{path}: an image must be an object, found '
-                    f'{value if value is not None else event!r}')
+                    f'{value if value is not None else event!r:.80}')
             elif prefix == 'images' and event == 'end_array':
                 return
     raise _no_list(path, 'images')

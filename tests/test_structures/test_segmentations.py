@@ -189,10 +189,12 @@ def test_an_index_that_came_with_the_json_is_not_believed(tmp_path):
     from sohes.utils.json_stream import EntityIndexError
     path = tmp_path / 'x.json'
     path.write_text(json.dumps(dict(
-        images=[dict(id=1, file_name='a.jpg', height=4, width=6)],
+        images=[dict(id=1, file_name='a.jpg', height=4, width=6),
+                dict(id=2, file_name='b.jpg', height=4, width=6)],
         annotations=[dict(id=1, image_id=1, segmentation=dict(
             size=[4, 6], counts=[3, 5, 16]))], categories=[])))
-    EntityIndex.open(path)
+    assert len(EntityIndex.open(path).entities(0).rles()) == 1
+    assert EntityIndex.open(path).entities(1).rles() == []
     rle = tmp_path / 'x.json.index' / 'rle.bin'
     rle.write_bytes(b'o' * len(rle.read_bytes()))
     with pytest.raises(EntityIndexError, match='delete its folder'):

@@ -1,0 +1,382 @@
+"""Broken and hostile files, made by a seed, put through all that reads files.
+
+    python benchmarks/fuzz.py --minutes 60
+
+Each case is made from a small whole file (labels, photos, checkpoints,
+weights) by a seed and a number, and read in a child process. Prints how many
+cases ended in which way: accepted, a sentence, a traceback, a crash, a hang
+(over --hang seconds) or over --memory of memory; and the number of each case
+that did not end well, which --only runs again alone. Exit code 1 if there is
+any.
+"""
+import argparse
+import copy
+import io
+import json
+import os
+import queue
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+# In place of this folder, whose coverage.py is not the one numba looks for.
+sys.path[0] = str(ROOT)
+
+#: What a json may have where something else belongs.
+VALUES = [None, True, False, 0, -1, 1, 2**31, 2**32 + 7, 2**53, 2**62, 2**63,
+          -2**63, 2**64, 10**400, 0.5, -0.0, 1e300, 1e999, float('nan'),
+          '', 'x', '\0', '../x.jpg', '/etc/passwd', 'a' * 5000, '\ud800', [],
+          {}, [[]], [None], [1, 2, 3], {'size': [1, 1], 'counts': 'x'}]
+
+
+def labels() -> dict[str, Any]:
+    """A COCO json with each kind of segmentation, parents and ancestors."""
+    size = [12, 10]
+    masks = [dict(size=size, counts=[20, 50, 50]), [[1, 1, 8, 1, 8, 9, 1, 9]],
+             dict(size=size, counts='0h3'), dict(size=size, counts=[0, 120])]
+    rows = [
+        dict(id=k + 1, image_id=1 + k // 3, category_id=1, iscrowd=0,
+             area=9, bbox=[1, 1, 3, 3], score=0.5, segmentation=mask,
+             parent_id=None if k % 3 == 0 else k,
+             ancestor_ids=[] if k % 3 == 0 else [k])
+        for k, mask in enumerate(masks)
+    ]
+    images = [dict(id=k, file_name=f'{k}.jpg', height=12, width=10)
+              for k in (1, 2)]
+    return dict(images=images, annotations=rows,
+                categories=[dict(id=1, name='entity')])
+
+
+def changed(value: Any, rng: random.Random) -> Any:
+    """The same json with a few values replaced, removed or doubled."""
+    value = copy.deepcopy(value)
+    for _ in range(rng.choice([1, 1, 1, 2, 5])):
+        node = value
+        while True:
+            keys = (list(node) if isinstance(node, dict) else
+                    range(len(node)))
+            if not keys:
+                break
+            key = rng.choice(keys)
+            inner = node[key]
+            if isinstance(inner, (dict, list)) and inner and (
+                    rng.random() < .85):
+                node = inner
+                continue
+            action = rng.random()
+            if action < .1:
+                del node[key]
+            elif action < .2 and isinstance(node, list):
+                node.insert(key, inner)
+            elif action < .3:
+                node[key] = nested(rng.choice([3, 70, 5000]), rng)
+            else:
+                node[key] = rng.choice(VALUES)
+            break
+    return value
+
+
+def nested(depth: int, rng: random.Random) -> Any:
+    """Brackets within brackets; deep ones come as raw text."""
+    found: Any = 1
+    for _ in range(min(depth, 400)):
+        found = [found] if rng.random() < .5 else {'k': found}
+    return found
+
+
+def broken(data: bytes, rng: random.Random) -> bytes:
+    """The same bytes with some changed, cut, doubled or put in."""
+    found = bytearray(data)
+    for _ in range(rng.choice([0, 1, 1, 2, 8, 40])):
+        if not found:
+            break
+        at = rng.randrange(len(found))
+        action = rng.randrange(5)
+        if action == 0:
+            found[at] = rng.randrange(256)
+        elif action == 1:
+            found[at] ^= 1 << rng.randrange(8)
+        elif action == 2:
+            del found[at:at + rng.choice([1, 4, 100])]
+        elif action == 3:
+            found[at:at] = found[at:at + rng.choice([1, 4, 100])]
+        else:
+            found[at:at + 4] = rng.choice([
+                b'\xff\xff\xff\xff', b'\0\0\0\0', b'\x7f\xff\xff\xff',
+                b'\xff\xff\xff\x7f', b'\x80\0\0\0'])
+    if rng.random() < .2:
+        del found[rng.randrange(len(found) + 1):]
+    return bytes(found)
+
+
+def json_bytes(rng: random.Random) -> bytes:
+    """A json of labels, changed as values or as bytes."""
+    text = json.dumps(changed(labels(), rng)).encode()
+    if rng.random() < .3:
+        text = broken(text, rng)
+    if rng.random() < .02:
+        text = b'[' * 200000
+    return text
+
+
+def read_labels(folder: Path, rng: random.Random) -> None:
+    """Through the index, as training, browsing and filtering read it."""
+    from sohes.datasets.entity_index import EntityIndex
+    path = folder / 'labels.json'
+    path.write_bytes(json_bytes(rng))
+    index = EntityIndex.open(path)
+    for position in range(len(index)):
+        entities = index.entities(position)
+        entities.rles(), entities.forest.depth, index.file_name(position)
+
+
+def evaluate_labels(folder: Path, rng: random.Random) -> None:
+    """As ground truth, as predictions, or as a list of results."""
+    from sohes.evaluation.coco_files import read_evaluation_input
+    from sohes.evaluation.forest_pairs import annotated_forest
+    from sohes.evaluation.mask_matching import match_image
+    paths = folder / 'gt.json', folder / 'pred.json'
+    whole = json.dumps(labels()).encode()
+    which = rng.randrange(3)
+    paths[0].write_bytes(json_bytes(rng) if which == 0 else whole)
+    paths[1].write_bytes(whole if which == 0 else json_bytes(rng))
+    if which == 2:
+        rows = changed(labels()['annotations'], rng)
+        paths[1].write_text(json.dumps(rows))
+    data = read_evaluation_input(*paths)
+    for row, image in zip(data.rows, data.images):
+        match_image(image, (1, 10))
+        annotated_forest(row, str(paths[0]))
+
+
+def convert_labels(folder: Path, rng: random.Random) -> None:
+    """Through the converters of COCO and of PACO."""
+    from sohes.converters import coco_kinds
+    from sohes.converters.coco_like import convert_coco_like
+    path = folder / 'source.json'
+    path.write_bytes(json_bytes(rng))
+    convert_coco_like(rng.choice([coco_kinds.COCO, coco_kinds.PACO]), path,
+                      folder / 'out.json', subset=True, overwrite=True,
+                      quiet=True)
+
+
+def photo_bytes(rng: random.Random) -> bytes:
+    """A small photo of a random format and mode."""
+    import numpy as np
+    from PIL import Image
+    kind, mode = rng.choice([
+        ('PNG', 'RGB'), ('PNG', 'RGBA'), ('PNG', 'P'), ('PNG', 'I;16'),
+        ('JPEG', 'RGB'), ('JPEG', 'CMYK'), ('TIFF', 'RGB'), ('TIFF', 'F'),
+        ('TIFF', 'I;16'), ('GIF', 'P'), ('BMP', 'RGB'), ('PPM', 'RGB'),
+        ('WEBP', 'RGBA'), ('JPEG2000', 'RGB'), ('AVIF', 'RGB')])
+    pixels = np.arange(24 * 18 * 3, dtype=np.uint8).reshape(24, 18, 3)
+    image = Image.fromarray(pixels)
+    image = (Image.fromarray(pixels[..., 0].astype(np.uint16))
+             if mode == 'I;16' else image.convert(mode))
+    stream = io.BytesIO()
+    options: dict[str, Any] = {}
+    if kind == 'JPEG':
+        options = dict(progressive=rng.random() < .5, exif=b'Exif\0\0MM\0*'
+                       b'\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0')
+    if kind == 'TIFF':
+        options = dict(compression=rng.choice([None, 'tiff_lzw',
+                                               'tiff_adobe_deflate']))
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def read_photo(folder: Path, rng: random.Random) -> None:
+    """Through load_image."""
+    from sohes.pseudo_labels.images import load_image
+    path = folder / 'photo.jpg'
+    start = rng.choice([b'%!PS-Adobe-3.0 EPSF-3.0\n', b'8BPS', b'GRIB',
+                        b'\x89HDF\r\n\x1a\n', b'\0' * 64])
+    path.write_bytes(start if rng.random() < .05 else
+                     broken(photo_bytes(rng), rng))
+    load_image(path, 4_000_000)
+
+
+def checkpoint_bytes(rng: random.Random) -> tuple[bytes, str]:
+    """A small checkpoint, and the ending of its name."""
+    import torch
+    from safetensors.torch import save
+    state = {f'backbone.{k}': torch.arange(12.).view(3, 4).t()
+             for k in range(3)}
+    state['patch_embed.proj.weight'] = torch.zeros(4, 3, 2, 2)
+    config = rng.choice([
+        'model = dict(type="A", b=(1, -2))\n', '{"model": {"type": "os.x"}}',
+        'import os\n', '{"a": ' + '[' * 200 + '1', 'x = ' + '(' * 3000])
+    content = dict(state_dict=state, optimizer=dict(state={0: state}),
+                   meta=dict(cfg=config, iter=3))
+    if rng.random() < .25:
+        return save({k: v.contiguous() for k, v in state.items()},
+                    dict(sohes='{"cfg": "{}"}')), '.safetensors'
+    stream = io.BytesIO()
+    torch.save(content, stream,
+               _use_new_zipfile_serialization=rng.random() < .6)
+    return stream.getvalue(), '.pth'
+
+
+def read_model(folder: Path, rng: random.Random) -> None:
+    """As a checkpoint with its configuration, or as weights of a ViT."""
+    from sohes.apis.checkpoint_config import checkpoint_config
+    from sohes.apis.checkpoints import read_checkpoint
+    from sohes.models.backbones.vit_files import read_tensors
+    data, suffix = checkpoint_bytes(rng)
+    path = folder / f'model{suffix}'
+    path.write_bytes(broken(data, rng))
+    if rng.random() < .3:
+        read_tensors(path)
+    else:
+        checkpoint_config(path, read_checkpoint(path)['meta'])
+
+
+KINDS: tuple[Callable[[Path, random.Random], None], ...] = (
+    read_labels, evaluate_labels, convert_labels, read_photo, read_photo,
+    read_model)
+
+
+def sentences() -> tuple[type[Exception], ...]:
+    """What is raised for a person to read."""
+    from sohes.apis import UsageError
+    from sohes.converters.entity_json import ConverterError
+    from sohes.evaluation.image_matching import InputError
+    from sohes.models.backbones.vit_keys import WeightsError
+    from sohes.pseudo_labels.images import ImageError
+    from sohes.utils.json_stream import EntityIndexError
+    return (UsageError, ConverterError, InputError, WeightsError, ImageError,
+            EntityIndexError)
+
+
+def child(args: argparse.Namespace) -> None:
+    """Run cases from ``args.child`` on, a line before and after each."""
+    import warnings
+    warnings.simplefilter('ignore')
+    # numba and torch map some gigabytes without touching them.
+    resource.setrlimit(resource.RLIMIT_AS, (24 << 30, 24 << 30))
+    readable = sentences()
+    number = args.child
+    with tempfile.TemporaryDirectory(prefix='sohes-fuzz-') as folder:
+        while True:
+            rng = random.Random(f'{args.seed}-{number}')
+            kind = KINDS[number % len(KINDS)]
+            print(f'begin {number} {kind.__name__}', flush=True)
+            try:
+                kind(Path(folder), rng)
+                outcome = 'accepted'
+            except readable as error:
+                text = str(error)
+                outcome = ('sentence' if '\n' not in text
+                           and len(text) < 2000 else
+                           f'traceback no sentence: {text[:150]!r}')
+            except BaseException:
+                last = traceback.format_exc().strip().splitlines()
+                outcome = f'traceback {last[-1]:.200} {last[-3].strip()}'
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+            print(f'end {peak} {outcome}', flush=True)
+            number += 1
+            if args.only is not None:
+                return
+
+
+def run(args: argparse.Namespace) -> Counter:
+    """Run cases in children until the time is over, and count."""
+    counts: Counter = Counter()
+    number = args.only or 0
+    end = time.monotonic() + 60 * args.minutes
+    while time.monotonic() < end:
+        number = _watch(args, number, end, counts)
+        if args.only is not None:
+            break
+    return counts
+
+
+def _watch(args: argparse.Namespace, number: int, end: float,
+           counts: Counter) -> int:
+    """One child, until it fails or the time is over; the next number."""
+    command = [sys.executable, __file__, '--child', str(number), '--seed',
+               str(args.seed)]
+    if args.only is not None:
+        command += ['--only', str(args.only)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True,
+                               stdin=subprocess.DEVNULL,
+                               env=dict(os.environ, OMP_NUM_THREADS='1'))
+    lines: queue.Queue = queue.Queue()
+
+    def pump() -> None:
+        for line in process.stdout:
+            lines.put(line)
+        lines.put(None)
+
+    threading.Thread(target=pump, daemon=True).start()
+    first = number
+    name = ''
+    try:
+        while time.monotonic() < end or args.only is not None:
+            # The first case of each kind imports and compiles.
+            warm = number - first >= 2 * len(KINDS)
+            try:
+                line = lines.get(timeout=args.hang if warm else 300)
+            except queue.Empty:
+                counts['hang'] += 1
+                print(f'case {number} ({name}): hang')
+                return number + 1
+            if line is None:
+                if args.only is None or process.wait():
+                    counts['crash'] += 1
+                    print(f'case {number} ({name}): crash, exit '
+                          f'{process.wait()}')
+                return number + 1
+            word, *rest = line.split(maxsplit=2)
+            if word == 'begin':
+                name = rest[1].strip()
+                continue
+            outcome = rest[1].split()[0]
+            counts[outcome] += 1
+            if outcome == 'traceback':
+                print(f'case {number} ({name}): {rest[1].strip()}')
+            if int(rest[0]) > args.memory:
+                counts['memory'] += 1
+                print(f'case {number} ({name}): {rest[0]} MiB')
+                return number + 1
+            number += 1
+    finally:
+        process.kill()
+        process.wait()
+    return number
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--minutes', type=float, default=1)
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--hang', type=float, default=5, metavar='SECONDS')
+    parser.add_argument('--memory', type=int, default=2048, metavar='MIB')
+    parser.add_argument('--only', type=int, metavar='CASE')
+    parser.add_argument('--child', type=int, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child is not None:
+        child(args)
+        return 0
+    counts = run(args)
+    total = sum(counts.values())
+    print(f'{total} cases: ' + ', '.join(
+        f'{counts[key]} {key}' for key in (
+            'sentence', 'accepted', 'crash', 'traceback', 'hang', 'memory')))
+    return 1 if total > counts['sentence'] + counts['accepted'] else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
