@@ -19,7 +19,8 @@ class TwoStreamDataset(Dataset):
     augmented in the same way, as without I2.
 
     A sample has the branches that mmdet's ``SemiBaseDetector`` and
-    ``MultiBranchDataPreprocessor`` want: 'sup' for I1, and those that the
+    ``MultiBranchDataPreprocessor`` want: 'sup' for I1, or the branches of
+    its pipeline if that ends with some; and those that the
     pipeline of I2 ends with, a ``sohes.OrderedMultiBranch`` of
     'unsup_teacher' and 'unsup_student'.
 
@@ -68,6 +69,7 @@ class TwoStreamDataset(Dataset):
                 int(np.random.default_rng(entropy).integers(count)), entropy)
         views = self.unlabeled[other]
         return {
-            key: dict(sup=value, **views[key])
+            key: dict(value if isinstance(value, dict) else dict(sup=value),
+                      **views[key])
             for key, value in self.labeled[idx].items()
         }

@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
 from PIL import Image
 
 from sohes.apis.generate import generate
@@ -46,7 +48,7 @@ def data(tmp_path_factory) -> Path:
 def small(config: Config, detector: str = 'model') -> Config:
     """Batch, size and proposals cut; the types stay as they are."""
     config.merge_from_dict({
-        f'{detector}.backbone.init_cfg': None,
+        f'{detector}.backbone.init_cfg': None,  # no download
         f'{detector}.train_cfg.rpn_proposal.nms_pre': 60,
         f'{detector}.train_cfg.rpn_proposal.max_per_img': 60,
         f'{detector}.test_cfg.rpn.max_per_img': 40,
@@ -63,6 +65,14 @@ def small(config: Config, detector: str = 'model') -> Config:
     model = config.model.get('detector', config.model)
     for head in model.roi_head.bbox_head:
         head.fc_out_channels = 32
+    if 'weights' in model.backbone:  # a ViT: a small one with random weights
+        model.backbone.update(
+            weights=None, prior_width=8, drop_path_rate=0.0, with_cp=False,
+            vit=dict(
+                arch=dict(embed_dims=16, num_layers=4, num_heads=2,
+                          feedforward_channels=32),
+                patch_size=14, img_size=56))
+        model.neck.in_channels = [16] * 4
     model.roi_head.mask_head.update(num_convs=1, conv_out_channels=8)
     for stage in model.train_cfg.rcnn:
         stage.sampler.num = 12
@@ -73,7 +83,8 @@ def small(config: Config, detector: str = 'model') -> Config:
 def _resize(node: Any) -> None:
     """Every Resize of a pipeline to the size of the photos, in place."""
     for value in node.values() if isinstance(node, dict) else node:
-        if isinstance(value, dict) and value.get('type') == 'Resize':
+        if isinstance(value, dict) and value.get(
+                'type') == 'sohes.EntityResize':
             value.scale = (96, 80)
         elif isinstance(value, dict) and value.get('type') == 'RandomResize':
             value.scale = [(96, 64), (96, 80)]
@@ -81,7 +92,9 @@ def _resize(node: Any) -> None:
             _resize(value)
 
 
-DETECTORS = ['hassod_cascade-mask-rcnn_r50']
+DETECTORS = ['hassod_cascade-mask-rcnn_r50',
+             'hassod_cascade-mask-rcnn_vits14']
+TEACHERS = ['hassod_mean-teacher', 'hassod_mean-teacher_vits14']
 
 
 def read(name: str, data: Path, work_dir: Path, **options: Any) -> Config:
@@ -90,6 +103,7 @@ def read(name: str, data: Path, work_dir: Path, **options: Any) -> Config:
         str(work_dir))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', DETECTORS)
 def test_two_steps_of_the_detector_and_a_prediction(name, data, tmp_path):
     config = small(read(name, data, tmp_path, **{
@@ -108,3 +122,33 @@ def test_two_steps_of_the_detector_and_a_prediction(name, data, tmp_path):
     assert found['forest/pairs'] > 0
     rows = json.loads(out.read_text())
     assert rows and all(row['level'] in (0, 1, 2) for row in rows)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', TEACHERS)
+def test_two_steps_of_the_mean_teacher_and_a_prediction(name, data,
+                                                        tmp_path):
+    start = tmp_path / 'detector.pth'
+    config = small(read(name, data, tmp_path, **{
+        'load_from': str(start), 'model.semi_train_cfg.score_thr': 0.3}),
+        'model.detector')
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        detector = MODELS.build(config.model.detector)
+    torch.save(dict(state_dict=detector.state_dict(), meta={}), start)
+    runner = train_model(config)
+    model, losses = runner.model, runner.message_hub.log_scalars
+    assert not model.teacher.training and model.student.training
+    values = {name: buffer.current() for name, buffer in losses.items()}
+    assert values['train/teacher_boxes'] > 0
+    assert values['train/labelled_weight'] == pytest.approx(0.5)
+    for branch in ('sup', 'sup_weak'):
+        assert values[f'train/{branch}_s0.loss_mask'] > 0
+    assert values['train/unsup_s0.loss_mask'] == 0
+    assert values['train/unsup_s0.loss_level'] >= 0
+    assert values['train/unsup_s0.loss_cls'] > 0
+    moved = [(a - b).abs().max() for a, b in zip(
+        model.teacher.state_dict().values(),
+        model.student.state_dict().values())]
+    assert max(moved) > 0
+    found = evaluate_model(config, str(tmp_path / 'iter_2.pth'))
+    assert 0 <= found['entity/AR@1000'] <= 100
