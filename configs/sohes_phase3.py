@@ -25,6 +25,7 @@ not measured. Result to expect: AR@1000 of 33.3 on SA-1B, 32.6 before (table
 _base_ = [
     '_base_/models/entity_mask2former_vitb8.py',
     '_base_/datasets/entities.py',
+    '_base_/datasets/strong_colors.py',
     '_base_/schedules/adan.py',
     '_base_/default_runtime.py',
 ]
@@ -58,39 +59,12 @@ meta_keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor',
 # Flip, large scale jittering and crop, as Phase 2's.
 geometry = _base_.train_pipeline[2:5]
 copy_paste = _base_.train_pipeline[5:7]  # with the canvas for it
-# Ours, after Grill et al. 2020: the paper says strong and weak, no more.
-# torchvision's, because these know that the image is RGB.
-colors = [
-    dict(type='mmpretrain.NumpyToPIL', to_rgb=False),
-    dict(
-        type='RandomApply',
-        prob=0.8,
-        transforms=[
-            dict(
-                type='mmpretrain.torchvision/ColorJitter',
-                brightness=0.4,
-                contrast=0.4,
-                saturation=0.4,
-                hue=0.1)
-        ]),
-    dict(type='mmpretrain.torchvision/RandomGrayscale', p=0.2),
-    dict(
-        type='RandomApply',
-        prob=0.5,
-        transforms=[
-            dict(
-                type='mmpretrain.torchvision/GaussianBlur',
-                kernel_size=13,
-                sigma=(0.1, 2.0))
-        ]),
-    dict(type='mmpretrain.torchvision/RandomSolarize', threshold=128, p=0.2),
-    dict(type='mmpretrain.PILToNumpy', to_bgr=False)
-]
 pack = [dict(type='sohes.PackEntityInputs', meta_keys=meta_keys)]
 
 sup_pipeline = [
     dict(type='sohes.LoadEntityImage'),
-    dict(type='sohes.LoadEntities'), *geometry, *copy_paste, *colors, *pack
+    dict(type='sohes.LoadEntities'), *geometry, *copy_paste,
+    *_base_.colors, *pack
 ]
 weak_pipeline = [
     dict(type='sohes.EntityResize', scale=image_size, keep_ratio=True),
@@ -102,7 +76,7 @@ unsup_pipeline = [
         type='sohes.OrderedMultiBranch',
         branch_field=['unsup_teacher', 'unsup_student'],
         unsup_teacher=weak_pipeline,
-        unsup_student=[*geometry, *colors, *pack])
+        unsup_student=[*geometry, *_base_.colors, *pack])
 ]
 train_dataloader = dict(
     batch_size=batch_size,

@@ -47,7 +47,7 @@ model = dict(
                 type='BatchFixedSizePad',
                 size=image_size,
                 img_pad_value=0,
-                pad_mask=True,
+                pad_mask=False,  # the pipeline has padded them
                 pad_seg=False)
         ]),
     backbone=dict(
@@ -62,6 +62,8 @@ model = dict(
     neck=dict(in_channels=[768, 768, 768, 768]),
     roi_head=dict(
         bbox_head=bbox_heads, mask_head=dict(num_classes=1)),
+    # A view that was jittered may be smaller than any anchor.
+    train_cfg=dict(rpn=dict(allowed_border=-1)),
     test_cfg=dict(
         rpn=dict(nms_pre=2000, max_per_img=2000),
         # AR counts 1000 masks an image (section 4), however unsure.

@@ -5,6 +5,7 @@ crop, proposals of the same clustering. The seconds of a row are those that it
 would take alone: shared work is charged to every row that used it.
 """
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -214,37 +215,45 @@ class CoverChange:
     Attributes:
         base (float): theta_cover that the others are compared with.
         masks (int): masks so far.
-        pairs (int): pairs of ancestor and descendant at ``base``.
+        pairs (int): pairs of ancestor and descendant at ``base``, by the
+            pairwise test of section 3.1.
+        more (dict): by theta_cover, how many more pairs there are.
+        moved (dict): the same without sign, photo by photo.
         parents (dict): by theta_cover, masks whose parent is another.
         changed (dict): by theta_cover, pairs that come or go.
     """
     base: float = 0.9
     masks: int = 0
     pairs: int = 0
-    parents: dict[float, int] = field(default_factory=dict)
-    changed: dict[float, int] = field(default_factory=dict)
+    more: Counter = field(default_factory=Counter)
+    moved: Counter = field(default_factory=Counter)
+    parents: Counter = field(default_factory=Counter)
+    changed: Counter = field(default_factory=Counter)
 
     def add(self, rles: Sequence[Mapping[str, Any]]) -> None:
         """Take in the masks of a photo."""
         rles = list(rles)
         base = EntityForest.from_masks(rles, self.base)
         self.masks += len(base)
-        self.pairs += int(base.ancestors.sum())
+        self.pairs += len(base.pairs)
         for cover in THETA_COVER:
             other = EntityForest.from_masks(rles, cover)
-            self.parents[cover] = self.parents.get(cover, 0) + int(
-                (other.parents != base.parents).sum())
-            self.changed[cover] = self.changed.get(cover, 0) + int(
+            more = len(other.pairs) - len(base.pairs)
+            self.more[cover] += more
+            self.moved[cover] += abs(more)
+            self.parents[cover] += int((other.parents != base.parents).sum())
+            self.changed[cover] += int(
                 (other.ancestors != base.ancestors).sum())
 
     def results(self) -> list[dict[str, Any]]:
         """A row for every theta_cover, in percent."""
+        masks, pairs = max(self.masks, 1), max(self.pairs, 1)
         return [{
             'theta_cover': f'{cover:g}',
-            'other parent %': 100 * self.parents.get(cover, 0) /
-            max(self.masks, 1),
-            'pairs changed %': 100 * self.changed.get(cover, 0) /
-            max(self.pairs, 1),
+            'more pairs %': 100 * self.more[cover] / pairs,
+            'without sign %': 100 * self.moved[cover] / pairs,
+            'other parent %': 100 * self.parents[cover] / masks,
+            'pairs changed %': 100 * self.changed[cover] / pairs,
         } for cover in THETA_COVER]
 
 

@@ -1,12 +1,13 @@
 """Trains and tests from a configuration, on one process or many."""
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.registry import OPTIMIZERS, RUNNERS
 from mmengine.runner import Runner
+from torch import nn
 
 from sohes.apis.checkpoints import (
     check_same_run,
@@ -110,7 +111,10 @@ def test_model(config: Config,
     content = read_checkpoint(checkpoint, trust_checkpoint)
     config.resume, config.load_from = False, checkpoint
     runner = _build(config, lambda runner: runner.test_loop)
-    check_weights(checkpoint, content, runner.model, str(config.filename))
+    # One of Phase 2 is loaded into teacher and student.
+    check_weights(checkpoint, content,
+                  _part_of(runner.model, content) or runner.model,
+                  str(config.filename))
     return runner.test()
 
 
@@ -217,6 +221,16 @@ def _bare_model(runner: Runner) -> Any:
     return getattr(runner.model, 'module', runner.model)
 
 
+def _part_of(model: nn.Module,
+             checkpoint: Mapping[str, Any]) -> nn.Module | None:
+    """The student, where a model of Phase 3 meets weights of Phase 2."""
+    model = getattr(model, 'module', model)
+    single = not any(
+        key.removeprefix('module.').startswith(('student.', 'teacher.'))
+        for key in checkpoint['state_dict'])
+    return getattr(model, 'student', None) if single else None
+
+
 def _check_start(path: str | None, runner: Runner,
                  trust: bool = False) -> None:
     """Refuse to start from a local checkpoint of which nothing would load.
@@ -234,9 +248,9 @@ def _check_start(path: str | None, runner: Runner,
     checkpoint = read_checkpoint(path, trust)
     found = {key.removeprefix('module.') for key in checkpoint['state_dict']}
     expected = model.state_dict()
-    if hasattr(model, 'student') and not any(
-            key.startswith(('student.', 'teacher.')) for key in found):
-        check_weights(path, checkpoint, model.student, name,
+    student = _part_of(model, checkpoint)
+    if student is not None:
+        check_weights(path, checkpoint, student, name,
                       'give one of the same model as load_from')
     elif not found & expected.keys():
         raise UsageError(

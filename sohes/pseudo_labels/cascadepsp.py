@@ -44,7 +44,7 @@ class CascadePSPRefiner(WindowRefiner):
             package's L. Smaller windows are enlarged to it, so on a CPU it
             decides the time: take 256 or so there.
         margin (float): of the window, over the box's longer side. The
-            authors enlarge boxes by a quarter (their eval_post.py).
+            authors enlarge boxes by a quarter (their eval_post_ade.py).
         min_margin (int): of the window, in pixels: a patch or two.
 
     Raises:

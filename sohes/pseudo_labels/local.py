@@ -111,19 +111,20 @@ def cut_crops(image: np.ndarray, crops: Sequence[Box]) -> list[np.ndarray]:
             for left, top, right, bottom in crops]
 
 
-def _touches_inner_border(grid: np.ndarray, crop: Box,
-                          size: tuple[int, int]) -> bool:
-    """Whether patches touch a border of the crop that is not the image's."""
+def _touches_border(grid: np.ndarray, crop: Box, size: tuple[int, int],
+                    inner: bool) -> bool:
+    """Whether patches touch a border of the crop, or of its inner ones."""
     left, top, right, bottom = crop
-    return bool((left > 0 and grid[:, 0].any())
-                or (top > 0 and grid[0].any())
-                or (right < size[1] and grid[:, -1].any())
-                or (bottom < size[0] and grid[-1].any()))
+    cut = (left > 0, top > 0, right < size[1], bottom < size[0])
+    sides = (grid[:, 0], grid[0], grid[:, -1], grid[-1])
+    return any((is_cut or not inner) and bool(side.any())
+               for is_cut, side in zip(cut, sides))
 
 
 def cluster_crop(features: np.ndarray, crop: Box, size: tuple[int, int],
                  thresholds: Sequence[float], max_iou: float,
-                 min_patches: int) -> list[Proposal]:
+                 min_patches: int,
+                 keep_image_edges: bool = True) -> list[Proposal]:
     """Cluster one crop; keep what lies wholly inside it.
 
     Args:
@@ -133,11 +134,11 @@ def cluster_crop(features: np.ndarray, crop: Box, size: tuple[int, int],
         thresholds (Sequence[float]): as for the whole image.
         max_iou (float): of the suppression along the crop's tree.
         min_patches (int): smaller subregions are not kept.
+        keep_image_edges (bool): the image's own border counts as inside.
 
     Returns:
-        list[Proposal]: of step 2. What meets a border of
-        the crop is incomplete and left out; the image's own border counts as
-        inside.
+        list[Proposal]: of step 2. What meets a border of the crop is
+        incomplete and left out.
     """
     tree = MergeTree.from_features(features)
     nodes = pool_nodes(tree, thresholds)
@@ -145,5 +146,5 @@ def cluster_crop(features: np.ndarray, crop: Box, size: tuple[int, int],
     nodes = suppress_nodes(tree, nodes, max_iou)
     return [
         item for item in propose_nodes(tree, nodes, crop, size, step=2)
-        if not _touches_inner_border(item.grid, crop, size)
+        if not _touches_border(item.grid, crop, size, keep_image_edges)
     ]

@@ -70,6 +70,9 @@ class LocalOptions:
         max_crops (int, optional): at most this many an image, those with
             most regions first; None for all.
         min_patches (int): smaller subregions are not kept.
+        keep_image_edges (bool): where a crop ends with the image, what
+            touches that border is complete and kept. The paper discards
+            whatever meets a border of the crop.
         thresholds (tuple, optional): merging thresholds of the crops; None
             takes those of the whole image.
         batch_size (int): crops in one forward of the ViT.
@@ -81,6 +84,7 @@ class LocalOptions:
     max_zoom_out: float = 1.5
     max_crops: int | None = None
     min_patches: int = 4
+    keep_image_edges: bool = True
     thresholds: tuple[float, ...] | None = None
     batch_size: int = 8
 
@@ -89,6 +93,9 @@ class LocalOptions:
             check_count(f'local.{key}', getattr(self, key))
         if self.max_crops is not None:
             check_count('local.max_crops', self.max_crops)
+        if not isinstance(self.keep_image_edges, bool):
+            raise ValueError('local.keep_image_edges must be True or False, '
+                             f'found {self.keep_image_edges!r}')
         check_between('local.max_area', self.max_area, 0, 1e12)
         check_between('local.crop_scale', self.crop_scale, 1, 100)
         check_between('local.max_zoom_out', self.max_zoom_out, 0, 1e6)

@@ -97,7 +97,8 @@ def _local_proposals(image: np.ndarray, tree: MergeTree, nodes: np.ndarray,
         for crop, crop_features in zip(batch, features):
             found = cluster_crop(crop_features, crop, size,
                                  local.thresholds or thresholds,
-                                 options.nms_iou, local.min_patches)
+                                 options.nms_iou, local.min_patches,
+                                 local.keep_image_edges)
             proposals += add_membership(found, crop_features,
                                         options.membership)
     return proposals

@@ -56,11 +56,10 @@ def test_the_forest_of_hand_drawn_masks(mask_format):
         assert found.parents.tolist() == wanted.tolist()
 
 
-@pytest.mark.slow
-def test_cascade_mask_rcnn_learns_from_the_same_json(data, tmp_path):
-    config = read('sohes_cascade-mask-rcnn', data, tmp_path)
-    assert config.test_evaluator[0].ann_file == f'{data}/val.json'
-    config.model.panoptic_head = dict(  # what `shrunk` looks for
+def shrunk_cascade(config: Config) -> Config:
+    """The tests' small sizes, for a model without a panoptic head."""
+    model = config.model.get('detector', config.model)
+    model.panoptic_head = dict(  # what `shrunk` looks for
         pixel_decoder=dict(norm_cfg={}, positional_encoding={},
                            encoder=dict(layer_cfg=dict(
                                self_attn_cfg={}, ffn_cfg={}))),
@@ -68,12 +67,21 @@ def test_cascade_mask_rcnn_learns_from_the_same_json(data, tmp_path):
         transformer_decoder=dict(layer_cfg=dict(
             self_attn_cfg={}, cross_attn_cfg={}, ffn_cfg={})))
     config = shrunk(config)
-    del config.model['panoptic_head']
-    config.model.train_cfg.pop('num_points')
-    config.model.neck.in_channels = [16] * 4
-    for head in config.model.roi_head.bbox_head:
+    model = config.model.get('detector', config.model)
+    del model['panoptic_head']
+    model.train_cfg.pop('num_points')
+    model.neck.in_channels = [16] * 4
+    for head in model.roi_head.bbox_head:
         assert head.num_classes == 1
         head.fc_out_channels = 32
+    return config
+
+
+@pytest.mark.slow
+def test_cascade_mask_rcnn_learns_from_the_same_json(data, tmp_path):
+    config = read('sohes_cascade-mask-rcnn', data, tmp_path)
+    assert config.test_evaluator[0].ann_file == f'{data}/val.json'
+    config = shrunk_cascade(config)
     runner = train_model(config)
     losses = runner.message_hub.log_scalars
     for stage in range(3):
@@ -81,6 +89,44 @@ def test_cascade_mask_rcnn_learns_from_the_same_json(data, tmp_path):
     assert 0 < losses['train/s0.loss_mask'].current() < 10
     found = evaluate_model(config, str(tmp_path / 'iter_1.pth'))
     assert 0 <= found['entity/AR@1000'] <= 100
+
+
+@pytest.mark.slow
+def test_cascade_mask_rcnn_corrects_itself(data, tmp_path):
+    config = read('sohes_cascade-mask-rcnn', data, tmp_path / '2')
+    train_model(shrunk_cascade(config))
+    config = read_config(
+        str(FOLDER / 'sohes_phase3_cascade-mask-rcnn.py'), {
+            'data_root': f'{data}/', 'train_cfg.max_iters': 1,
+            'model.semi_train_cfg.score_thr': 0.0,
+            'load_from': str(tmp_path / '2/iter_1.pth')}, str(tmp_path / '3'))
+    runner = train_model(shrunk_cascade(config))
+    losses = runner.message_hub.log_scalars
+    for branch in ('sup', 'unsup'):
+        assert losses[f'train/{branch}_s0.loss_bbox'].current() >= 0
+        assert losses[f'train/{branch}_s2.loss_mask'].current() > 0
+    assert losses['train/teacher_threshold'].current() == 0
+    found = evaluate_model(config, str(tmp_path / '3/iter_1.pth'))
+    assert 0 <= found['entity/AR@1000'] <= 100
+
+
+@pytest.mark.parametrize('name', ['cascade-mask-rcnn', 'no-ancestor'])
+def test_every_head_of_phase_2_has_a_phase_3(name):
+    before = 'sohes_' + name.replace('no-', 'phase2_no-')
+    two = Config.fromfile(FOLDER / f'{before}.py')
+    three = Config.fromfile(FOLDER / f'sohes_phase3_{name}.py')
+    base = Config.fromfile(FOLDER.parent / 'sohes_phase3.py')
+    assert three.model.detector == two.model
+    assert three.model.semi_train_cfg == base.model.semi_train_cfg
+    for key in ('custom_hooks', 'param_scheduler', 'auto_scale_lr'):
+        assert three[key] == base[key], key
+    assert three.train_cfg == base.train_cfg
+    assert three.optim_wrapper.optimizer == base.optim_wrapper.optimizer
+    streams = [config.train_dataloader.dataset for config in (base, three)]
+    assert streams[0].unlabeled == streams[1].unlabeled
+    assert [step.type for step in streams[0].labeled.pipeline] == [
+        step.type for step in streams[1].labeled.pipeline]
+    assert streams[0].labeled.pipeline[:-1] == streams[1].labeled.pipeline[:-1]
 
 
 def test_closure_differs_in_the_relation_alone():

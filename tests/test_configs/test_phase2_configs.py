@@ -149,7 +149,7 @@ def test_learning_rates(name, tmp_path):
         assert group['lr'] == pytest.approx(rate / 10 if in_vit else rate)
         undecayed = any(part in parameter for part in (
             'query', 'level_embed', 'norm', '.gn.', '.ln', 'pos_embed',
-            'cls_token'))
+            'cls_token', 'reg_token'))
         if undecayed:
             assert group['weight_decay'] == 0, parameter
         elif in_vit:

@@ -26,6 +26,7 @@ BEFORE = {
     'phase3/sohes_phase3_few_images': 'phase2/sohes_phase2_few_images',
     **{f'ablations/sohes_phase3_{row}': 'sohes_phase2'
        for row in ('none', 'fixed', 'dynamic')},
+    'ablations/sohes_phase3_no-ancestor': 'ablations/sohes_phase2_no-ancestor',
 }
 CONFIGS = list(BEFORE)
 

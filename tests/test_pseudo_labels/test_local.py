@@ -10,6 +10,7 @@ from sohes.pseudo_labels.local import (
     plan_crops,
     square_crop,
 )
+from sohes.pseudo_labels.options import LocalOptions
 
 
 @pytest.mark.parametrize('bounds, expected', [
@@ -154,6 +155,18 @@ def _cluster(crop: tuple, min_patches: int = 2,
 ])
 def test_what_touches_an_inner_border_is_dropped(crop, kept):
     assert set(_cluster(crop)) == kept
+
+
+@pytest.mark.parametrize('crop', [
+    (0, 10, 30, 40), (10, 70, 40, 100), (0, 0, 100, 100)])
+def test_what_touches_any_border_is_dropped_when_asked(crop):
+    ids = np.array([[KINDS.index(kind) for kind in row] for row in GRID])
+    features = np.eye(len(KINDS), dtype=np.float32)[ids]
+    item, = cluster_crop(features, crop, SIZE, (0.5, ), 0.9, 1,
+                         keep_image_edges=False)
+    assert {KINDS[k] for k in np.unique(ids[item.grid])} == {'o'}
+    with pytest.raises(ValueError, match="keep_image_edges.*'no'"):
+        LocalOptions(keep_image_edges='no')
 
 
 def test_what_is_kept_says_where_it_lies():

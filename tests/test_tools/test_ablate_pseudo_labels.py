@@ -19,6 +19,7 @@ from sohes.apis.ablations import (
 from sohes.pseudo_labels.options import ExploreOptions, LocalOptions
 from sohes.pseudo_labels.pipeline import explore
 from sohes.pseudo_labels.refinement import encode_mask
+from sohes.structures import EntityForest
 from tests.test_tools.tiny_vit import save_tiny_vit
 from tests.tiny_entities import make_entities
 
@@ -91,8 +92,10 @@ def test_table_6b_counted_by_hand():
     rows = {row['theta_cover']: row for row in change.results()}
     # at 0.9 both hang from the whole; at 0.8 neither is in the other, for
     # 42 / 50 of each lies in the other
-    assert rows['0.9'] == {'theta_cover': '0.9', 'other parent %': 0,
-                           'pairs changed %': 0}
+    assert rows['0.9'] == {
+        'theta_cover': '0.9', 'more pairs %': 0, 'without sign %': 0,
+        'other parent %': 0, 'pairs changed %': 0}
+    assert list(rows['0.9'])[1:3] == ['more pairs %', 'without sign %']
     assert rows['0.8']['other parent %'] == 0
     masks[1, 5] = True  # 60 pixels: 42 / 50 of one, 42 / 60 of the other
     change = CoverChange()
@@ -100,6 +103,38 @@ def test_table_6b_counted_by_hand():
     rows = {row['theta_cover']: row for row in change.results()}
     assert rows['0.8']['other parent %'] == pytest.approx(100 / 3)
     assert rows['0.8']['pairs changed %'] == pytest.approx(50)
+    assert rows['0.8']['more pairs %'] == pytest.approx(50)
+    # A photo whose three masks are disjoint at 1, and a pair at 0.9: the
+    # signs of the photos cancel in one column and not in the other.
+    part, whole = np.zeros((2, 10, 10), bool)
+    part[0], whole[0, 1:], whole[1:3] = True, True, True
+    change.add([encode_mask(mask) for mask in (part, whole)])
+    assert change.pairs == 3 and change.masks == 5
+    rows = {row['theta_cover']: row for row in change.results()}
+    # Of the first photo both pairs hold at 1, of the second none.
+    assert rows['1']['more pairs %'] == pytest.approx(-100 / 3)
+    assert rows['1']['without sign %'] == pytest.approx(100 / 3)
+
+
+def test_pairs_are_those_of_the_test_not_of_the_trees():
+    # Three generations of which the eldest holds eight tenths of the last.
+    masks = np.zeros((3, 1, 40), bool)
+    masks[0, 0, :30] = True
+    masks[1, 0, 1:20] = masks[1, 0, 31] = True
+    masks[2, 0, 12:20] = masks[2, 0, [31, 35]] = True
+    change = CoverChange()
+    change.add([encode_mask(mask) for mask in masks])
+    forest = EntityForest.from_masks(masks)
+    assert forest.parents.tolist() == [-1, 0, 1]
+    assert change.pairs == 2
+
+
+def test_rows_are_not_cut_by_score(run, tmp_path):
+    # One mask is what the configuration would keep.
+    assert run('--tables', 'theta_small', '--cfg-options',
+               'pseudo_labels.max_masks=1') == 0
+    rows = json.loads((tmp_path / 'out/ablations.json').read_text())
+    assert all(row['masks/image'] > 1 for row in rows['theta_small'])
 
 
 def test_a_row_that_was_not_run_says_why():

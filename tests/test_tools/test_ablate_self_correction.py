@@ -37,6 +37,20 @@ def test_table_by_hand():
         '  |  |  |')
 
 
+def test_the_papers_first_row_is_the_checkpoint_itself():
+    text = ablate.table([
+        cell('phase2', 0, 9., 0.) | dict(counts={}),
+        cell('none', 0, 10., 0.), cell('dynamic', 0, 11., 3.),
+        cell('none', 1, 12., 0.), cell('dynamic', 1, 15., 4.)
+    ])
+    lines = text.splitlines()
+    assert lines[2] == '| phase2 |' + ' 9.00 |' * 5 + ' - | - | - |'
+    assert lines[3].startswith('| none | 11.00')
+    assert lines[5] == '| dynamic - phase2 |' + ' +4.00 ± 2.83 |' * 5 + (
+        '  |  |  |')
+    assert list(ablate.ROWS)[0] == 'phase2'
+
+
 def test_counts_of_a_run_that_was_killed(tmp_path):
     for folder, steps in (('1', {1: 2, 2: 9}), ('2', {2: 4})):
         path = tmp_path / folder / 'vis_data/scalars.json'
@@ -78,6 +92,17 @@ def run(work, run_tool):
                 work / 'phase2/iter_1.pth', '--out-dir', work / 'out',
                 '--seeds', 0, '--rows', 'fixed', *options)
     return command
+
+
+@pytest.mark.slow
+def test_phase2_is_tested_and_not_trained(work, run):
+    done = run('--seeds', '0', '1', '--rows', 'phase2', '--out-dir',
+               str(work / 'first'))
+    assert done.returncode == 0, done.stderr
+    assert not (work / 'first/phase2_seed0/last_checkpoint').exists()
+    found, = json.loads((work / 'first/table3.json').read_text())
+    assert 0 <= found['metrics']['AR@1000'] <= 100
+    assert found['counts'] == {}
 
 
 @pytest.mark.slow

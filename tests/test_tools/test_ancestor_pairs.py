@@ -31,9 +31,11 @@ def test_what_is_lost_without_ancestor_ids(run_tool, tmp_path):
     for row, above in zip(rows, ([], [], [1, 2], [2, 3])):
         row['ancestor_ids'] = above
     path.write_text(json.dumps(data, indent=1))
-    assert run_tool(tool, path).stdout.splitlines()[2] == (
-        'as loaded  : 4 kept (100.0 %), 0 lost, 0 that the test does not '
-        'give')
+    lines = run_tool(tool, path, '--table-6b').stdout.splitlines()
+    assert lines[2] == ('as loaded  : 4 kept (100.0 %), 0 lost, 0 that the '
+                        'test does not give')
+    assert lines[4].startswith('| theta_cover | more pairs % |')
+    assert '| 0.9 | 0.0 | 0.0 | 0.0 | 0.0 |' in lines
 
 
 def test_bad_input_is_one_sentence(run_tool, tmp_path):

@@ -6,7 +6,9 @@ The paper tests every pair of masks for who is an ancestor (section 3.1, step
 4). This tool does so anew on the masks, and counts how many of these pairs
 are still there in what the model learns: of the trees alone, as a json
 without ancestor_ids has them, and as sohes.EntityDataset loads this json.
-Exit code 2 and one sentence for bad input.
+With --table-6b it also prints how the pairs of these masks change with
+theta_cover (table 6b of the paper). Exit code 2 and one sentence for bad
+input.
 """
 import argparse
 import sys
@@ -25,6 +27,8 @@ check_environment()
 
 import numpy as np
 
+from sohes.apis.ablation_tables import markdown_table
+from sohes.apis.ablations import CoverChange
 from sohes.apis.command import run_command
 from sohes.datasets.entity_index import EntityIndex
 from sohes.structures import EntityForest
@@ -39,6 +43,8 @@ def parse_args() -> argparse.Namespace:
                         help='theta_cover of the labels; default: 0.9')
     parser.add_argument('--images', type=int, metavar='N',
                         help='the first N images by id; default: all')
+    parser.add_argument('--table-6b', action='store_true',
+                        help='print the change with theta_cover, too')
     args = parser.parse_args()
     if not 0 < args.coverage <= 1:
         parser.error(f'--coverage must be in (0, 1], got {args.coverage}')
@@ -51,15 +57,17 @@ def compare(args: argparse.Namespace) -> None:
     """Count pairs and print them."""
     index = EntityIndex.open(args.labels, coverage=args.coverage)
     count = min(len(index), args.images or len(index))
-    tested = 0
+    tested, change = 0, CoverChange(args.coverage)
     # Of the trees, of the json: pairs that are kept, pairs that are new.
     counts = np.zeros((2, 2), int)
     for position in range(count):
         entities = index.entities(position)
         kept = np.flatnonzero(~entities.records['crowd'])
-        rles = entities.rles()
-        truth = EntityForest.from_masks(
-            [rles[k] for k in kept], args.coverage).ancestors
+        every = entities.rles()
+        rles = [every[k] for k in kept]
+        if args.table_6b:
+            change.add(rles)
+        truth = EntityForest.from_masks(rles, args.coverage).ancestors
         tested += int(truth.sum())
         for row, each in enumerate((replace(entities, pairs=None), entities)):
             found = each.forest.subset(kept).ancestors
@@ -69,6 +77,8 @@ def compare(args: argparse.Namespace) -> None:
                                  counts.tolist()):
         print(f'{name:11}: {same} kept ({100 * same / max(tested, 1):.1f} %), '
               f'{tested - same} lost, {new} that the test does not give')
+    if args.table_6b:
+        print(f'\n{markdown_table(change.results())}')
 
 
 def main() -> int:

@@ -105,7 +105,7 @@ model = dict(
             eps=1.0,
             loss_weight=5.0),
         loss_ancestor=dict(  # section 3.2; its weight is ours
-            type='sohes.AncestorLoss', loss_weight=1.0)),
+            type='sohes.AncestorLoss', loss_weight=1.0, diagonal=False)),
     panoptic_fusion_head=dict(type='sohes.EntityFusionHead'),
     train_cfg=dict(
         num_points=12544,

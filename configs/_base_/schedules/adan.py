@@ -13,10 +13,14 @@ optim_wrapper = dict(
         # no more for norm_decay_mult: the ViT's norms need their own.
         custom_keys={
             'vit.': dict(lr_mult=0.1),  # ours
-            'vit.cls_token': dict(lr_mult=0.1, decay_mult=0.0),
-            'vit.pos_embed': dict(lr_mult=0.1, decay_mult=0.0),
+            '.cls_token': dict(lr_mult=0.1, decay_mult=0.0),
+            '.reg_token': dict(lr_mult=0.1, decay_mult=0.0),
+            '.pos_embed': dict(lr_mult=0.1, decay_mult=0.0),
+            # mmpretrain's names of a block's norms, and timm's.
             '.ln1.': dict(lr_mult=0.1, decay_mult=0.0),
             '.ln2.': dict(lr_mult=0.1, decay_mult=0.0),
+            '.norm1.': dict(lr_mult=0.1, decay_mult=0.0),
+            '.norm2.': dict(lr_mult=0.1, decay_mult=0.0),
             'query_embed': dict(decay_mult=0.0),
             'query_feat': dict(decay_mult=0.0),
             'level_embed': dict(decay_mult=0.0),

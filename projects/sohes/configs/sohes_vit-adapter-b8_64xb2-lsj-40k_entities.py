@@ -64,7 +64,8 @@ model = dict(
         num_stuff_classes=0,
         num_queries=300,
         loss_cls=dict(class_weight=[1.0, 0.1]),
-        loss_ancestor=dict(type='sohes.AncestorLoss', loss_weight=1.0)),
+        loss_ancestor=dict(
+            type='sohes.AncestorLoss', loss_weight=1.0, diagonal=False)),
     panoptic_fusion_head=dict(_delete_=True, type='sohes.EntityFusionHead'),
     test_cfg=dict(
         _delete_=True,
@@ -155,10 +156,14 @@ optim_wrapper = dict(
         # no more for norm_decay_mult: the ViT's norms need their own.
         custom_keys={
             'vit.': dict(lr_mult=0.1),
-            'vit.cls_token': dict(lr_mult=0.1, decay_mult=0.0),
-            'vit.pos_embed': dict(lr_mult=0.1, decay_mult=0.0),
+            '.cls_token': dict(lr_mult=0.1, decay_mult=0.0),
+            '.reg_token': dict(lr_mult=0.1, decay_mult=0.0),
+            '.pos_embed': dict(lr_mult=0.1, decay_mult=0.0),
+            # mmpretrain's names of a block's norms, and timm's.
             '.ln1.': dict(lr_mult=0.1, decay_mult=0.0),
             '.ln2.': dict(lr_mult=0.1, decay_mult=0.0),
+            '.norm1.': dict(lr_mult=0.1, decay_mult=0.0),
+            '.norm2.': dict(lr_mult=0.1, decay_mult=0.0),
             'query_embed': dict(decay_mult=0.0),
             'query_feat': dict(decay_mult=0.0),
             'level_embed': dict(decay_mult=0.0),

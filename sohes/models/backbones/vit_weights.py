@@ -171,10 +171,11 @@ def guess_family(state: Mapping[str, Tensor],
                  all_keys: Iterable[str]) -> str:
     """The family whose layout the weights have; the names tell no more.
 
-    'dinov2': layer scale and patches of 14. 'dino': patches of 8 or 16, no
-    layer scale, no classifier or decoder beside it, and a position for the
-    CLS token (MAE and MoCo v3 leave that one zero). Everything else is
-    'generic'. Methods with DINO's layout (iBOT) are taken for DINO, too.
+    'dinov2': layer scale and patches of 14. 'dino': patches of 8, 16 or 32
+    (table 7), no layer scale, no classifier or decoder beside it, and a
+    position for the CLS token (MAE and MoCo v3 leave that one zero).
+    Everything else is 'generic'. Methods with DINO's layout (iBOT) are taken
+    for DINO, too.
 
     Args:
         state: the ViT's weights by mmpretrain's names.
@@ -187,7 +188,7 @@ def guess_family(state: Mapping[str, Tensor],
         re.search(r'(^|\.)(head|heads|fc|classifier)\.weight$|'
                   r'(^|\.)decoder', key) for key in all_keys)
     position = state.get('pos_embed')
-    if (patch in (8, 16) and not supervised and 'cls_token' in state
+    if (patch in (8, 16, 32) and not supervised and 'cls_token' in state
             and 'pre_norm.weight' not in state and position is not None
             and position.ndim == 3 and bool(position[:, 0].any())):
         return 'dino'

@@ -60,8 +60,7 @@ def ancestor_targets(matched: Tensor, ancestors: Tensor) -> Tensor:
 class AncestorLoss(nn.Module):
     """Binary cross-entropy over the ancestor matrix (section 3.2).
 
-    The diagonal does not count: no mask is its own ancestor, and the forest
-    never asks. Averages are over the pairs of all processes.
+    Averages are over the pairs of all processes.
 
     Args:
         loss_weight: Of this loss beside the others.
@@ -70,6 +69,8 @@ class AncestorLoss(nn.Module):
             either kind half of the loss, however many there are.
         matched_only: Only pairs in which both queries have a ground truth;
             the paper counts all N x N.
+        diagonal: Count the pairs of a query and itself, too, which are never
+            ancestors: the paper's N x N has them. The forest never asks.
 
     Raises:
         ValueError: ``pos_weight`` is neither positive nor 'balanced'.
@@ -78,7 +79,8 @@ class AncestorLoss(nn.Module):
     def __init__(self,
                  loss_weight: float = 1.0,
                  pos_weight: float | str = 1.0,
-                 matched_only: bool = False) -> None:
+                 matched_only: bool = False,
+                 diagonal: bool = False) -> None:
         super().__init__()
         if pos_weight != 'balanced' and (isinstance(pos_weight, str)
                                          or not pos_weight > 0):
@@ -87,6 +89,7 @@ class AncestorLoss(nn.Module):
         self.loss_weight = loss_weight
         self.pos_weight = pos_weight
         self.matched_only = matched_only
+        self.diagonal = diagonal
 
     def forward(self, logits: Tensor, targets: Tensor,
                 matched: Tensor) -> Tensor:
@@ -101,7 +104,10 @@ class AncestorLoss(nn.Module):
             One float32, 0 where no pair counts.
         """
         count = logits.shape[-1]
-        counts = ~torch.eye(count, dtype=torch.bool, device=logits.device)
+        counts = torch.ones(
+            count, count, dtype=torch.bool, device=logits.device)
+        if not self.diagonal:
+            counts.fill_diagonal_(False)
         if self.matched_only:
             counts = counts & matched[:, :, None] & matched[:, None]
         counts = counts.expand_as(targets)

@@ -7,8 +7,13 @@ import torch
 from mmdet.models.detectors import SemiBaseDetector
 from mmdet.models.utils import rename_loss_dict, reweight_loss_dict
 from mmdet.structures import DetDataSample, SampleList
-from mmdet.structures.mask import mask2bbox
-from mmdet.utils import ConfigType, OptConfigType, reduce_mean
+from mmdet.structures.mask import BitmapMasks, mask2bbox
+from mmdet.utils import (
+    ConfigType,
+    InstanceList,
+    OptConfigType,
+    reduce_mean,
+)
 from mmengine import ConfigDict
 from mmengine.logging import MMLogger
 from mmengine.structures import InstanceData
@@ -49,7 +54,9 @@ class SelfCorrection(SemiBaseDetector):
     sizes in pixels of the original images.
 
     Args:
-        detector: Config of the ``sohes.EntityMask2Former``.
+        detector: Config of the ``sohes.EntityMask2Former``, or of a detector
+            of mmdet with boxes and masks, such as Cascade Mask R-CNN (table
+            8), which predicts and learns no relation.
         semi_train_cfg: Keys, all optional:
 
             - sup_weight, unsup_weight (float): Of the two losses; 1. At an
@@ -95,11 +102,13 @@ class SelfCorrection(SemiBaseDetector):
         if self.ancestors not in ('pairs', 'closure'):
             raise ValueError("ancestors must be 'pairs' or 'closure', got "
                              f'{self.ancestors!r}')
-        # The teacher's own may be told to give RLEs.
-        test_cfg = {**(detector.get('test_cfg') or {}),
-                    'mask_format': 'tensor', 'with_ancestors': True}
-        self.pseudo_label_head = MODELS.build(
-            {**detector['panoptic_fusion_head'], 'test_cfg': test_cfg})
+        self.pseudo_label_head = None
+        if 'panoptic_fusion_head' in detector:
+            # The teacher's own may be told to give RLEs.
+            test_cfg = {**(detector.get('test_cfg') or {}),
+                        'mask_format': 'tensor', 'with_ancestors': True}
+            self.pseudo_label_head = MODELS.build(
+                {**detector['panoptic_fusion_head'], 'test_cfg': test_cfg})
         self._said: set[str] = set()
 
     def train(self, mode: bool = True) -> 'SelfCorrection':
@@ -142,11 +151,7 @@ class SelfCorrection(SemiBaseDetector):
             The samples, with ``gt_instances`` of ``masks`` (n, H, W) bool at
             ``img_shape`` and their ``forest``, and the numbers to log.
         """
-        teacher = self.teacher
-        predictions = self.pseudo_label_head.predict(
-            *teacher.raw_predictions(batch_inputs, batch_data_samples),
-            batch_data_samples,
-            rescale=False)
+        predictions = self._predictions(batch_inputs, batch_data_samples)
         # Sum of thresholds, masks predicted, small, medium, large ones kept.
         totals = batch_inputs.new_zeros(5, dtype=torch.float32)
         for sample, seen in zip(batch_data_samples, predictions):
@@ -168,6 +173,24 @@ class SelfCorrection(SemiBaseDetector):
             teacher_medium=sizes[1],
             teacher_large=sizes[2])
 
+    def _predictions(self, batch_inputs: Tensor,
+                     batch_data_samples: SampleList) -> InstanceList:
+        """What the teacher predicts at ``img_shape``, masks as tensors."""
+        teacher = self.teacher
+        if self.pseudo_label_head is None:
+            # mmdet takes a flipped image for one of several test-time views,
+            # and would flip the masks back.
+            samples = [
+                DetDataSample(metainfo=dict(sample.metainfo, flip=False))
+                for sample in batch_data_samples
+            ]
+            samples = teacher.predict(batch_inputs, samples, rescale=False)
+            return [sample.pred_instances for sample in samples]
+        return self.pseudo_label_head.predict(
+            *teacher.raw_predictions(batch_inputs, batch_data_samples),
+            batch_data_samples,
+            rescale=False)
+
     @torch.no_grad()
     def project_pseudo_instances(self, batch_pseudo_instances: SampleList,
                                  batch_data_samples: SampleList) -> SampleList:
@@ -182,7 +205,7 @@ class SelfCorrection(SemiBaseDetector):
 
         Returns:
             The latter, with ``gt_instances`` as ``sohes.PackEntityInputs``
-            makes them.
+            makes them, with ``bitmaps`` for a detector of mmdet.
 
         Raises:
             ValueError: A view without ``homography_matrix``; the image is
@@ -196,11 +219,16 @@ class SelfCorrection(SemiBaseDetector):
             keep = (masks.sum((1, 2)) >= max(self.min_area, 1)).nonzero()[:, 0]
             kept = _chosen(masks, weak.gt_instances.forest, keep)
             strong.gt_instances = InstanceData(
-                bboxes=mask2bbox(kept.masks),
-                labels=torch.zeros_like(keep),
-                masks=BitMasks.from_dense(kept.masks),
-                ancestors=torch.from_numpy(kept.forest.ancestors.copy()).to(
-                    masks.device))
+                bboxes=mask2bbox(kept.masks), labels=torch.zeros_like(keep))
+            if self.pseudo_label_head is None:
+                strong.gt_instances.masks = BitmapMasks(
+                    kept.masks.byte().cpu().numpy(), *strong.img_shape[:2])
+                # Packed without boxes, which mmdet's assigner would ask for.
+                strong.pop('ignored_instances', None)
+            else:
+                strong.gt_instances.masks = BitMasks.from_dense(kept.masks)
+                strong.gt_instances.ancestors = torch.from_numpy(
+                    kept.forest.ancestors.copy()).to(masks.device)
         return batch_data_samples
 
     def loss_by_pseudo_instances(self,
@@ -231,6 +259,8 @@ class SelfCorrection(SemiBaseDetector):
 
     def _forest(self, seen: InstanceData) -> EntityForest:
         """Of what the teacher sees, with the relation that is learnt."""
+        if self.pseudo_label_head is None:
+            return EntityForest(np.full(len(seen), -1))
         pairs = None
         if self.ancestors == 'pairs':
             pairs = np.argwhere(seen.ancestors.cpu().numpy())

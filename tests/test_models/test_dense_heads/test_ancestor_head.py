@@ -88,3 +88,14 @@ def test_half_precision_logits_give_a_float32_loss():
 def test_wrong_pos_weight(pos_weight):
     with pytest.raises(ValueError, match="above 0 or 'balanced'"):
         AncestorLoss(pos_weight=pos_weight)
+
+
+def test_the_diagonal_counts_when_asked():
+    # Two queries, no relation: of the pairs only (0, 0) is predicted wrong.
+    logits = torch.full((1, 2, 2), -50.)
+    logits[0, 0, 0] = 50.
+    targets = torch.zeros(1, 2, 2, dtype=torch.bool)
+    matched = torch.ones(1, 2, dtype=torch.bool)
+    losses = [AncestorLoss(diagonal=each)(logits, targets, matched).item()
+              for each in (False, True)]
+    assert losses == pytest.approx([0., 50 / 4], abs=1e-6)
