@@ -39,8 +39,9 @@ pseudo_labels = dict(
         min_crop=32,  # ours
         max_zoom_out=1.5,  # ours
         max_crops=None,  # ours: no limit
+        windows=None,  # ours: so many a side in place of crops
         batch_size=32),
-    refiner=dict(type='cascadepsp'),  # step 3: or densecrf, none (table 2)
+    refiner=dict(type='cascadepsp'),  # step 3: densecrf, localcrf, none
     # ----- never changed ----------------------------------------------------
     nms_iou=0.9,  # ours
     min_patches=4,  # ours

@@ -36,7 +36,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--img-dir', help='your own photos')
     parser.add_argument('--out-dir', default=str(ROOT / 'outputs' / 'demo'))
     parser.add_argument(
-        '--config', default=str(ROOT / 'configs' / 'sohes_phase1_cpu.py'))
+        '--config', default=str(ROOT / 'configs' / 'sohes_phase1_fast.py'))
     parser.add_argument('--weights', help='a name or a file')
     return parser.parse_args()
 

@@ -136,7 +136,7 @@ class Setup:
         for name in ('runtime', 'demo', 'refine', 'build'):
             arguments += ['-r', str(REQUIREMENTS / f'{name}.txt')]
         what = (f'Installing torch {self._version("torch")}, mmengine, '
-                'mmpretrain and the rest, and compiling pydensecrf2')
+                'mmpretrain and the rest')
         if self._may_take_cpu_torch():
             say(f'{what}. No GPU here, so torch without CUDA: 1 to 3 min '
                 f'(to use a GPU elsewhere: UV_TORCH_BACKEND={self.stack.cuda}'
@@ -150,7 +150,9 @@ class Setup:
                 say('  did not work; torch from PyPI instead')
         say(f'{what} (a download of {self.stack.download}: 1 to 3 min on a '
             'fast line, 6 at 100 Mbit/s)')
-        self.env.install(self._pinned(*arguments), 'installing', BROKEN)
+        self.env.install(self._pinned(*arguments), 'installing',
+                         'If the line broke, run the same command again: '
+                         'what was downloaded is kept.')
         self._settle_opencv()
 
     def _may_take_cpu_torch(self) -> bool:
@@ -189,6 +191,8 @@ class Setup:
         self.env.install(
             ['--no-deps', '--no-build-isolation', '-e',
              str(ROOT)], 'installing')
+        self.env.run([str(self.env.python), '-m',
+                      'sohes.pseudo_labels.warm_up'], 'compiling')
 
     def step_ops(self) -> None:
         """mmcv's compiled ops, and the packages that import them."""
@@ -211,7 +215,7 @@ class Setup:
         self.env.install(
             self._pinned('-r', str(REQUIREMENTS / 'tests.txt'), '-r',
                          str(REQUIREMENTS / 'web.txt'), self.stack.mim),
-            'installing')
+            'installing', BROKEN)
         if self.env.stack == 'onedl':  # its torch is new enough for them
             self.env.install([
                 '--target', str(self.env.path / 'reference'), '--no-deps',

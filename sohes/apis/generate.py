@@ -266,13 +266,14 @@ def _run(shards: ShardFolder, img_dir: str, extractor: Any,
             _LOG.info('%s is complete already (--overwrite starts anew)',
                       shards.out)
             return len(read_info(shards.out)['failed'])
-        _label(shards, img_dir, extractor, thresholds, options, workers,
-               show_dir, strict, quiet)
+        by_step = _label(shards, img_dir, extractor, thresholds, options,
+                         workers, show_dir, strict, quiet)
         info = [None]
         if rank == 0:
             info = [merge_shards(shards)]
             shards.remove()
-            _report(shards, info[0], time.monotonic() - started, show_dir)
+            _report(shards, info[0], time.monotonic() - started, by_step,
+                    show_dir)
     # One exit code for all processes, or torchrun takes one for a crash.
     broadcast_object_list(info)
     return len(info[0]['failed'])
@@ -280,8 +281,13 @@ def _run(shards: ShardFolder, img_dir: str, extractor: Any,
 
 def _label(shards: ShardFolder, img_dir: str, extractor: Any,
            thresholds: tuple, options: ExploreOptions, workers: int,
-           show_dir: str | None, strict: bool, quiet: bool) -> None:
-    """Label this process's share; all leave when all are done."""
+           show_dir: str | None, strict: bool,
+           quiet: bool) -> dict[str, float]:
+    """Label this process's share; all leave when all are done.
+
+    Returns:
+        dict: seconds by step.
+    """
     from mmengine.dist import barrier, get_dist_info
     rank, world_size = get_dist_info()
     with Progress(len(shards.names), quiet=quiet or rank > 0) as progress:
@@ -305,10 +311,11 @@ def _label(shards: ShardFolder, img_dir: str, extractor: Any,
         except ImageError as error:
             raise UsageError(f'{error} (--strict)') from error
     barrier()
+    return runner.seconds
 
 
 def _report(shards: ShardFolder, info: Mapping[str, Any], seconds: float,
-            show_dir: str | None) -> None:
+            by_step: Mapping[str, float], show_dir: str | None) -> None:
     """The summary a person reads last."""
     counts = info['counts']
     images, masks = counts.get('images', 0), counts['annotations']
@@ -321,3 +328,5 @@ def _report(shards: ShardFolder, info: Mapping[str, Any], seconds: float,
     if len(info['failed']) > 10:
         _LOG.warning('... and %d more; all are in info.failed',
                      len(info['failed']) - 10)
+    _LOG.info('seconds: %s (the first two here, the others in the workers)',
+              ', '.join(f'{k} {v:.1f}' for k, v in by_step.items()))

@@ -111,6 +111,50 @@ def cut_crops(image: np.ndarray, crops: Sequence[Box]) -> list[np.ndarray]:
             for left, top, right, bottom in crops]
 
 
+def plan_windows(size: tuple[int, int],
+                 count: int) -> tuple[list[Box], tuple[int, int]]:
+    """Cut an image into windows that touch.
+
+    Args:
+        size (tuple): (H, W) of the image in pixels.
+        count (int): windows along the longer side.
+
+    Returns:
+        tuple: list of (left, top, right, bottom), row by row, and how many
+        rows and columns there are.
+    """
+    longest = max(size)
+    rows, columns = (
+        min(side, max(1, round(count * side / longest))) for side in size)
+    y = [round(k * size[0] / rows) for k in range(rows + 1)]
+    x = [round(k * size[1] / columns) for k in range(columns + 1)]
+    return [(x[c], y[r], x[c + 1], y[r + 1])
+            for r in range(rows) for c in range(columns)], (rows, columns)
+
+
+def join_windows(features: np.ndarray, shape: tuple[int, int],
+                 center: bool) -> np.ndarray:
+    """Features of windows as those of the whole image.
+
+    Args:
+        features (np.ndarray): (rows * columns, h, w, C) float32.
+        shape (tuple): (rows, columns) of windows.
+        center (bool): subtract the mean over all windows.
+
+    Returns:
+        np.ndarray: (rows * h, columns * w, C) float32.
+    """
+    _, height, width, channels = features.shape
+    rows, columns = shape
+    # (r c, h, w, C) -> (r, h, c, w, C) -> (r h, c w, C)
+    joined = features.reshape(rows, columns, height, width, channels)
+    joined = joined.transpose(0, 2, 1, 3, 4).reshape(
+        rows * height, columns * width, channels)
+    if center:
+        joined = joined - joined.mean((0, 1))
+    return joined
+
+
 def _touches_border(grid: np.ndarray, crop: Box, size: tuple[int, int],
                     inner: bool) -> bool:
     """Whether patches touch a border of the crop, or of its inner ones."""

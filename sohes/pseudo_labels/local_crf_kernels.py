@@ -122,7 +122,9 @@ def mean_field(logits: np.ndarray, corner: tuple, far: np.ndarray,
     """
     height, width = logits.shape
     top, left = corner
-    pad = max(np.abs(far).max(), np.abs(near).max())
+    pad = np.abs(near).max()
+    if len(far) > 0:  # none where a patch is less than a pixel
+        pad = max(pad, np.abs(far).max())
     # Twice the probability less one, as it is and times `norm`.
     plain = np.full((height + 2 * pad, width + 2 * pad), np.float32(-1))
     scaled = np.zeros_like(plain)

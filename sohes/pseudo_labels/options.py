@@ -76,6 +76,10 @@ class LocalOptions:
         thresholds (tuple, optional): merging thresholds of the crops; None
             takes those of the whole image.
         batch_size (int): crops in one forward of the ViT.
+        windows (int, optional): no crops; instead the image's longer side is
+            cut into so many windows, the shorter one into as many as fit,
+            and their features are clustered together as one grid. The ViT's
+            time is then the same for every image.
     """
     max_area: float = 1 / 1024
     image_size: int = 256
@@ -87,6 +91,7 @@ class LocalOptions:
     keep_image_edges: bool = True
     thresholds: tuple[float, ...] | None = None
     batch_size: int = 8
+    windows: int | None = None
 
     def __post_init__(self) -> None:
         for key in ('image_size', 'min_crop', 'min_patches', 'batch_size'):
@@ -96,6 +101,8 @@ class LocalOptions:
         if not isinstance(self.keep_image_edges, bool):
             raise ValueError('local.keep_image_edges must be True or False, '
                              f'found {self.keep_image_edges!r}')
+        if self.windows is not None:
+            check_count('local.windows', self.windows)
         check_between('local.max_area', self.max_area, 0, 1e12)
         check_between('local.crop_scale', self.crop_scale, 1, 100)
         check_between('local.max_zoom_out', self.max_zoom_out, 0, 1e6)

@@ -11,7 +11,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sohes.pseudo_labels.best_first import refine_best
-from sohes.pseudo_labels.local import cluster_crop, cut_crops, plan_crops
+from sohes.pseudo_labels.local import (
+    cluster_crop,
+    cut_crops,
+    join_windows,
+    plan_crops,
+    plan_windows,
+)
 from sohes.pseudo_labels.membership import add_membership
 from sohes.pseudo_labels.merge_tree import MergeTree
 from sohes.pseudo_labels.options import ExploreOptions, LocalOptions
@@ -104,6 +110,30 @@ def _local_proposals(image: np.ndarray, tree: MergeTree, nodes: np.ndarray,
     return proposals
 
 
+def _window_proposals(image: np.ndarray, extractor: FeatureExtractor,
+                      thresholds: Sequence[float], options: ExploreOptions,
+                      counts: dict[str, int]) -> list[Proposal]:
+    """Look at the whole image again, in windows, and cluster these as one."""
+    local: LocalOptions = options.local
+    size = image.shape[:2]
+    windows, shape = plan_windows(size, local.windows)
+    counts['windows'] = len(windows)
+    # Each window's own mean would part a wall from itself at their border.
+    center = bool(getattr(extractor, 'center', False))
+    uncentred = dict(center=False) if center else {}
+    features = join_windows(
+        np.concatenate([
+            extractor(
+                cut_crops(image, windows[k:k + local.batch_size]),
+                local.image_size, **uncentred)
+            for k in range(0, len(windows), local.batch_size)
+        ]), shape, center)
+    found = cluster_crop(features, (0, 0, size[1], size[0]), size,
+                         local.thresholds or thresholds, options.nms_iou,
+                         local.min_patches)
+    return add_membership(found, features, options.membership)
+
+
 def propose(image: np.ndarray, extractor: FeatureExtractor,
             thresholds: Sequence[float],
             options: ExploreOptions) -> Proposals:
@@ -134,8 +164,12 @@ def propose(image: np.ndarray, extractor: FeatureExtractor,
                            features, options.membership)
     counts['global'] = len(items)
     if small.any():
-        found = _local_proposals(image, tree, nodes[small], extractor,
-                                 thresholds, options, counts)
+        if options.local.windows is None:
+            found = _local_proposals(image, tree, nodes[small], extractor,
+                                     thresholds, options, counts)
+        else:
+            found = _window_proposals(image, extractor, thresholds, options,
+                                      counts)
         counts['local'] = len(found)
         items = _drop_duplicates(items + found, size, options.nms_iou)
         counts['duplicates_of_crops'] = (counts['global'] + len(found) -

@@ -1,6 +1,7 @@
 """A run over a folder: the ViT here, the rest in a pool, resumable."""
 import multiprocessing
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -29,14 +30,19 @@ class Job:
 
 
 def _finish_job(job: Job, image: np.ndarray,
-                proposals: Any) -> dict[str, Any]:
-    """Steps 3 and 4 of one image, in a worker process."""
+                proposals: Any) -> tuple[dict[str, Any], dict[str, float]]:
+    """Steps 3 and 4 of one image, in a worker process, and their seconds."""
+    started = time.perf_counter()
     labels = finish(image, proposals, job.options)
+    finished = time.perf_counter()
     if job.show_dir is not None:
         from sohes.visualization import save_forest_picture
         save_forest_picture(job.show_dir, job.name, image, labels.rles,
                             labels.forest)
-    return to_record(job.name, labels, job.sha256)
+    return to_record(job.name, labels, job.sha256), {
+        'refinement and hierarchy': finished - started,
+        'pictures': time.perf_counter() - finished
+    }
 
 
 def _load(root: str,
@@ -104,6 +110,9 @@ class LabelRunner:
         strict (bool): a broken image stops the run.
         show_dir (str, optional): a picture of every image goes there.
         on_image (callable, optional): called with (name, record).
+
+    Attributes:
+        seconds (dict): wall seconds by step, of all processes together.
     """
 
     def __init__(self,
@@ -125,6 +134,9 @@ class LabelRunner:
         self.strict = strict
         self.show_dir = show_dir
         self.on_image = on_image or (lambda name, record: None)
+        self.seconds = dict.fromkeys(
+            ('ViT', 'clustering', 'refinement and hierarchy', 'pictures'),
+            0.0)
 
     def run(self, rank: int = 0, world_size: int = 1) -> None:
         """Label the shards of one rank that are not whole yet.
@@ -171,13 +183,15 @@ class LabelRunner:
     def _settle(self, shard: int, name: str, result: Any) -> None:
         """Take in one image; the last of a shard writes the shard."""
         try:
-            record = (result.result()
-                      if isinstance(result, Future) else result)
+            record, seconds = (result.result() if isinstance(
+                result, Future) else result)
         except (OSError, MemoryError, BrokenProcessPool):
             raise  # the machine's fault, not the photo's
         except Exception as error:
             raise RuntimeError(f'{name}: steps 3 and 4 failed: {error!r}'
                                ) from error
+        for step, spent in seconds.items():
+            self.seconds[step] += spent
         self._records.append(record)
         if len(self._records) == len(self.shards.images_of(shard)):
             self.shards.write(shard, self._records)
@@ -190,10 +204,32 @@ class LabelRunner:
         if isinstance(image, ImageError):
             if self.strict:
                 raise image
-            return failed_record(name, str(image), sha256)
-        proposals = propose(image, self.extractor, self.thresholds,
-                            self.options)
+            return failed_record(name, str(image), sha256), {}
+        started, vit = time.perf_counter(), self.seconds['ViT']
+        proposals = propose(image, _Timed(self.extractor, self.seconds),
+                            self.thresholds, self.options)
+        self.seconds['clustering'] += (time.perf_counter() - started -
+                                       (self.seconds['ViT'] - vit))
         job = Job(self.root, name, self.options, self.show_dir, sha256)
         if pool is None:
             return _finish_job(job, image, proposals)
         return pool.submit(_finish_job, job, image, proposals)
+
+
+class _Timed:
+    """A feature extractor that adds up its seconds."""
+
+    def __init__(self, extractor: FeatureExtractor,
+                 seconds: dict[str, float]) -> None:
+        self.extractor = extractor
+        self.seconds = seconds
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.extractor, name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> np.ndarray:
+        started = time.perf_counter()
+        try:
+            return self.extractor(*args, **kwargs)
+        finally:
+            self.seconds['ViT'] += time.perf_counter() - started

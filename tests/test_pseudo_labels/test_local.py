@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from sohes.pseudo_labels.local import (
     cluster_crop,
     cut_crops,
+    join_windows,
     plan_crops,
+    plan_windows,
     square_crop,
 )
 from sohes.pseudo_labels.options import LocalOptions
@@ -200,3 +202,23 @@ def test_a_single_patch_or_none(rng):
     assert item.grid.tolist() == [[True]]
     with pytest.raises(ValueError, match='NaN or Inf'):
         cluster_crop(one * np.nan, (1, 1, 9, 9), SIZE, (0.5, ), 0.9, 1)
+
+
+@pytest.mark.parametrize('size, count, shape, windows', [
+    ((20, 30), 3, (2, 3), [(0, 0, 10, 10), (10, 0, 20, 10), (20, 0, 30, 10),
+                           (0, 10, 10, 20), (10, 10, 20, 20),
+                           (20, 10, 30, 20)]),
+    ((31, 9), 2, (2, 1), [(0, 0, 9, 16), (0, 16, 9, 31)]),
+    ((1, 2), 5, (1, 2), [(0, 0, 1, 1), (1, 0, 2, 1)]),
+])
+def test_plan_windows(size, count, shape, windows):
+    assert plan_windows(size, count) == (windows, shape)
+
+
+def test_joined_windows_are_the_whole(rng):
+    whole = rng.normal(size=(4, 6, 5)).astype(np.float32)
+    windows = np.stack([whole[2 * r:2 * r + 2, 2 * c:2 * c + 2]
+                        for r in range(2) for c in range(3)])
+    np.testing.assert_array_equal(join_windows(windows, (2, 3), False), whole)
+    np.testing.assert_allclose(join_windows(windows, (2, 3), True),
+                               whole - whole.mean((0, 1)), atol=1e-6)

@@ -200,6 +200,38 @@ def test_crops_go_through_the_extractor_in_batches(batch_size, batches):
     _check(labels, ExploreOptions())
 
 
+@pytest.mark.parametrize('batch_size, batches', [(4, [4, 2]), (8, [6])])
+def test_windows_in_place_of_crops(batch_size, batches):
+    # the thing lies across borders of windows: 3 x 2 of 32 x 32 pixels,
+    # each of 16 x 16 patches
+    image = stripes(64, (96, BG))
+    image[28:36, 28:32] = BODY
+    image[28:36, 32:36] = PART
+    extractor = ColorExtractor()
+    labels = _explore(image, extractor, local=dict(
+        LOCAL, windows=3, batch_size=batch_size))
+    assert extractor.calls == [(1, 128)] + [(n, 128) for n in batches]
+    assert labels.counts['windows'] == 6
+    assert {(28, 28, 36, 36), (28, 28, 32, 36),
+            (32, 28, 36, 36)} <= set(_boxes_of_small(labels))
+    _check(labels, ExploreOptions())
+
+
+def test_windows_lose_the_mean_of_all_of_them():
+    """A window of one colour alone would lose all there is."""
+    class Centred(ColorExtractor):
+        center = True
+
+        def __call__(self, images, size, center=True):
+            features = super().__call__(images, size)
+            return (features - features.mean((1, 2), keepdims=True)
+                    if center else features)
+    image = stripes(64, (64, BG), (64, BODY))
+    labels = _explore(image, Centred(), image_size=64, thresholds=(0.9, ),
+                      local=dict(LOCAL, max_area=1, image_size=64, windows=2))
+    assert {(0, 0, 64, 64), (64, 0, 128, 64)} <= set(_boxes(labels))
+
+
 def test_max_crops_are_counted():
     image = _tiny_thing((0, 0), (240, 16), (96, 112))
     labels = _explore(image, local=dict(LOCAL, max_crops=2))
@@ -275,6 +307,8 @@ STEPS = {
     '1+3': dict(refiner=dict(type='densecrf')),
     '1+2+3': dict(local=dict(max_area=400, image_size=64),
                   refiner=dict(type='densecrf')),
+    'fast': dict(local=dict(max_area=400, image_size=64, windows=2),
+                 refiner=dict(type='localcrf')),
 }
 
 
@@ -286,6 +320,7 @@ def test_each_step_on_and_off(rng, steps):
     labels = explore(image, ColorExtractor(), THRESHOLDS, options)
     assert len(labels.rles) > 10
     assert ('crops' in labels.counts) == ('2' in steps)
+    assert ('windows' in labels.counts) == (steps == 'fast')
     _check(labels, options)
 
 

@@ -1,6 +1,7 @@
 """The command as a person types it, killed, resumed, and given bad input."""
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -41,7 +42,8 @@ def work(tmp_path_factory) -> Path:
         '                 feature="key", block=-1, center=True,'
         ' device="cpu")\n'
         'pseudo_labels = dict(image_size=256, thresholds=(.6, .3, 0., -.3),\n'
-        '    local=dict(max_area=1/16, image_size=128, max_crops=4))\n'
+        '    local=dict(max_area=1/16, image_size=128, max_crops=4),\n'
+        '    refiner=dict(type="localcrf"))\n'
         'shard_size = 2\nworkers = 0\n')
     photos = root / 'photos'
     (photos / 'sub folder').mkdir(parents=True)
@@ -76,6 +78,9 @@ def labels(work, run_tool) -> Path:
                             str(work / 'show')))
     assert done.returncode == 0, done.stderr
     assert '8 images, ' in done.stderr
+    *_, seconds = done.stderr.strip().splitlines()
+    assert re.fullmatch(r'seconds: ViT [\d.]+, clustering [\d.]+, refinement '
+                        r'and hierarchy [\d.]+, pictures [\d.]+ .*', seconds)
     return work / 'labels.json'
 
 
