@@ -7,7 +7,8 @@ near these bounds.
 from typing import IO
 
 import numpy as np
-from numba import njit
+
+from sohes.utils.compiled import njit
 
 #: Brackets within brackets.
 DEEPEST = 64

@@ -6,6 +6,12 @@ from numba.core import caching
 from sohes.utils.compiled import njit
 
 
+def test_nothing_is_compiled_in_another_way(repo_root):
+    direct = [str(path) for path in (repo_root / 'sohes').rglob('*.py')
+              if 'from numba import njit' in path.read_text('utf-8')]
+    assert not direct
+
+
 def plus_one(x):
     return x + 1
 

@@ -61,7 +61,7 @@ def test_what_is_no_crowd_flag_is_refused(tmp_path, read, crowd):
 
 
 @READERS
-@pytest.mark.parametrize('empty', [[], None, 'missing'])
+@pytest.mark.parametrize('empty', [[], None, {}, 'missing'])
 def test_without_a_segmentation(tmp_path, read, empty):
     with pytest.raises(ValueError, match='annotation 1.* has no segm'):
         read(write(tmp_path, segmentation=empty))

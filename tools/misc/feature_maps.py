@@ -17,7 +17,9 @@ from sohes.environment import check_environment
 check_environment()
 
 
+from sohes.apis.command import run_command
 from sohes.models.backbones.feature_maps import FeatureMapStore
+from sohes.utils.errors import UsageError
 
 
 def parse_args() -> argparse.Namespace:
@@ -30,18 +32,20 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> int:
-    args = parse_args()
+def run(args: argparse.Namespace) -> None:
+    """List or delete the maps."""
     if not args.folder.is_dir():
-        print(f'error: {args.folder} is no folder of feature maps',
-              file=sys.stderr)
-        return 2
+        raise UsageError(f'{args.folder} is no folder of feature maps')
     store = FeatureMapStore(args.folder)
     size = sum(path.stat().st_size for path in store.files()) / 1e9
     count = store.delete() if args.delete else len(store.files())
     print(f'{args.folder}: {count} maps, {size:.2f} GB'
           f'{", deleted" if args.delete else ""}')
-    return 0
+
+
+def main() -> int:
+    args = parse_args()
+    return run_command(lambda: run(args), 'the same command goes on')
 
 
 if __name__ == '__main__':
