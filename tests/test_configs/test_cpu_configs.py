@@ -9,7 +9,7 @@ from sohes.apis.run_config import read_config
 from sohes.apis.training import test_model as evaluate_model
 from sohes.apis.training import train_model
 from tests.test_tools.tiny_vit import save_tiny_vit
-from tests.tiny_entities import make_entities
+from tests.tiny_entities import _set_sizes, make_entities
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -47,6 +47,14 @@ def data(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture
+def data_of_eight(tmp_path) -> Path:
+    folder = make_entities(tmp_path / 'entities', 8)
+    save_tiny_vit(folder / 'vit.pth')
+    return folder
+
+
+@pytest.mark.slow
 def test_trains_on_kept_maps_and_predicts_without(data, tmp_path):
     config = small(2, data, tmp_path)
     runner = train_model(config)
@@ -68,3 +76,29 @@ def test_trains_on_kept_maps_and_predicts_without(data, tmp_path):
     assert model.teacher.autocast == 'bf16'
     found = evaluate_model(phase3, str(tmp_path / 'phase3/iter_2.pth'))
     assert 0 <= found['entity/AR@1000'] <= 100
+
+
+@pytest.mark.slow
+def test_eight_photos_by_heart(data_of_eight, tmp_path):
+    """100 steps, and the loss falls from 33 to 3.5, over all layers.
+
+    The bound is one that configs/tiny/sohes_phase2_tiny.py misses on these
+    photos, with as many queries and 112 pixels as well: docs/training.md.
+    """
+    config = small(2, data_of_eight, tmp_path, **{
+        'model.backbone.vit_size': 112,
+        'model.backbone.cells': 8,
+        'model.panoptic_head.num_queries': 20,
+        'model.panoptic_head.transformer_decoder.layer_cfg.ffn_cfg.'
+        'feedforward_channels': 1024,
+        'model.train_cfg.num_points': 512,
+        'train_cfg.max_iters': 100,
+        'train_dataloader.batch_size': 4,
+        'log_processor.window_size': 10,
+    })
+    _set_sizes(config._cfg_dict, (112, 112))
+    *_, load_map, pack = config.train_dataloader.dataset.pipeline
+    load_map.cells, pack.min_area = 8, 12
+    runner = train_model(config)
+    losses = runner.message_hub.get_scalar('train/loss')
+    assert losses.mean(10) < 8
