@@ -59,7 +59,9 @@ class HassodCopyPaste(EntityCopyPaste):
             chosen = np.random.choice(len(masks), count, replace=False)
             image, masks = self._place(source['img'], masks[chosen],
                                        results['img'].shape[:2])
-            self._paste(results, image, masks, np.eye(count, dtype=bool))
+            # Without the source's kept map, which is not scaled and moved.
+            self._paste(results, dict(img=image), masks,
+                        np.eye(count, dtype=bool))
         return results
 
     def _place(self, image: np.ndarray, masks: EntityMasks,
