@@ -44,17 +44,17 @@ DATASETS = Registry(
     'dataset',
     parent=MMENGINE_DATASETS,
     scope='sohes',
-    locations=['sohes.datasets'])
+    locations=['sohes.datasets.registered'])
 DATA_SAMPLERS = Registry(
     'data sampler',
     parent=MMENGINE_DATA_SAMPLERS,
     scope='sohes',
-    locations=['sohes.datasets'])
+    locations=['sohes.datasets.registered'])
 TRANSFORMS = Registry(
     'transform',
     parent=MMENGINE_TRANSFORMS,
     scope='sohes',
-    locations=['sohes.datasets.transforms'])
+    locations=['sohes.datasets.registered'])
 METRICS = Registry(
     'metric',
     parent=MMENGINE_METRICS,

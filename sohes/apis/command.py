@@ -143,7 +143,8 @@ def log_traceback(error: BaseException) -> str:
     """
     text = ''.join(traceback.format_exception(error))
     for handler in MMLogger.get_current_instance().handlers:
-        if isinstance(handler, logging.FileHandler):
+        # A closed one has no stream.
+        if isinstance(handler, logging.FileHandler) and handler.stream:
             try:
                 handler.stream.write(text)
                 handler.flush()

@@ -1,28 +1,20 @@
-"""Datasets and their transforms; importing this registers them all."""
-from sohes.utils.imports import import_quietly
-from sohes.utils.versions import check_versions
+"""Datasets and their transforms.
 
-check_versions('mmcv', 'mmdet')
-import_quietly('mmdet.datasets')
+The types come from :mod:`sohes.datasets.registered`, which wants mmdet. It is
+imported at the first of them, so that labels can be read and browsed through
+:mod:`sohes.datasets.entity_index` where mmdet is not installed.
+"""
+import importlib
+from typing import Any
 
-from sohes.datasets.entity_dataset import EntityDataset
-from sohes.datasets.entity_index import EntityIndex
-from sohes.datasets.entity_masks import EntityMasks
-from sohes.datasets.image_folder import ImageFolderDataset
-from sohes.datasets.samplers import ResumableSampler
-from sohes.datasets.transforms import (
-    ClusterPseudoLabels,
-    EntityCopyPaste,
-    LoadEntities,
-    LoadEntityImage,
-    OrderedMultiBranch,
-    PackEntityInputs,
-)
-from sohes.datasets.two_streams import TwoStreamDataset
 
-__all__ = [
-    'ClusterPseudoLabels', 'EntityCopyPaste', 'EntityDataset', 'EntityIndex',
-    'EntityMasks', 'ImageFolderDataset', 'LoadEntities', 'LoadEntityImage',
-    'OrderedMultiBranch', 'PackEntityInputs', 'ResumableSampler',
-    'TwoStreamDataset'
-]
+def __getattr__(name: str) -> Any:
+    """A type of ``registered``, by its name here."""
+    if name.startswith('_'):
+        raise AttributeError(name)
+    registered = importlib.import_module('sohes.datasets.registered')
+    try:
+        return getattr(registered, name)
+    except AttributeError as error:
+        raise AttributeError(
+            f'sohes.datasets has no {name!r}') from error

@@ -124,8 +124,11 @@ def _parts(name: str) -> tuple[str, ...]:
 def other_size(where: str, size: Sequence[int], row: dict) -> str:
     """The message for a (height, width) that is not the ground truth's."""
     height, width = size
-    return (f'{where} is {width} x {height} pixels, in the ground truth '
-            f'{row["width"]} x {row["height"]}')
+    # What the file has there may be of any type and length.
+    found, wanted = (
+        ' x '.join(f'{side!s:.50}' for side in sides)
+        for sides in ((width, height), (row['width'], row['height'])))
+    return f'{where} is {found} pixels, in the ground truth {wanted}'
 
 
 def image_name(image: dict) -> str:

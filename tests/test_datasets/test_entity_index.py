@@ -408,3 +408,18 @@ def test_same_bytes_other_time_is_another_file(tmp_path):
     after = json.loads(
         (EntityIndex.open(path).folder / 'meta.json').read_text())
     assert before['key'] != after['key']
+
+
+def test_labels_are_read_where_mmdet_is_not_installed(repo_root):
+    """As after `make demo`, when its labels are browsed."""
+    code = ("import sys; sys.modules['mmdet'] = None\n"
+            'from sohes.datasets.entity_index import EntityIndex\n'
+            "assert 'sohes.datasets.registered' not in sys.modules\n"
+            'import sohes.datasets\n'
+            'try:\n'
+            '    sohes.datasets.EntityDataset\n'
+            'except ImportError:\n'
+            "    print('refused')\n")
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True,
+                          text=True, cwd=repo_root)
+    assert done.stdout == 'refused\n', done.stderr

@@ -20,6 +20,7 @@ def next_commands(demo: dict, out: Path) -> list[list[str]]:
 
 
 def test_next_commands_name_what_is_there(demo, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, 'prefix', '/elsewhere')  # whose operators are in
     monkeypatch.chdir(ROOT)
     label, browse, train = next_commands(demo, tmp_path)
     for command, script in ((label, 'generate_pseudo_labels.py'),

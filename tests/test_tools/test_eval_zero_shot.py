@@ -260,7 +260,7 @@ def test_a_checkpoint_is_run_once(run, model, data, tmp_path, monkeypatch):
     rows = json.loads((out / 'predictions' / 'val.json').read_text())
     assert rows[0]['id'] == 1 and 'parent_id' in rows[0]
 
-    def refuse(*args):
+    def refuse(*args, **options):
         raise UsageError('run again')
     monkeypatch.setattr(zero_shot, 'test_model', refuse)
     assert run(*command) == 0

@@ -19,7 +19,7 @@ ROOMS = [
     ('sohes.models.backbones', 'mmpretrain'),
     ('sohes.models.dense_heads', 'mmdet'),
     ('sohes.models.detectors', 'mmdet'),
-    ('sohes.datasets', 'mmdet'),
+    ('sohes.datasets.registered', 'mmdet'),
 ]
 
 
