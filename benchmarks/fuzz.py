@@ -294,7 +294,7 @@ def run(args: argparse.Namespace) -> Counter:
     counts: Counter = Counter()
     number = args.only or 0
     end = time.monotonic() + 60 * args.minutes
-    while time.monotonic() < end:
+    while time.monotonic() < end and number < args.cases:
         number = _watch(args, number, end, counts)
         if args.only is not None:
             break
@@ -322,7 +322,8 @@ def _watch(args: argparse.Namespace, number: int, end: float,
     first = number
     name = ''
     try:
-        while time.monotonic() < end or args.only is not None:
+        while args.only is not None or (time.monotonic() < end
+                                        and number < args.cases):
             # The first case of each kind imports and compiles.
             warm = number - first >= 2 * len(KINDS)
             try:
@@ -361,6 +362,8 @@ def main() -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--minutes', type=float, default=1)
+    parser.add_argument('--cases', type=int, default=1 << 62, metavar='N',
+                        help='stop after so many, however fast')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--hang', type=float, default=5, metavar='SECONDS')
     parser.add_argument('--memory', type=int, default=2048, metavar='MIB')
