@@ -77,11 +77,11 @@ def changed(value: Any, rng: random.Random) -> Any:
             if action < .1:
                 del node[key]
             elif action < .2 and isinstance(node, list):
-                node.insert(key, inner)
+                node.insert(key, copy.deepcopy(inner))
             elif action < .3:
                 node[key] = nested(rng.choice([3, 70, 5000]), rng)
             else:
-                node[key] = rng.choice(VALUES)
+                node[key] = copy.deepcopy(rng.choice(VALUES))
             break
     return value
 

@@ -8,7 +8,11 @@ from typing import Any
 import numpy as np
 
 from sohes.apis.photo_entities import Finder, PhotoEntities
-from sohes.pseudo_labels.images import ImageError, load_image
+from sohes.pseudo_labels.images import (
+    ImageError,
+    find_formats,
+    load_image,
+)
 from sohes.utils.errors import UsageError
 
 
@@ -60,7 +64,8 @@ class PhotoWorker:
             if self._process is None or not self._process.is_alive():
                 self._start()
             try:
-                self._pipe.send(path)
+                # Gradio's own kind of str would be imported over there.
+                self._pipe.send(str(path))
                 kind, answer = self._answer(self._seconds)
             except TimeoutError as error:
                 self.close()
@@ -116,6 +121,8 @@ def _work(pipe: Connection, build: Callable[[], Finder],
     """Answer photos until the pipe ends."""
     try:
         finder = build()
+        # Not on the first photo's time.
+        find_formats()
     except UsageError as error:
         pipe.send(('error', str(error)))
         return

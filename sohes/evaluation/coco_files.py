@@ -209,7 +209,7 @@ def _check_dataset(path: str | Path, data: Any) -> None:
             raise InputError(f'{path}: image {image["id"]!r} needs a text '
                              f'"file_name", got {image["file_name"]!r:.60}')
         if image['id'] in seen:
-            raise InputError(f'{path}: the image id {image["id"]!r} comes '
+            raise InputError(f'{path}: the image id {image["id"]!r:.60} comes '
                              'twice')
         seen.add(image['id'])
 

@@ -62,7 +62,7 @@ def load_image(path: str | os.PathLike,
     try:
         _check_file(path)
         limit = min(pixel_limit(), max_pixels or MOST_PIXELS)
-        with Image.open(path, formats=_formats()) as image:
+        with Image.open(path, formats=find_formats()) as image:
             pixels = image.width * image.height
             if pixels > limit:
                 raise ImageError(too_large(pixels, limit))
@@ -221,10 +221,10 @@ def _endings() -> frozenset[str]:
     # Two JPEGs in one, which Pillow's JPEG reader opens.
     return frozenset(('.mpo', *(
         ending for ending, kind in Image.registered_extensions().items()
-        if kind in _formats())))
+        if kind in find_formats())))
 
 
-def _formats() -> list[str]:
+def find_formats() -> list[str]:
     """Those of FORMATS that this Pillow can open."""
     from PIL import Image
     Image.init()

@@ -44,7 +44,7 @@ def test_folders_are_searched_for_what_is_opened(tmp_path):
 @pytest.mark.parametrize('dtype', [np.uint16, np.int32, np.float32])
 def test_by_strips_as_at_once(tmp_path, monkeypatch, rng, dtype):
     levels = (rng.random((37, 23)) * 70000 - (dtype != np.uint16) * 3000)
-    levels = levels.clip(None, 65535 if dtype == np.uint16 else None)
+    levels = levels.clip(None, 65535 if dtype == np.uint16 else np.inf)
     Image.fromarray(levels.astype(dtype)).save(tmp_path / 'a.tif')
     whole = load_image(tmp_path / 'a.tif')
     monkeypatch.setattr(images, '_STRIP', 50)

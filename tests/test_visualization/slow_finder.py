@@ -10,6 +10,7 @@ from sohes.structures import EntityForest
 
 def build() -> Finder:
     """Finds one mask; red photos take a minute, blue ones end it all."""
+    from pycocotools import mask as coco_mask
 
     def find(image: np.ndarray) -> PhotoEntities:
         if image[0, 0].tolist() == [255, 0, 0]:
@@ -17,13 +18,10 @@ def build() -> Finder:
         if image[0, 0].tolist() == [0, 0, 255]:
             os.kill(os.getpid(), 9)
         height, width = image.shape[:2]
-        rle = dict(size=[height, width], counts=_whole(height * width))
+        rle = dict(size=[height, width], counts=coco_mask.frPyObjects(
+            dict(size=[height, width], counts=[0, height * width]), height,
+            width)['counts'])
         return PhotoEntities([rle], np.ones(1), EntityForest([-1]))
 
     return find
 
-
-def _whole(pixels: int) -> bytes:
-    from pycocotools import mask as coco_mask
-    return coco_mask.frPyObjects(
-        dict(size=[pixels, 1], counts=[0, pixels]), pixels, 1)['counts']

@@ -13,7 +13,7 @@ from tests.test_visualization import slow_finder
 
 @pytest.fixture
 def worker():
-    found = PhotoWorker(slow_finder.build, seconds=8, max_pixels=10_000)
+    found = PhotoWorker(slow_finder.build, seconds=12, max_pixels=10_000)
     yield found
     found.close()
 
@@ -24,7 +24,7 @@ def photo(path, color, size=(40, 30)):
 
 
 def test_a_photo_costs_only_itself(worker, tmp_path):
-    with pytest.raises(ImageError, match='took more than 8 seconds'):
+    with pytest.raises(ImageError, match='took more than 12 seconds'):
         worker(photo(tmp_path / 'red.png', (255, 0, 0)))
     with pytest.raises(ImageError, match='ended the program'):
         worker(photo(tmp_path / 'blue.png', (0, 0, 255)))
