@@ -48,7 +48,7 @@ def test_attention_is_never_a_matrix(tmp_path: Path) -> None:
 
 
 def test_importing_loads_neither_mmdet_nor_mmpretrain() -> None:
-    """Nor timm. (torch 2.1 itself imports onnx where it is installed.)"""
+    """Nor timm. Torch 2.1 itself imports onnx where it is installed."""
     printed = run('import sys, sohes.models.backbones\n'
                   'print([m for m in ("mmdet", "mmpretrain", "mmseg",\n'
                   '                   "timm") if m in sys.modules])')
