@@ -1,5 +1,6 @@
 """Files that appear whole, one run at a time, and photos that changed."""
 import errno
+import contextlib
 import os
 import shutil
 import subprocess
@@ -65,7 +66,8 @@ def test_the_lock_dies_with_its_owner_not_with_its_children(tmp_path):
         with sole_run(out):
             pass
     finally:
-        os.killpg(process.pid, 9)
+        with contextlib.suppress(ProcessLookupError):  # ended by itself
+            os.killpg(process.pid, 9)
     assert not list(tmp_path.iterdir())
 
 
