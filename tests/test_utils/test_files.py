@@ -1,6 +1,6 @@
 """Files that appear whole, one run at a time, and photos that changed."""
-import errno
 import contextlib
+import errno
 import os
 import shutil
 import subprocess
