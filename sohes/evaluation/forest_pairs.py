@@ -133,8 +133,9 @@ def forest_of(annotations: list[dict], path: str,
         if parent is not None and not (isinstance(parent, (int, str))
                                        and parent in index):
             raise InputError(
-                f'{path}: annotation {annotation.get("id")}: its parent_id '
-                f'{parent!r:.60} is no annotation of the same image')
+                f'{path}: annotation {annotation.get("id")!s:.60}: its '
+                f'parent_id {parent!r:.60} is no annotation of the same '
+                'image')
         parents.append(-1 if parent is None else index[parent])
     try:
         return EntityForest(parents)
