@@ -11,6 +11,8 @@ import numpy as np
 import torch
 import transformers
 
+from tests.test_models.test_backbones.vit_reference import randomised
+
 WIDTH, DEPTH, INNER, GRID = 128, 3, 168, 6
 
 
@@ -33,17 +35,7 @@ def build(family: str, swiglu: bool) -> torch.nn.Module:
                 use_gated_mlp=swiglu,
                 # as in the published configurations of SwiGLU ViTs
                 hidden_act='silu' if swiglu else 'gelu', **shape))
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            noise = torch.randn(weight.shape, generator=generator)
-            if 'norm' in name and name.endswith('weight'):
-                weight.copy_(1 + 0.2 * noise)
-            elif weight.ndim > 1 and name.endswith('weight'):
-                weight.copy_(noise / weight[0].numel()**0.5)
-            else:
-                weight.copy_(0.5 * noise)
-    return model.eval()
+    return randomised(model)
 
 
 def main(family: str, swiglu: str, images: str, out: str) -> None:

@@ -31,6 +31,7 @@ from tests.test_models.test_backbones.vit_reference import (
     normalised,
     photo,
     random_vit,
+    randomised,
     relative_error,
     timm_features,
 )
@@ -55,21 +56,6 @@ def small_arch(family: str, swiglu: bool, **changes: Any) -> dict[str, Any]:
         swiglu=swiglu,
         img_size=SIDES[0] * patch,
         **changes)
-
-
-def randomise(module: nn.Module, seed: int = 0) -> nn.Module:
-    """No weight zero or one, so that a lost or swapped one shows."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, weight in module.named_parameters():
-            noise = torch.randn(weight.shape, generator=generator)
-            if 'norm' in name and name.endswith('weight'):
-                weight.copy_(1 + 0.2 * noise)
-            elif weight.ndim > 1 and name.endswith('weight'):
-                weight.copy_(noise / weight[0].numel()**0.5)
-            else:
-                weight.copy_(0.5 * noise)
-    return module.eval()
 
 
 def hugging_face_answers(family: str, swiglu: bool, images: list[np.ndarray],
@@ -113,7 +99,7 @@ def timm_model(family: str, swiglu: bool) -> nn.Module:
             mlp_ratio=(2 * INNER + 0.5) / WIDTH)
     elif swiglu:
         arguments.update(swiglu_mlp=True, swiglu_align_to=8)
-    return randomise(timm.create_model(name, **arguments))
+    return randomised(timm.create_model(name, **arguments))
 
 
 def saved(state: dict[str, Tensor], folder: Path) -> Path:
@@ -248,7 +234,7 @@ def test_authors_names_and_a_wrapper(family: str, swiglu: bool,
 def test_our_own_file_is_read_back(family: str, swiglu: bool,
                                    tmp_path: Path) -> None:
     """What extract_backbone.py --vit writes: names with our prefix."""
-    vit = randomise(TimmViT(small_arch(family, swiglu)))
+    vit = randomised(TimmViT(small_arch(family, swiglu)))
     found = load_vit_weights(saved(vit.state_dict(), tmp_path))
     built = MODELS.build(found.backbone_cfg())
     built.load_state_dict(found.state_dict)
@@ -339,7 +325,7 @@ def test_extracted_vit_is_a_backbone_of_mmseg(tmp_path: Path) -> None:
     backbone = dict(type='sohes.ViTAdapter', vit=vit)
     state = {
         f'backbone.vit.{key}': value
-        for key, value in randomise(MODELS.build(vit)).state_dict().items()
+        for key, value in randomised(MODELS.build(vit)).state_dict().items()
     }
     text = Config(
         dict(
@@ -367,7 +353,7 @@ def test_an_adapter_around_it(family: str, swiglu: bool,
         prior_width=8,
         norm_cfg=dict(type='GN', num_groups=4),
         with_cp=with_cp)
-    randomise(adapter.vit)
+    randomised(adapter.vit)
     seen = {}
     adapter.vit.layers[-1].register_forward_hook(
         lambda _, __, out: seen.__setitem__('tokens', out))

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor
+from torch import Tensor, nn
 
 DEPTH, WIDTH = 4, 128
 
@@ -27,9 +27,14 @@ def random_vit(patch_size: int = 16,
         init_values=0.1 if layer_scale else None,
         dynamic_img_size=True)
     vit = VisionTransformer(**{**arguments, **kwargs})
+    return randomised(vit, seed)
+
+
+def randomised(module: nn.Module, seed: int = 0) -> nn.Module:
+    """No weight zero or one, so that a lost or swapped one shows."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for name, weight in vit.named_parameters():
+        for name, weight in module.named_parameters():
             noise = torch.randn(weight.shape, generator=generator)
             if 'norm' in name and name.endswith('weight'):
                 weight.copy_(1 + 0.2 * noise)
@@ -37,7 +42,7 @@ def random_vit(patch_size: int = 16,
                 weight.copy_(noise / weight[0].numel()**0.5)
             else:  # biases, layer scale, embeddings
                 weight.copy_(0.5 * noise)
-    return vit.eval()
+    return module.eval()
 
 
 def save(vit: VisionTransformer, path: Path) -> Path:
