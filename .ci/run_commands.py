@@ -38,6 +38,8 @@ FEW_STEPS = (' --phase2-options train_cfg.max_iters=2 param_scheduler.end=2 '
              'param_scheduler.milestones=[1] train_dataloader.batch_size=1 '
              '--phase3-options train_cfg.max_iters=2 '
              'train_dataloader.batch_size=1')
+# What the commands of both pages write, without asking to overwrite.
+RESULTS = ('labels.json', 'pictures', 'report')
 SMALL_PHOTOS = """
 import sys
 from pathlib import Path
@@ -85,6 +87,8 @@ class Run:
     def page(self, page: str, weights: str) -> None:
         """Run or list every command of a page."""
         activated = False
+        for name in RESULTS:  # each page begins in a new clone
+            subprocess.run(['rm', '-rf', name], cwd=self.clone, check=True)
         for shown in commands_of_page(self.clone / page):
             reason = next((why for start, why in NOT_RUN.items()
                            if shown.startswith(start)), None)
