@@ -63,6 +63,8 @@ class Run:
         self.failed: list[str] = []
         self.passed: list[str] = []
         self.not_run: dict[str, str] = {}
+        # Those of a page so far, and the page on which they came first.
+        self.begun: dict[tuple[str, ...], str] = {}
 
     def shell(self, shown: str, command: str, activated: bool) -> str:
         """Run a line as a person would type it; its output."""
@@ -85,22 +87,30 @@ class Run:
         return done.stdout
 
     def page(self, page: str, weights: str) -> None:
-        """Run or list every command of a page."""
-        activated = False
+        """Run or list every command of a page.
+
+        One that an earlier page has after the same commands ran there.
+        """
+        activated, so_far = False, ()
         for name in RESULTS:  # each page begins in a new clone
             subprocess.run(['rm', '-rf', name], cwd=self.clone, check=True)
         for shown in commands_of_page(self.clone / page):
             reason = next((why for start, why in NOT_RUN.items()
                            if shown.startswith(start)), None)
             if shown == ACTIVATE:
-                activated = True
+                activated, so_far = True, (*so_far, shown)
             elif shown == 'make demo':
                 self.not_run[f'{page}: {shown}'] = 'was run first of all'
             elif reason is not None:
                 self.not_run[f'{page}: {shown}'] = reason
             else:
-                self.shell(f'{page}: {shown}', self.filled(shown, weights),
-                           activated)
+                so_far = *so_far, shown
+                first = self.begun.setdefault(so_far, page)
+                if first == page:
+                    self.shell(f'{page}: {shown}',
+                               self.filled(shown, weights), activated)
+                else:  # the same commands from the same beginning
+                    self.not_run[f'{page}: {shown}'] = f'{first} began so'
 
     def filled(self, command: str, weights: str) -> str:
         """A command of a page with inputs that are here."""
