@@ -27,7 +27,7 @@ train_pipeline = [
     dict(type='sohes.LoadEntityImage'),
     dict(type='sohes.LoadEntities'),
     dict(type='RandomFlip', prob=0.5),
-    dict(  # the whole photo squashed, or a part of it, up to twice as large
+    dict(  # the whole photo squashed, or a part of it, enlarged
         type='RandomChoice',
         transforms=[
             [dict(type='Resize', scale=view_size, keep_ratio=False)],
@@ -35,7 +35,7 @@ train_pipeline = [
                 dict(
                     type='RandomResize',
                     scale=view_size,
-                    ratio_range=(1.0, 2.0),
+                    ratio_range=(1.0, 3.0),
                     resize_type='Resize',
                     keep_ratio=False),
                 dict(
@@ -46,7 +46,7 @@ train_pipeline = [
                     allow_negative_crop=True)
             ],
         ],
-        prob=[0.5, 0.5]),
+        prob=[0.4, 0.6]),
     dict(
         type='sohes.LoadFeatureMap',
         folder=feature_maps['folder'],

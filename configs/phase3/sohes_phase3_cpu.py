@@ -36,7 +36,7 @@ geometry = [
                 dict(
                     type='RandomResize',
                     scale=view_size,
-                    ratio_range=(1.0, 2.0),
+                    ratio_range=(1.0, 3.0),
                     resize_type='Resize',
                     keep_ratio=False),
                 dict(
@@ -47,7 +47,7 @@ geometry = [
                     allow_negative_crop=True)
             ],
         ],
-        prob=[0.5, 0.5]),
+        prob=[0.4, 0.6]),
     dict(
         type='sohes.LoadFeatureMap',
         folder=feature_maps['folder'],

@@ -20,6 +20,7 @@ cpu_model = dict(
         out_channels=128,
         num_queries=245,
         shared_points=True,
+        soft_labels=True,  # the score says how good the mask is
         num_transformer_feat_level=1,
         pixel_decoder=dict(_delete_=True, type='sohes.LightPixelDecoder'),
         transformer_decoder=dict(

@@ -24,7 +24,10 @@ from sohes.models.dense_heads.ancestor_head import (
     AncestorHead,
     ancestor_targets,
 )
-from sohes.models.dense_heads.entity_targets import entity_targets
+from sohes.models.dense_heads.entity_targets import (
+    entity_targets,
+    point_iou,
+)
 from sohes.models.dense_heads.float32_pixel_decoder import in_float32
 from sohes.registry import MODELS
 from sohes.utils.random_state import seeded_random
@@ -65,12 +68,16 @@ class EntityMask2FormerHead(Mask2FormerHead):
             mask is ever drawn: bilinear sampling is linear, so the mask
             features are sampled instead. Ours, for CPUs; False:
             Mask2Former's own uncertain points.
+        soft_labels: The class target of a matched query is not 1 but the
+            IoU of its mask with the ground truth, at the shared points, so
+            that the score says how good the mask is (as Li et al. 2020,
+            generalized focal loss). Ours; wants ``shared_points``.
         **kwargs: Of ``mmdet.Mask2FormerHead``.
 
     Raises:
         TypeError: An unknown keyword.
         ValueError: More or other classes than one thing class are asked
-            for.
+            for, or ``soft_labels`` without ``shared_points``.
     """
 
     def __init__(self,
@@ -92,12 +99,16 @@ class EntityMask2FormerHead(Mask2FormerHead):
                  seed_points: bool = True,
                  point_seed: int = 0,
                  shared_points: bool = False,
+                 soft_labels: bool = False,
                  **kwargs: Any) -> None:
         if (num_things_classes, num_stuff_classes) != (1, 0):
             raise ValueError(
                 'EntityMask2FormerHead has one class, entity: '
                 'num_things_classes must be 1 and num_stuff_classes 0, got '
                 f'{num_things_classes} and {num_stuff_classes}')
+        if soft_labels and not shared_points:
+            raise ValueError('soft_labels needs shared_points: uncertain '
+                             'points say little about the IoU of a mask')
         # mmdet's head takes any keyword, and would train on with a misspelt
         # one.
         known = inspect.signature(Mask2FormerHead.__init__).parameters
@@ -123,6 +134,7 @@ class EntityMask2FormerHead(Mask2FormerHead):
         self.seed_points = seed_points
         self.point_seed = point_seed
         self.shared_points = shared_points
+        self.soft_labels = soft_labels
         # (B, P, 2) while a loss is computed at shared points, and what was
         # sampled there.
         self._points: Tensor | None = None
@@ -286,12 +298,16 @@ class EntityMask2FormerHead(Mask2FormerHead):
             matched = torch.stack(matched)
             at_points = self._uncertain_points(mask_preds, masks,
                                                matched >= 0, batch_img_metas)
-        labels = (matched < 0).long() * self.num_classes
         class_weight = cls_scores.new_tensor(self.class_weight)
+        # (B, Q, 2): how much of each query is entity and how much no-object
+        labels = F.one_hot((matched < 0).long(), len(class_weight)).float()
+        if self.soft_labels:
+            iou = point_iou(*at_points)
+            labels[matched >= 0] = torch.stack([iou, 1 - iou], dim=1)
         # One exchange between the processes for both normalisers.
         weight_sum, num_masks = reduce_mean(
             torch.stack([
-                class_weight[labels].sum(),
+                (labels * class_weight).sum(),
                 cls_scores.new_tensor(float(num_masks))
             ]))
         if len(at_points[0]):
@@ -301,7 +317,7 @@ class EntityMask2FormerHead(Mask2FormerHead):
         losses = dict(
             loss_cls=self.loss_cls(
                 cls_scores.flatten(0, 1),
-                labels.flatten(),
+                labels.flatten(0, 1),
                 avg_factor=weight_sum),
             loss_mask=loss_mask,
             loss_dice=loss_dice)

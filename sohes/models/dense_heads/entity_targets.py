@@ -2,6 +2,7 @@
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
+from torch import Tensor
 
 from sohes.structures import EntityForest
 from sohes.structures.bit_masks import BitMasks
@@ -51,3 +52,19 @@ def entity_targets(sample: DetDataSample,
     # where nobody filters any more.
     return InstanceData(
         labels=labels, masks=masks, ancestors=ancestors.to(device).bool())
+
+
+@torch.no_grad()
+def point_iou(logits: Tensor, targets: Tensor) -> Tensor:
+    """IoU of predicted masks and their targets, measured at points.
+
+    Args:
+        logits: (N, P); a point is in the mask where its logit is above 0.
+        targets: (N, P) in [0, 1], inside where above 0.5.
+
+    Returns:
+        (N,) float32 in [0, 1]; 0 where neither has a point.
+    """
+    inside, wanted = logits > 0, targets > 0.5
+    shared = (inside & wanted).sum(1)
+    return shared / (inside | wanted).sum(1).clamp(min=1)
