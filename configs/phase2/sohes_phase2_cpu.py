@@ -19,6 +19,7 @@ num_workers = 1
 max_iters = 12000
 base_lr = 0.0003  # ours, of AdamW
 view_size = (448, 448)
+test_size = (896, 896)  # seen whole, at 448, and in parts as they are
 feature_maps = dict(folder=data_root + 'feature_maps/', max_gb=8.0)
 
 model = _base_.cpu_model
@@ -55,7 +56,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type='sohes.LoadEntityImage'),
-    dict(type='Resize', scale=view_size, keep_ratio=False),
+    dict(type='Resize', scale=test_size, keep_ratio=False),
     dict(
         type='sohes.PackEntityInputs',
         meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape',

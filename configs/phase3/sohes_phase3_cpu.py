@@ -18,6 +18,7 @@ num_workers = 1
 max_iters = 1500
 base_lr = 0.00003  # a tenth of Phase 2's
 view_size = (448, 448)
+test_size = (896, 896)
 feature_maps = dict(folder=data_root + 'feature_maps/', max_gb=8.0)
 
 model = dict(
@@ -74,7 +75,11 @@ unsup_pipeline = [
         ],
         unsup_student=[*geometry, *_base_.colors, *pack])
 ]
-test_pipeline = [_base_.test_pipeline[0], whole, _base_.test_pipeline[2]]
+test_pipeline = [
+    _base_.test_pipeline[0],
+    dict(type='Resize', scale=test_size, keep_ratio=False),
+    _base_.test_pipeline[2]
+]
 train_dataloader = dict(
     batch_size=batch_size,
     num_workers=num_workers,

@@ -30,6 +30,7 @@ def small(phase: int, data: Path, work_dir: Path, **more) -> Config:
             f'{head}transformer_decoder.layer_cfg.ffn_cfg.'
             'feedforward_channels': 32,
             f'{root}train_cfg.num_points': 64,
+            f'{root}test_cfg.view_size': 112,
             'train_cfg.max_iters': 2,
             'train_dataloader.batch_size': 2,
             'train_dataloader.num_workers': 0,

@@ -26,4 +26,11 @@ cpu_model = dict(
         transformer_decoder=dict(
             num_layers=3,
             layer_cfg=dict(ffn_cfg=dict(feedforward_channels=1024)))),
-    train_cfg=dict(num_points=1536))
+    train_cfg=dict(num_points=1536),
+    test_cfg=dict(
+        # The whole photo, and nine parts of it enlarged twice, where small
+        # entities are found.
+        zooms=[1, 2],
+        view_size=448,
+        nms_iou_thr=0.8,
+        max_per_image=300))

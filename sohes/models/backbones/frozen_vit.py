@@ -13,6 +13,7 @@ from sohes.models.backbones.feature_maps import view_of_map
 from sohes.models.backbones.vit_feature_extractor import ViTFeatureExtractor
 from sohes.models.backbones.vit_files import sha256_of
 from sohes.models.backbones.vit_zoo import locate_weights
+from sohes.models.views import Box
 from sohes.registry import MODELS
 
 
@@ -120,6 +121,27 @@ class FrozenViT(BaseModule):
                 images.float(), size, mode='bicubic', align_corners=False,
                 antialias=True)
         return self._built(images.device).tokens(images)
+
+    def maps_of_views(self, image: Tensor,
+                      boxes: Sequence[Box]) -> list[Tensor]:
+        """What parts of a photo show of its map: one pass of the ViT.
+
+        Args:
+            image: (3, H, W) normalised.
+            boxes: V parts of it.
+
+        Returns:
+            V of (C, cells, cells).
+        """
+        tokens, maps = self.tokens(image[None])[0], []
+        height, width = image.shape[1:]
+        for left, top, right, bottom in boxes:
+            scale = np.diag([1 / (right - left), 1 / (bottom - top), 1])
+            scale[0, 2] = -left * width * scale[0, 0]
+            scale[1, 2] = -top * height * scale[1, 1]
+            maps.append(view_of_map(tokens, scale, (height, width),
+                                    (height, width), self.cells))
+        return maps
 
     def _built(self, device: torch.device) -> ViTFeatureExtractor:
         if not self._extractor or self._extractor[0].device != device:

@@ -12,6 +12,7 @@ from mmengine.structures import InstanceData
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
+from sohes.models.views import view_boxes
 from sohes.registry import MODELS
 from sohes.structures import EntityForest
 
@@ -37,6 +38,12 @@ class EntityFusionHead(MaskFormerFusionHead):
               0.5.
             - coverage (float): theta_cover, for a head without ancestor
               prediction; 0.9.
+            - zooms (list[float]): :class:`EntityMask2Former` looks at the
+              photo once a zoom; see :func:`view_boxes`. None, the default:
+              once, as it is.
+            - view_size (int): Side of each view in pixels; with ``zooms``.
+            - max_candidates (int): Of all views so many masks, the surest,
+              are compared; 1500.
             - mask_format (str): 'tensor', the default, or 'rle'.
             - with_ancestors (bool): Predict ``ancestors`` beside
               ``parents``, for Phase 3; False.
@@ -45,7 +52,7 @@ class EntityFusionHead(MaskFormerFusionHead):
         **kwargs: Of ``mmdet.MaskFormerFusionHead``.
 
     Raises:
-        ValueError: ``mask_format`` is another, or panoptic or semantic
+        ValueError: ``mask_format`` is another, ``zooms`` has no view, or panoptic or semantic
             output is asked for.
     """
 
@@ -71,9 +78,18 @@ class EntityFusionHead(MaskFormerFusionHead):
         self.nms_iou_thr = options.get('nms_iou_thr')
         self.ancestor_thr = options.get('ancestor_thr', 0.5)
         self.coverage = options.get('coverage', 0.9)
+        self.zooms = options.get('zooms')
+        self.view_size = options.get('view_size')
+        self.max_candidates = options.get('max_candidates', 1500)
         self.mask_format = options.get('mask_format', 'tensor')
         self.with_ancestors = options.get('with_ancestors', False)
         self.chunk_pixels = options.get('chunk_pixels', 2**24)
+        if self.zooms is not None:
+            view_boxes(self.zooms)  # or a sentence
+            if not self.view_size:
+                raise ValueError(
+                    'zooms in test_cfg needs view_size, the side of the '
+                    'views in pixels')
         if self.mask_format not in ('tensor', 'rle'):
             raise ValueError("mask_format in test_cfg must be 'tensor' or "
                              f"'rle', got {self.mask_format!r}")
@@ -188,7 +204,11 @@ class EntityFusionHead(MaskFormerFusionHead):
         boxes = mask2bbox(masks)
         quality = inside / areas.clamp(min=1)
         return (quality, areas, boxes,
-                _encode(masks) if self.mask_format == 'rle' else masks)
+                self.encoded(masks))
+
+    def encoded(self, masks: Tensor) -> Any:
+        """(n, H, W) bool masks in the format asked for."""
+        return _encode(masks) if self.mask_format == 'rle' else masks
 
     @staticmethod
     def _without_padding(logits: Tensor, meta: dict) -> Tensor:

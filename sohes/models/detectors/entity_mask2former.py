@@ -4,9 +4,12 @@ from typing import Any
 
 import torch
 from mmdet.models.detectors import Mask2Former
-from mmdet.structures import SampleList
+from mmdet.structures import DetDataSample, SampleList
+from mmengine.structures import InstanceData
 from torch import Tensor
 
+from sohes.models.dense_heads.view_fusion import fuse_views
+from sohes.models.views import crop_views, view_boxes
 from sohes.registry import MODELS
 
 
@@ -106,12 +109,42 @@ class EntityMask2Former(Mask2Former):
             The same samples, with ``pred_instances``; its fields are those
             of :meth:`EntityFusionHead.predict`.
         """
-        outputs = self.raw_predictions(batch_inputs, batch_data_samples)
-        predictions = self.panoptic_fusion_head.predict(
-            *outputs, batch_data_samples, rescale=rescale)
+        fusion = self.panoptic_fusion_head
+        if fusion.zooms is None:
+            predictions = fusion.predict(
+                *self.raw_predictions(batch_inputs, batch_data_samples),
+                batch_data_samples, rescale=rescale)
+        else:
+            predictions = [
+                self._predict_in_views(image, sample, rescale)
+                for image, sample in zip(batch_inputs, batch_data_samples)
+            ]
         for sample, instances in zip(batch_data_samples, predictions):
             sample.pred_instances = instances
         return batch_data_samples
+
+    @torch.no_grad()
+    def _predict_in_views(self, image: Tensor, sample: DetDataSample,
+                          rescale: bool) -> InstanceData:
+        """The entities of one photo, found in the views of ``zooms``."""
+        fusion = self.panoptic_fusion_head
+        height, width = sample.img_shape[:2]
+        image = image[:, :height, :width]  # without the batch's padding
+        boxes = view_boxes(fusion.zooms)
+        views = crop_views(image, boxes, fusion.view_size)
+        samples = [DetDataSample() for _ in boxes]
+        if hasattr(self.backbone, 'maps_of_views'):
+            for each, features in zip(
+                    samples, self.backbone.maps_of_views(image, boxes)):
+                each.feature_map = features
+        outputs = [
+            self.raw_predictions(views[k:k + 4], samples[k:k + 4])
+            for k in range(0, len(boxes), 4)
+        ]
+        size = sample.ori_shape if rescale else sample.img_shape
+        return fuse_views(
+            fusion, *[torch.cat(parts) for parts in zip(*outputs)], boxes,
+            tuple(size[:2]))
 
     def raw_predictions(
             self, batch_inputs: Tensor,

@@ -7,6 +7,7 @@ from mmdet.models.dense_heads import Mask2FormerHead, mask2former_head
 from mmdet.structures.mask import BitmapMasks
 
 from sohes.models.dense_heads import ancestor_head, entity_mask2former_head
+from sohes.models.dense_heads.entity_targets import point_iou
 from sohes.structures.bit_masks import BitMasks
 from sohes.utils.random_state import seeded_random
 from tests.test_models.test_dense_heads.tiny_head import (
@@ -365,3 +366,37 @@ def test_losses_at_shared_points(second):
     assert all(each.abs().sum() > 0
                for name, each in gradients(shared, losses).items()
                if name.startswith('mask_embed'))
+
+
+def test_soft_labels_say_how_good_a_mask_is(monkeypatch):
+    """An IoU of 1 is Mask2Former's target; one of 0 is that of no mask."""
+    samples = [sample_of(boxes_of(*NESTED)), sample_of(boxes_of(*FEW), 1)]
+    hard, soft = (build_head(shared_points=True, soft_labels=some)
+                  for some in (False, True))
+    usual = values(hard.loss(features(), samples))
+    empty = values(hard.loss(
+        features(), [sample_of(boxes_of()), sample_of(boxes_of(), 1)]))
+
+    def losses(iou):
+        monkeypatch.setattr(
+            entity_mask2former_head, 'point_iou',
+            lambda logits, targets: torch.full((len(logits), ), iou))
+        soft.point_step.zero_()
+        return values(soft.loss(features(), samples))
+
+    assert losses(1.) == pytest.approx(usual, rel=1e-5)
+    assert losses(0.)['loss_cls'] == pytest.approx(empty['loss_cls'],
+                                                   rel=1e-5)
+    assert losses(0.)['loss_mask'] == pytest.approx(usual['loss_mask'])
+    monkeypatch.undo()
+    soft.point_step.zero_()
+    measured = values(soft.loss(features(), samples))['loss_cls']
+    assert measured not in (usual['loss_cls'], empty['loss_cls'])
+    with pytest.raises(ValueError, match='soft_labels needs shared_points'):
+        build_head(soft_labels=True)
+
+
+def test_iou_at_points():
+    logits = torch.tensor([[1., 1, -1, -1], [-1, -1, -1, -1]])
+    targets = torch.tensor([[1., 0, 1, 0], [0, 0, 0, 0]])
+    assert point_iou(logits, targets).tolist() == pytest.approx([1 / 3, 0])

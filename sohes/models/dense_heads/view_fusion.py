@@ -1,0 +1,145 @@
+"""The entities of several views of a photo as those of the photo."""
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from mmdet.structures.mask import mask2bbox
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from sohes.models.views import Box, cut_by_view, paste
+from sohes.structures import EntityForest, PackedMasks
+from sohes.structures.mask_ops import pairwise_coverage, pairwise_iou
+
+#: Of the side of the grid on which masks of different views are compared.
+GRID = 224
+#: A mask of fewer cells of its view is noise there.
+MIN_CELLS = 4
+
+
+def fuse_views(fusion: Any, classes: Tensor, logits: Tensor,
+               ancestors: Tensor, boxes: Sequence[Box],
+               size: tuple[int, int]) -> InstanceData:
+    """Joins what the head found in each view; ours, not the paper's.
+
+    A mask that is cut by the side of a view, inside the photo, is left to
+    another view. Of two masks with an IoU above ``nms_iou_thr`` the better
+    score stays, and of all ``max_per_image``. Relations between masks of one
+    view are the head's; between views they are the coverage of Phase 1
+    (section 3.1), which also serves a head without ancestor prediction.
+
+    Args:
+        fusion: The :class:`EntityFusionHead` whose settings count.
+        classes: (V, Q, 2) logits.
+        logits: (V, Q, h, w) of the masks.
+        ancestors: (V, Q, Q) logits, or (V, Q, 0).
+        boxes: V of them.
+        size: (H, W) of the masks wanted.
+
+    Returns:
+        As of :meth:`EntityFusionHead.predict`.
+    """
+    found = [_of_view(fusion, *each, box)
+             for *each, box in zip(classes, logits, boxes)]
+    scores = torch.cat([each[0] for each in found])
+    view = torch.cat([torch.full_like(each[1], number)
+                      for number, each in enumerate(found)])
+    query = torch.cat([each[1] for each in found])
+    order = scores.argsort(descending=True, stable=True)
+    order = order[:fusion.max_candidates]
+    scores, view, query = scores[order], view[order], query[order]
+    packed = _packed(logits, boxes, view, query)
+    kept = _distinct(packed, fusion.nms_iou_thr)[:fusion.max_per_image]
+    relations = _relations(fusion, packed, kept, ancestors, view, query)
+    forest = EntityForest.from_ancestor_scores(
+        relations, fusion.ancestor_thr)
+    rows = torch.from_numpy(kept).to(scores.device)
+    masks, areas, bounds = _full_masks(fusion, logits, boxes, view[rows],
+                                       query[rows], size)
+    large = torch.nonzero(areas >= max(fusion.min_area, 1)).squeeze(1)
+    forest = forest.subset(large.tolist())
+    result = InstanceData(
+        scores=scores[rows][large],
+        labels=torch.zeros_like(large),
+        bboxes=bounds[large],
+        masks=[masks[k] for k in large.tolist()]
+        if fusion.mask_format == 'rle' else masks[large],
+        parents=torch.tensor(forest.parents, device=scores.device))
+    if fusion.with_ancestors:
+        result.ancestors = torch.tensor(
+            forest.ancestors, device=scores.device)
+    return result
+
+
+def _of_view(fusion: Any, classes: Tensor, logits: Tensor,
+             box: Box) -> tuple[Tensor, Tensor]:
+    """Scores and queries of the masks of a view that may stay."""
+    probabilities = classes.float().softmax(-1)[:, 0]
+    masks = logits > 0
+    areas = masks.flatten(1).sum(1)
+    inside = (logits.float().sigmoid() * masks).flatten(1).sum(1)
+    scores = probabilities * inside / areas.clamp(min=1)
+    good = (areas >= MIN_CELLS) & ~cut_by_view(masks, box)
+    queries = torch.nonzero(good).squeeze(1)
+    return scores[queries], queries
+
+
+def _packed(logits: Tensor, boxes: Sequence[Box], view: Tensor,
+            query: Tensor) -> PackedMasks:
+    """The masks on one grid over the photo, one bit a cell."""
+    grid = (GRID, GRID)
+    return PackedMasks.pack(
+        (paste(logits[v, q][None], boxes[v], grid)[0].cpu().numpy()
+         for v, q in zip(view.tolist(), query.tolist())), len(view), grid)
+
+
+def _distinct(masks: PackedMasks, threshold: float | None) -> np.ndarray:
+    """Rising indices without duplicates of better ones, of the best first."""
+    keep = masks.areas > 0
+    if threshold is not None and len(masks):
+        duplicates = pairwise_iou(masks) > threshold
+        for index in range(len(masks)):
+            if keep[index]:
+                keep[index + 1:] &= ~duplicates[index, index + 1:]
+    return np.flatnonzero(keep)
+
+
+def _relations(fusion: Any, packed: PackedMasks, kept: np.ndarray,
+               ancestors: Tensor, view: Tensor, query: Tensor) -> np.ndarray:
+    """(n, n) ancestor scores: of the head in a view, by coverage between."""
+    rows = torch.from_numpy(kept).to(view.device)
+    view, query = view[rows], query[rows]
+    covered = pairwise_coverage(
+        PackedMasks.pack((packed.mask(k) for k in kept), len(kept),
+                         packed.size))
+    areas = packed.areas[kept]
+    # [i, j]: i holds most of j, and more than j.
+    scores = ((covered.T >= fusion.coverage)
+              & (areas[:, None] > areas)).astype(np.float64)
+    if ancestors.shape[-1] and len(kept):
+        same = (view[:, None] == view).cpu().numpy()
+        predicted = ancestors[view[:, None], query[:, None],
+                              query].float().sigmoid()
+        scores = np.where(same, predicted.cpu().numpy(), scores)
+    return scores
+
+
+def _full_masks(fusion: Any, logits: Tensor, boxes: Sequence[Box],
+                view: Tensor, query: Tensor,
+                size: tuple[int, int]) -> tuple[Any, Tensor, Tensor]:
+    """Masks at the photo's size, their areas and boxes."""
+    masks: list[Any] = []
+    areas, bounds = [view.new_zeros(0)], [logits.new_zeros(0, 4).float()]
+    chunk = max(1, fusion.chunk_pixels // (size[0] * size[1]))
+    places = list(zip(view.tolist(), query.tolist()))
+    for start in range(0, len(places), chunk):
+        some = torch.cat([paste(logits[v, q][None], boxes[v], size)
+                          for v, q in places[start:start + chunk]])
+        areas.append(some.sum((1, 2)))
+        bounds.append(mask2bbox(some))
+        masks += fusion.encoded(some)
+    if fusion.mask_format != 'rle':
+        masks = torch.stack(masks) if masks else torch.zeros(
+            (0, *size), dtype=torch.bool, device=logits.device)
+    return masks, torch.cat(areas), torch.cat(bounds)
