@@ -64,7 +64,8 @@ class FrozenViT(BaseModule):
                 nn.ReLU(inplace=True)
             ]
             channels = width
-        self.stem = nn.Sequential(*layers)
+        self.stem = nn.Sequential(*layers).to(
+            memory_format=torch.channels_last)
         # In a list, or it would be a submodule with weights to save.
         self._extractor: list[ViTFeatureExtractor] = []
 
@@ -103,7 +104,8 @@ class FrozenViT(BaseModule):
                                        self.cells)
         maps = torch.stack([each.float() for each in given])
         maps = maps - maps.mean((2, 3), keepdim=True)
-        return self.stem(images), maps
+        return (self.stem(images.to(memory_format=torch.channels_last)),
+                maps)
 
     @torch.no_grad()
     def tokens(self, images: Tensor) -> Tensor:
