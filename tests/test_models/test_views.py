@@ -150,3 +150,37 @@ def test_no_mask_at_all():
     found = fused([np.full((2, SIDE, SIDE), -9.)], [WHOLE])
     assert len(found.scores) == 0 and found.masks.shape == (0, *SIZE)
     assert found.bboxes.shape == (0, 4)
+
+
+@pytest.mark.parametrize('box', [WHOLE, FIRST])
+def test_a_refined_mask_follows_the_pixels(box):
+    """Step 3 moves a mask that is a cell off to where the colour ends."""
+    photo = np.full((*SIZE, 3), 40, np.uint8)
+    photo[20:44, 12:40] = 220
+    truth = photo[..., 0] > 100
+    step = SIDE // 2 if box == WHOLE else SIDE
+    scale = SIZE[0] / 2 / step
+    left, top, right, bottom = (
+        int(round(each / scale)) + off
+        for each, off in zip((12, 20, 40, 44), (1, -1, 1, -1)))
+    masks = torch.as_tensor(logits((left, top, right, bottom))).float()[None]
+    options = dict(refiner=dict(type='localcrf'), refiner_cells=SIDE // 2,
+                   zooms=[1], view_size=SIDE)
+    overlap = {}
+    for name, more in (('before', {}), ('after', options)):
+        found, = fuse_views(
+            fusion(**more), torch.tensor([[[3., 0]]]), masks,
+            torch.full((1, 1, 1), -9.), [box], SIZE, photo).masks.numpy()
+        overlap[name] = (found & truth).sum() / (found | truth).sum()
+    assert overlap['before'] < 0.95 < overlap['after']
+
+
+def test_refiners_that_are_refused():
+    with pytest.raises(ValueError, match='needs zooms'):
+        fusion(refiner=dict(type='localcrf'))
+    for kind in ('os.system', 'densecrf', None):
+        with pytest.raises(ValueError, match='type must be one of localcrf'):
+            fusion(refiner=dict(type=kind), zooms=[1], view_size=448)
+    with pytest.raises(ValueError, match='refiner localcrf'):
+        fusion(refiner=dict(type='localcrf', rounds=3), zooms=[1],
+               view_size=448)

@@ -32,5 +32,6 @@ cpu_model = dict(
         # entities are found.
         zooms=[1, 2],
         view_size=448,
-        nms_iou_thr=0.8,
+        nms_iou_thr=0.9,
+        refiner=dict(type='localcrf'),  # Phase 1's step 3
         max_per_image=300))

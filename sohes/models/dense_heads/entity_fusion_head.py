@@ -12,6 +12,7 @@ from mmengine.structures import InstanceData
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
+from sohes.models.dense_heads.mask_refinement import checked_refiner
 from sohes.models.views import view_boxes
 from sohes.registry import MODELS
 from sohes.structures import EntityForest
@@ -44,6 +45,10 @@ class EntityFusionHead(MaskFormerFusionHead):
             - view_size (int): Side of each view in pixels; with ``zooms``.
             - max_candidates (int): Of all views so many masks, the surest,
               are compared; 1500.
+            - refiner (dict): Phase 1's refiner, on the masks that stay;
+              'localcrf', with ``zooms``. None, the default: as predicted.
+            - refiner_cells (int): Side of the grid over a view that the
+              refiner starts from; 37, as many as Phase 1's patches at 518.
             - mask_format (str): 'tensor', the default, or 'rle'.
             - with_ancestors (bool): Predict ``ancestors`` beside
               ``parents``, for Phase 3; False.
@@ -52,7 +57,8 @@ class EntityFusionHead(MaskFormerFusionHead):
         **kwargs: Of ``mmdet.MaskFormerFusionHead``.
 
     Raises:
-        ValueError: ``mask_format`` is another, ``zooms`` has no view, or panoptic or semantic
+        ValueError: ``mask_format`` is another, ``zooms`` or
+            ``refiner`` cannot be, or panoptic or semantic
             output is asked for.
     """
 
@@ -81,6 +87,8 @@ class EntityFusionHead(MaskFormerFusionHead):
         self.zooms = options.get('zooms')
         self.view_size = options.get('view_size')
         self.max_candidates = options.get('max_candidates', 1500)
+        self.refiner = options.get('refiner')
+        self.refiner_cells = options.get('refiner_cells', 37)
         self.mask_format = options.get('mask_format', 'tensor')
         self.with_ancestors = options.get('with_ancestors', False)
         self.chunk_pixels = options.get('chunk_pixels', 2**24)
@@ -90,6 +98,11 @@ class EntityFusionHead(MaskFormerFusionHead):
                 raise ValueError(
                     'zooms in test_cfg needs view_size, the side of the '
                     'views in pixels')
+        if self.refiner is not None:
+            if self.zooms is None:
+                raise ValueError('refiner in test_cfg needs zooms; zooms=[1] '
+                                 'is the whole photo alone')
+            self.refiner = checked_refiner(self.refiner)
         if self.mask_format not in ('tensor', 'rle'):
             raise ValueError("mask_format in test_cfg must be 'tensor' or "
                              f"'rle', got {self.mask_format!r}")

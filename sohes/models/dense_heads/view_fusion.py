@@ -1,13 +1,16 @@
 """The entities of several views of a photo as those of the photo."""
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from mmdet.structures.mask import mask2bbox
 from mmengine.structures import InstanceData
+from numpy.typing import NDArray
 from torch import Tensor
 
+from sohes.models.dense_heads.mask_refinement import refined
 from sohes.models.views import Box, cut_by_view, paste
 from sohes.structures import EntityForest, PackedMasks
 from sohes.structures.mask_ops import pairwise_coverage, pairwise_iou
@@ -19,8 +22,8 @@ MIN_CELLS = 4
 
 
 def fuse_views(fusion: Any, classes: Tensor, logits: Tensor,
-               ancestors: Tensor, boxes: Sequence[Box],
-               size: tuple[int, int]) -> InstanceData:
+               ancestors: Tensor, boxes: Sequence[Box], size: tuple[int, int],
+               photo: NDArray[np.uint8] | None = None) -> InstanceData:
     """Joins what the head found in each view; ours, not the paper's.
 
     A mask that is cut by the side of a view, inside the photo, is left to
@@ -36,6 +39,7 @@ def fuse_views(fusion: Any, classes: Tensor, logits: Tensor,
         ancestors: (V, Q, Q) logits, or (V, Q, 0).
         boxes: V of them.
         size: (H, W) of the masks wanted.
+        photo: (H, W, 3) RGB, for a fusion head with a ``refiner``.
 
     Returns:
         As of :meth:`EntityFusionHead.predict`.
@@ -55,8 +59,13 @@ def fuse_views(fusion: Any, classes: Tensor, logits: Tensor,
     forest = EntityForest.from_ancestor_scores(
         relations, fusion.ancestor_thr)
     rows = torch.from_numpy(kept).to(scores.device)
-    masks, areas, bounds = _full_masks(fusion, logits, boxes, view[rows],
-                                       query[rows], size)
+    drawn = _drawn(logits, boxes, view[rows].tolist(), query[rows].tolist(),
+                   size)
+    if fusion.refiner is not None and photo is not None:
+        drawn = refined(fusion, photo, logits, boxes, view[rows].tolist(),
+                        query[rows].tolist(), drawn)
+    masks, areas, bounds = _encoded(fusion, drawn, len(rows), size,
+                                    scores.device)
     large = torch.nonzero(areas >= max(fusion.min_area, 1)).squeeze(1)
     forest = forest.subset(large.tolist())
     result = InstanceData(
@@ -115,7 +124,7 @@ def _relations(fusion: Any, packed: PackedMasks, kept: np.ndarray,
                          packed.size))
     areas = packed.areas[kept]
     # [i, j]: i holds most of j, and more than j.
-    scores = ((covered.T >= fusion.coverage)
+    scores = ((fusion.coverage <= covered.T)
               & (areas[:, None] > areas)).astype(np.float64)
     if ancestors.shape[-1] and len(kept):
         same = (view[:, None] == view).cpu().numpy()
@@ -125,21 +134,28 @@ def _relations(fusion: Any, packed: PackedMasks, kept: np.ndarray,
     return scores
 
 
-def _full_masks(fusion: Any, logits: Tensor, boxes: Sequence[Box],
-                view: Tensor, query: Tensor,
-                size: tuple[int, int]) -> tuple[Any, Tensor, Tensor]:
-    """Masks at the photo's size, their areas and boxes."""
+def _drawn(logits: Tensor, boxes: Sequence[Box], views: Sequence[int],
+           queries: Sequence[int],
+           size: tuple[int, int]) -> Iterator[Tensor]:
+    """Masks at the photo's size, each (H, W) bool."""
+    for view, query in zip(views, queries):
+        yield paste(logits[view, query][None], boxes[view], size)[0]
+
+
+def _encoded(fusion: Any, drawn: Iterator[Tensor], count: int,
+             size: tuple[int, int],
+             device: torch.device) -> tuple[Any, Tensor, Tensor]:
+    """Masks in the format asked for, their areas and boxes."""
     masks: list[Any] = []
-    areas, bounds = [view.new_zeros(0)], [logits.new_zeros(0, 4).float()]
+    areas = [torch.zeros(0, dtype=torch.long, device=device)]
+    bounds = [torch.zeros(0, 4, device=device)]
     chunk = max(1, fusion.chunk_pixels // (size[0] * size[1]))
-    places = list(zip(view.tolist(), query.tolist()))
-    for start in range(0, len(places), chunk):
-        some = torch.cat([paste(logits[v, q][None], boxes[v], size)
-                          for v, q in places[start:start + chunk]])
+    for _ in range(0, count, chunk):
+        some = torch.stack(list(itertools.islice(drawn, chunk)))
         areas.append(some.sum((1, 2)))
         bounds.append(mask2bbox(some))
         masks += fusion.encoded(some)
     if fusion.mask_format != 'rle':
         masks = torch.stack(masks) if masks else torch.zeros(
-            (0, *size), dtype=torch.bool, device=logits.device)
+            (0, *size), dtype=torch.bool, device=device)
     return masks, torch.cat(areas), torch.cat(bounds)

@@ -2,10 +2,13 @@
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from mmdet.models.detectors import Mask2Former
 from mmdet.structures import DetDataSample, SampleList
 from mmengine.structures import InstanceData
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sohes.models.dense_heads.view_fusion import fuse_views
@@ -142,9 +145,22 @@ class EntityMask2Former(Mask2Former):
             for k in range(0, len(boxes), 4)
         ]
         size = sample.ori_shape if rescale else sample.img_shape
+        photo = (None if fusion.refiner is None else
+                 self._photo(image, tuple(size[:2])))
         return fuse_views(
             fusion, *[torch.cat(parts) for parts in zip(*outputs)], boxes,
-            tuple(size[:2]))
+            tuple(size[:2]), photo)
+
+    def _photo(self, image: Tensor,
+               size: tuple[int, int]) -> NDArray[np.uint8]:
+        """(H, W, 3) RGB of a normalised (3, h, w) image."""
+        normal = self.data_preprocessor
+        pixels = image.float() * normal.std + normal.mean
+        pixels = F.interpolate(
+            pixels[None], size, mode='bilinear', align_corners=False,
+            antialias=True)[0]
+        return pixels.round().clamp(0, 255).byte().permute(
+            1, 2, 0).contiguous().cpu().numpy()
 
     def raw_predictions(
             self, batch_inputs: Tensor,
