@@ -24,6 +24,7 @@ extractor = dict(
     feature=None,  # 'key', 'query', 'value' or 'token'
     block=None,  # 1 is the first, -1 the last
     center=None,  # subtract the image's mean feature
+    debias=False,  # ours: project out what tells a patch's place alone
     dtype='fp32',  # or 'bf16', 'fp16'
     device=None)  # None: CUDA if there is one
 

@@ -149,6 +149,9 @@ def _info(extractor: Any, arguments: Mapping[str, Any],
             preset, key)
         for key in ('feature', 'block', 'center')
     }
+    # Only where it is on: labels made before there was one stay the same.
+    if arguments.get('debias'):
+        resolved['debias'] = True
     method = ('SOHES, phase 1 (self-exploration)' if isinstance(
         options, ExploreOptions) else 'HASSOD')
     return dict(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sohes.models.backbones.cpu_attention import bf16_attention
+from sohes.models.backbones.positional_bias import PositionalBias
 from sohes.models.backbones.timm_vit import Projection as TimmProjection
 from sohes.models.backbones.timm_vit import TimmViT
 from sohes.models.backbones.timm_vit_weights import TimmViTWeights
@@ -57,6 +58,8 @@ class ViTFeatureExtractor:
             'bilinear'.
         num_heads: heads per block; None: 64 channels each, which holds
             for every known family.
+        debias: take out of the features what depends on a patch's place
+            alone, see :class:`PositionalBias`; before ``center``.
 
     Attributes:
         patch_size: side of a patch in pixels.
@@ -79,13 +82,18 @@ class ViTFeatureExtractor:
                  dtype: str = 'fp32',
                  device: str | None = 'cpu',
                  interpolate: str = 'bicubic',
-                 num_heads: int | None = None) -> None:
+                 num_heads: int | None = None,
+                 debias: bool = False) -> None:
         if dtype not in _DTYPES:
             raise ValueError(
                 f'dtype: expected one of {list(_DTYPES)}, found {dtype!r}')
         if interpolate not in ('bicubic', 'bilinear'):
             raise ValueError("interpolate: expected 'bicubic' or 'bilinear', "
                              f'found {interpolate!r}')
+        if not isinstance(debias, bool):
+            raise ValueError(
+                f'debias: expected True or False, found {debias!r}')
+        self.bias = PositionalBias(self.tokens) if debias else None
         located = locate_weights(weights)
         loaded = load_vit_weights(located.path, located.family,
                                   located.sha256)
@@ -174,7 +182,11 @@ class ViTFeatureExtractor:
         h = self.grid(size)
         batch = torch.stack(
             [self._prepare(image, h) for image in _checked(images)])
-        features = self.tokens(batch).permute(0, 2, 3, 1)
+        features = self.tokens(batch)
+        if self.bias is not None:
+            black = (-self._mean / self._std).expand_as(batch[0])
+            features = self.bias.remove(features, black)
+        features = features.permute(0, 2, 3, 1)
         if mean is not None:
             if center is False:
                 raise ValueError('mean: not together with center=False')
