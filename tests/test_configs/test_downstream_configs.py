@@ -17,6 +17,8 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from sohes.apis.publish import extract_backbone
+from sohes.models.backbones.timm_vit import TimmViT, arch_named
+from sohes.models.backbones.vit_adapter_vit import named_vit
 from tests.test_tools.tiny_vit import save_tiny_vit
 from tests.tiny_entities import make_entities, shrunk
 
@@ -24,6 +26,9 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / 'configs/downstream'
 SEG, DET = 'mmseg/{}_vitb8_linear_ade20k', 'mmdet/{}_vitb8_retinanet_coco'
 WIDTH = 64
+#: ViTs with registers; the ViT-L's files differ from the ViT-S's in numbers.
+NEWER = {'dinov2_vits14_reg': 'dinov2', 'dinov3_vits16': 'dinov3'}
+TASKS = {'mmseg': 'linear_ade20k', 'mmdet': 'retinanet_coco'}
 
 
 @HOOKS.register_module(force=True)
@@ -110,6 +115,15 @@ def _tables(folder: Path) -> Path:
         Image.open(folder / 'images' / image['file_name']).save(
             folder / f'jpg/{stem}.jpg')
     return folder
+
+
+def save_small_vit(family: str, path: Path) -> Path:
+    """Random weights of a ViT with registers, as the extractor keeps them."""
+    arch = dict(arch_named(family, 's'), embed_dims=WIDTH, num_layers=2,
+                num_heads=1, feedforward_channels=4 * WIDTH)
+    torch.manual_seed(1)
+    torch.save(TimmViT(arch).state_dict(), path)
+    return path
 
 
 def small(name: str, weights: Path, data: Path | None,
@@ -209,6 +223,41 @@ def test_a_step_moves_all_but_the_vit(name, head, arm, backbones, data,
     assert (f'loaded all {len(vit)} weights of the ViT, 0 missing, 0 '
             'unexpected') in log
     assert 'of the adapter' not in log
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('vit', NEWER)
+@pytest.mark.parametrize('library', TASKS)
+def test_a_step_on_a_vit_with_registers(vit, library, tmp_path, monkeypatch):
+    """Adapter and head move, blocks, CLS token and registers do not."""
+    weights = save_small_vit(NEWER[vit], tmp_path / 'vit.pth')
+    drawn = _tables(make_entities(tmp_path / 'data', images=2))
+    name = f'{library}/{vit}_{TASKS[library]}'
+    config = small(name, weights, drawn, tmp_path / 'run')
+    checkpoint, log = train(config, monkeypatch)
+    start, end = FrozenWatch.start, checkpoint['state_dict']
+    given = torch.load(weights)
+    assert 'timm.reg_token' in given
+    for key, value in given.items():
+        assert torch.equal(end[f'backbone.vit.{key}'], value), key
+    for key in ('backbone.level_embed', 'backbone.norms.1.weight'):
+        assert not torch.equal(end[key], start[key]), key
+    assert FrozenWatch.modes == (False, True)
+    assert (f'loaded all {len(given)} weights of the ViT, 0 missing, 0 '
+            'unexpected') in log
+
+
+@pytest.mark.parametrize('library', TASKS)
+@pytest.mark.parametrize('vit', [*NEWER, 'dinov3_vitl16'])
+def test_the_width_is_that_of_the_named_vit(library, vit):
+    config = Config.fromfile(FOLDER / library / f'{vit}_{TASKS[library]}.py')
+    width = named_vit(vit)['arch']['embed_dims']
+    assert config.model.backbone.weights == vit
+    assert config.model.backbone.frozen_vit
+    reader = config.model.get('neck') or config.model.decode_head
+    assert reader.in_channels == [width] * 4
+    if library == 'mmseg':
+        assert reader.channels == 4 * width
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from packaging.version import Version
 from torch import Tensor, nn
 
 from sohes.models.backbones.vit_keys import WeightsError
@@ -30,6 +31,9 @@ _SHAPES = {
 _FAMILIES = tuple(_SHAPES)
 # DINOv3's blocks normalise with torch's own epsilon, DINOv2's with this one.
 _EPS = {'dinov2': 1e-6, 'dinov3': 1e-5}
+# The first release of timm with DINOv3, and how to get the one we test with.
+_DINOV3 = '1.0.20'
+_INSTALL = 'pip install "timm>=1.0.31"'
 _ARCH_KEYS = ('family', 'embed_dims', 'num_layers', 'num_heads',
               'feedforward_channels', 'swiglu', 'registers', 'patch_size',
               'img_size', 'qkv_bias')
@@ -85,7 +89,7 @@ class TimmViT(nn.Module):
     Raises:
         ValueError: an ``arch`` with other keys than these, another
             ``out_type``.
-        WeightsError: timm is missing.
+        WeightsError: timm is missing, or too old for DINOv3.
     """
 
     def __init__(self,
@@ -199,16 +203,19 @@ class Projection(nn.Module):
         return self.projection(self.norm(tokens))
 
 
-def _timm() -> Any:
-    """timm, or one sentence on how to get it."""
+def _timm(family: str) -> Any:
+    """timm, or one sentence on how to get one that has the family."""
     try:
         import timm
         import timm.models
     except ImportError as error:
         raise WeightsError(
             'A ViT with register tokens or rotary embeddings is computed by '
-            'timm, which is not installed; run "pip install timm>=1.0.31"'
-        ) from error
+            f'timm, which is not installed; run {_INSTALL}') from error
+    if family == 'dinov3' and Version(timm.__version__) < Version(_DINOV3):
+        raise WeightsError(
+            f'DINOv3 is computed by timm {_DINOV3} or newer, but timm '
+            f'{timm.__version__} is installed; run {_INSTALL}')
     return timm
 
 
@@ -236,7 +243,7 @@ def _mlp_ratio(arch: Mapping[str, Any], factor: int = 1) -> float:
 
 def _build_dinov2(arch: Mapping[str, Any], drop_path_rate: float) -> nn.Module:
     """DINOv2 with registers: positions for the patches alone."""
-    timm = _timm()
+    timm = _timm('dinov2')
     packed: dict[str, Any] = {}
     if arch['swiglu']:
         packed = dict(
@@ -251,7 +258,7 @@ def _build_dinov2(arch: Mapping[str, Any], drop_path_rate: float) -> nn.Module:
 
 def _build_dinov3(arch: Mapping[str, Any], drop_path_rate: float) -> nn.Module:
     """DINOv3: no position embedding, rotary positions in every block."""
-    return _timm().models.eva.Eva(
+    return _timm('dinov3').models.eva.Eva(
         num_reg_tokens=arch['registers'],
         use_abs_pos_emb=False,
         use_rot_pos_emb=True,

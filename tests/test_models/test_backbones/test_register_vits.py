@@ -427,3 +427,30 @@ def test_the_giant_without_registers_is_mmpretrains(
 def test_a_strange_arch_is_refused() -> None:
     with pytest.raises(ValueError, match='registers'):
         TimmViT(dict(family='dinov3', embed_dims=64))
+
+
+def test_a_timm_without_dinov3_is_named(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """timm 1.0.20 is the first that has it; DINOv2 needs no such one."""
+    import timm
+    file = saved(timm_model('dinov3', False).state_dict(), tmp_path)
+    monkeypatch.setattr(timm, '__version__', '1.0.19')
+    with pytest.raises(WeightsError, match='timm 1.0.19 is installed; run '
+                       'pip install "timm>=1.0.31"$'):
+        ViTFeatureExtractor(file)
+    TimmViT(small_arch('dinov2', True))
+    monkeypatch.setattr(timm, '__version__', '1.0.20.dev0')
+    with pytest.raises(WeightsError, match='1.0.20 or newer'):
+        TimmViT(small_arch('dinov3', True))
+    for version in ('1.0.20', '1.0.100', '1.1.0+local'):
+        monkeypatch.setattr(timm, '__version__', version)
+        TimmViT(small_arch('dinov3', True))
+
+
+def test_without_timm_the_sentence_says_how_to_get_it(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, 'timm', None)
+    for family in ('dinov2', 'dinov3'):
+        with pytest.raises(WeightsError, match='timm, which is not '
+                           'installed; run pip install "timm>=1.0.31"$'):
+            TimmViT(small_arch(family, False))

@@ -68,3 +68,37 @@ def test_the_scope_alone_finds_it(tmp_path: Path) -> None:
         '                          weights=sys.argv[1]))\n'
         'print(type(built).__name__, built.grid(96))\n', str(file))
     assert printed.splitlines()[-1] == 'ViTFeatureExtractor 6'
+
+
+# The authors' own: README.md of facebookresearch/dinov3 has the parameters in
+# millions, figure 16a of the DINOv3 paper (arXiv 2508.10104) the GFLOPs at
+# 512x512.
+@pytest.mark.parametrize('name, millions, gflops', [
+    ('dinov3_vits16', 21, 63), ('dinov3_vits16plus', 29, 79),
+    ('dinov3_vitb16', 86, 216), ('dinov3_vitl16', 300, 721),
+    ('dinov3_vith16plus', 840, 1903), ('dinov3_vit7b16', 6716, 14515)
+])
+def test_the_table_counts_as_the_authors_do(name: str, millions: int,
+                                            gflops: int) -> None:
+    import torch
+
+    from benchmarks import vit_families
+    with torch.device('meta'):
+        vit = vit_families.build_vit(vit_families.named_vit(name), 0.0)
+    assert vit_families.parameters(vit) / 1e6 == pytest.approx(
+        millions, rel=0.04)
+    assert vit_families.gflops(vit, 512 // 16) == pytest.approx(
+        gflops, rel=0.02)
+
+
+def test_the_table_is_printed() -> None:
+    script = Path(__file__).parents[3] / 'benchmarks/vit_families.py'
+    done = subprocess.run([
+        sys.executable, '-W', 'ignore', script, 'dinov3_vits16',
+        'dinov2_vitg14', '--size', '64', '--cpu-size', '32'
+    ], check=True, text=True, capture_output=True)
+    small, giant = ([cell.strip() for cell in line.strip('|').split('|')]
+                    for line in done.stdout.splitlines()[-2:])
+    assert small[:3] == ['`dinov3_vits16`', 'DINOv3', '21.6']
+    assert float(small[4]) >= 0
+    assert giant[0] == '`dinov2_vitg14`' and not giant[4]  # never run
