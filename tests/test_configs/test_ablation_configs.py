@@ -74,39 +74,49 @@ def shrunk_cascade(config: Config) -> Config:
     for head in model.roi_head.bbox_head:
         assert head.num_classes == 1
         head.fc_out_channels = 32
+    # A mask costs seconds at these sizes, and 1000 an image are predicted.
+    model.roi_head.mask_head.update(num_convs=1, conv_out_channels=8)
+    for stage in model.train_cfg.rcnn:
+        stage.sampler.num = 12
+    for proposals in (model.train_cfg.rpn_proposal, model.test_cfg.rpn):
+        proposals.update(nms_pre=60, max_per_img=60)
     return config
 
 
+@pytest.fixture(scope='module')
+def cascade(data, tmp_path_factory) -> tuple[Config, Path, dict]:
+    """A step of Phase 2: configuration, checkpoint and losses."""
+    folder = tmp_path_factory.mktemp('cascade')
+    config = read('sohes_cascade-mask-rcnn', data, folder)
+    runner = train_model(shrunk_cascade(config))
+    return config, folder / 'iter_1.pth', runner.message_hub.log_scalars
+
+
 @pytest.mark.slow
-def test_cascade_mask_rcnn_learns_from_the_same_json(data, tmp_path):
-    config = read('sohes_cascade-mask-rcnn', data, tmp_path)
+def test_cascade_mask_rcnn_learns_from_the_same_json(cascade, data):
+    config, checkpoint, losses = cascade
     assert config.test_evaluator[0].ann_file == f'{data}/val.json'
-    config = shrunk_cascade(config)
-    runner = train_model(config)
-    losses = runner.message_hub.log_scalars
     for stage in range(3):
         assert f'train/s{stage}.loss_mask' in losses
     assert 0 < losses['train/s0.loss_mask'].current() < 10
-    found = evaluate_model(config, str(tmp_path / 'iter_1.pth'))
+    found = evaluate_model(config, str(checkpoint))
     assert 0 <= found['entity/AR@1000'] <= 100
 
 
 @pytest.mark.slow
-def test_cascade_mask_rcnn_corrects_itself(data, tmp_path):
-    config = read('sohes_cascade-mask-rcnn', data, tmp_path / '2')
-    train_model(shrunk_cascade(config))
+def test_cascade_mask_rcnn_corrects_itself(cascade, data, tmp_path):
     config = read_config(
         str(FOLDER / 'sohes_phase3_cascade-mask-rcnn.py'), {
             'data_root': f'{data}/', 'train_cfg.max_iters': 1,
             'model.semi_train_cfg.score_thr': 0.0,
-            'load_from': str(tmp_path / '2/iter_1.pth')}, str(tmp_path / '3'))
+            'load_from': str(cascade[1])}, str(tmp_path))
     runner = train_model(shrunk_cascade(config))
     losses = runner.message_hub.log_scalars
     for branch in ('sup', 'unsup'):
         assert losses[f'train/{branch}_s0.loss_bbox'].current() >= 0
         assert losses[f'train/{branch}_s2.loss_mask'].current() > 0
     assert losses['train/teacher_threshold'].current() == 0
-    found = evaluate_model(config, str(tmp_path / '3/iter_1.pth'))
+    found = evaluate_model(config, str(tmp_path / 'iter_1.pth'))
     assert 0 <= found['entity/AR@1000'] <= 100
 
 
