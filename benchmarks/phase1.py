@@ -3,11 +3,13 @@
     python benchmarks/phase1.py --weights WEIGHTS PHOTO [PHOTO ...]
         [--config configs/sohes_phase1_fast.py] [--sizes 1024x1024]
         [--random vit_base --patch 8] [--device cuda] [--no-densecrf]
+        [--no-early] [--gt entities_val.json]
 
 Each photo is resized to every size asked for (its own without one). The same
 candidates are refined by localcrf and by DenseCRF, each with and without
-stopping early. One thread; the process's own CPU seconds, so that ratios
-hold on a busy machine; memory is the process's peak until then.
+stopping early; with --gt, a COCO json that has the photos, both are compared
+by AR, too. One thread; the process's own CPU seconds, so that ratios hold on a
+busy machine; memory is the process's peak until then.
 """
 import argparse
 import dataclasses
@@ -29,7 +31,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from sohes.apis.ablations import Row
 from sohes.apis.generate import build_extractor, read_config
+from sohes.evaluation.coco_files import read_ground_truth
 from sohes.pseudo_labels import best_first
 from sohes.pseudo_labels.images import load_image
 from sohes.pseudo_labels.options import ExploreOptions
@@ -90,9 +94,15 @@ def refine(clock: Clock, name: str, image: np.ndarray, found: Any,
 
 
 def measure(image: np.ndarray, extractor: Any, options: ExploreOptions,
-            thresholds: tuple, densecrf: bool) -> None:
-    """Print the table of one photo."""
+            thresholds: tuple, densecrf: bool,
+            early: bool) -> tuple[dict, Clock]:
+    """Print the table of one photo.
+
+    Returns:
+        tuple: labels by the step's name, and the seconds.
+    """
     clock = Clock()
+    results = {}
 
     def features(images: list, size: int, **kwargs: Any) -> np.ndarray:
         step = f'ViT, {extractor.grid(size)}^2 patches'
@@ -106,13 +116,15 @@ def measure(image: np.ndarray, extractor: Any, options: ExploreOptions,
         if step.startswith('ViT'):
             clock.take('1 and 2 clustering', step)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    for everything in (False, True):
+    for everything in (False, True) if early else (True, ):
         what = 'all candidates' if everything else 'stops early'
-        labels = refine(clock, f'3 and 4 {options.refiner["type"]}, {what}',
-                        image, found, options, everything)
-        if densecrf:
-            refine(clock, f'3 and 4 densecrf, {what}', image, found,
-                   dataclasses.replace(options, refiner=BEFORE), everything)
+        refiners = [options.refiner, *([BEFORE] if densecrf else [])]
+        for refiner in refiners:
+            name = f'3 and 4 {refiner["type"]}, {what}'
+            results[name] = refine(
+                clock, name, image, found,
+                dataclasses.replace(options, refiner=refiner), everything)
+    labels = next(iter(results.values()))
     height, width = image.shape[:2]
     print(f'\n{width} x {height}, {len(found.items)} candidates, '
           f'{len(labels.rles)} masks, {memory:.1f} GB after step 2, '
@@ -121,6 +133,49 @@ def measure(image: np.ndarray, extractor: Any, options: ExploreOptions,
     print(f'{"step":<36}{"calls":>6}{"CPU s":>10}{"wall s":>10}')
     for name, (calls, cpu, wall) in clock.spent.items():
         print(f'{name:<36}{calls:>6.0f}{cpu:>10.2f}{wall:>10.2f}')
+    return results, clock
+
+
+class Comparison:
+    """CPU seconds and AR of each way to refine, over all photos.
+
+    Args:
+        gt: a COCO json with the photos, by the names of their files.
+    """
+
+    def __init__(self, gt: str) -> None:
+        self.truth = {
+            row['file_name']: row['masks']
+            for row in read_ground_truth(gt).values()
+        }
+        self.rows: dict[str, Row] = {}
+
+    def add(self, photo: str, results: dict[str, PseudoLabels],
+            clock: Clock) -> None:
+        """Take in what `measure` returns.
+
+        Raises:
+            ValueError: the ground truth does not have the photo.
+        """
+        name = Path(photo).name
+        if name not in self.truth:
+            raise ValueError(f'--gt has no photo {name}')
+        for step, labels in results.items():
+            row = self.rows.setdefault(step, Row({}, ExploreOptions()))
+            row.add(self.truth[name], labels, clock.spent[step][2:0:-1])
+
+    def show(self) -> None:
+        """Print a line a way."""
+        print(f'\n{"all photos, a photo":<36}{"CPU s":>8}{"masks":>8}'
+              f'{"AR":>8}{"AR_S":>8}{"AR_M":>8}{"AR_L":>8}')
+        for step, row in self.rows.items():
+            found = row.result()
+            values = [found[key] for key in (
+                'CPU s/image', 'masks/image', 'AR@1000', 'AR_S', 'AR_M',
+                'AR_L')]
+            print(f'{step:<36}' + ''.join(
+                f'{"-" if value is None else format(value, ".2f"):>8}'
+                for value in values))
 
 
 def parse_args() -> argparse.Namespace:
@@ -143,7 +198,13 @@ def parse_args() -> argparse.Namespace:
                         default='localcrf')
     parser.add_argument('--max-crops', type=int)
     parser.add_argument('--no-densecrf', action='store_true')
-    return parser.parse_args()
+    parser.add_argument('--no-early', action='store_true',
+                        help='all candidates alone')
+    parser.add_argument('--gt', help='a COCO json with the photos')
+    args = parser.parse_args()
+    if args.gt and args.sizes:
+        parser.error('--gt is for photos of their own size, without --sizes')
+    return args
 
 
 def main() -> None:
@@ -170,6 +231,7 @@ def main() -> None:
                                                max_crops=args.max_crops))
     warm_up()
     extractor([np.zeros((64, 64, 3), np.uint8)], 64)
+    comparison = Comparison(args.gt) if args.gt else None
     from PIL import Image
     for photo in args.photos:
         image = load_image(photo)
@@ -178,9 +240,13 @@ def main() -> None:
                 width, height = map(int, size.split('x'))
                 image = np.array(Image.fromarray(image).resize(
                     (width, height), Image.Resampling.LANCZOS))
-            measure(image, extractor, options,
-                    options.thresholds or extractor.preset.thresholds,
-                    not args.no_densecrf)
+            found = measure(image, extractor, options,
+                            options.thresholds or extractor.preset.thresholds,
+                            not args.no_densecrf, not args.no_early)
+            if comparison is not None:
+                comparison.add(photo, *found)
+    if comparison is not None:
+        comparison.show()
 
 
 if __name__ == '__main__':

@@ -51,12 +51,29 @@ class CropRefiner(Protocol):
         """
 
 
+@runtime_checkable
+class ImageRefiner(Protocol):
+    """A refiner that takes masks of an image at once, whatever their crops."""
+
+    def refine_all(self, image: np.ndarray,
+                   items: Sequence[Proposal]) -> list[Refined]:
+        """Refine proposals.
+
+        Args:
+            image (np.ndarray): (H, W, 3) uint8 RGB.
+            items (Sequence[Proposal]): N.
+
+        Returns:
+            list[Refined]: N, in the order of the items.
+        """
+
+
 def refine_masks(refiner: Any, image: np.ndarray,
                  items: Sequence[Proposal]) -> Iterator[tuple[dict, float]]:
-    """Refine proposals, those of a crop together where the refiner can.
+    """Refine proposals, all or those of a crop together if the refiner can.
 
     Args:
-        refiner (CropRefiner or callable): see `build_refiner`.
+        refiner (CropRefiner, ImageRefiner or callable): see `build_refiner`.
         image (np.ndarray): (H, W, 3) uint8 RGB.
         items (Sequence[Proposal]): N.
 
@@ -65,6 +82,10 @@ def refine_masks(refiner: Any, image: np.ndarray,
         order of the items; (None, IoU) where nothing is left of a mask.
     """
     size = image.shape[:2]
+    if isinstance(refiner, ImageRefiner):
+        for one in refiner.refine_all(image, items):
+            yield _encode(one.mask, one.corner, one.iou, size)
+        return
     if isinstance(refiner, CropRefiner):
         refined: list = [None] * len(items)
         boxes: dict[Box, list[int]] = {}

@@ -149,7 +149,8 @@ def build_refiner(config: Mapping[str, Any]) -> Any:
 
     Returns:
         callable: (image, Proposal) -> ((H, W) bool mask, IoU with before),
-        or a :class:`~sohes.pseudo_labels.best_first.CropRefiner`.
+        or a :class:`~sohes.pseudo_labels.best_first.CropRefiner` or
+        :class:`~sohes.pseudo_labels.best_first.ImageRefiner`.
 
     Raises:
         ValueError: for an unknown type or argument.

@@ -1,4 +1,5 @@
 """A run over a folder: the ViT here, the rest in a pool, resumable."""
+import functools
 import multiprocessing
 import os
 import time
@@ -6,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,33 +18,55 @@ from sohes.pseudo_labels.images import ImageError, load_image
 from sohes.pseudo_labels.methods import LabelOptions, finish, propose
 from sohes.pseudo_labels.pipeline import FeatureExtractor
 from sohes.pseudo_labels.shards import ShardFolder, failed_record, to_record
+from sohes.structures import EntityForest
 from sohes.utils.photo_files import photo_hash
 
 
 @dataclass(frozen=True)
 class Job:
     """What a worker needs to finish an image."""
-    root: str
     name: str
     options: LabelOptions
-    show_dir: str | None = None
     sha256: str | None = None
 
 
+@dataclass
+class _Image:
+    """An image on its way through the run.
+
+    Attributes:
+        shard (int): it belongs to.
+        name (str): relative to the folder.
+        pixels (np.ndarray, optional): (H, W, 3) uint8, while a picture of it
+            is to be drawn.
+        finished (Future or tuple): what `_finish_job` returns.
+        drawn (Future or float, optional): what `_draw_picture` returns.
+    """
+    shard: int
+    name: str
+    pixels: np.ndarray | None
+    finished: Any
+    drawn: Any = None
+
+
 def _finish_job(job: Job, image: np.ndarray,
-                proposals: Any) -> tuple[dict[str, Any], dict[str, float]]:
+                proposals: Any) -> tuple[dict, EntityForest, float]:
     """Steps 3 and 4 of one image, in a worker process, and their seconds."""
     started = time.perf_counter()
     labels = finish(image, proposals, job.options)
-    finished = time.perf_counter()
-    if job.show_dir is not None:
-        from sohes.visualization import save_forest_picture
-        save_forest_picture(job.show_dir, job.name, image, labels.rles,
-                            labels.forest)
-    return to_record(job.name, labels, job.sha256), {
-        'refinement and hierarchy': finished - started,
-        'pictures': time.perf_counter() - finished
-    }
+    spent = time.perf_counter() - started
+    return to_record(job.name, labels, job.sha256), labels.forest, spent
+
+
+def _draw_picture(folder: str, record: dict, image: np.ndarray,
+                  forest: EntityForest) -> float:
+    """The picture of one image, in a process of its own, and its seconds."""
+    from sohes.visualization import save_forest_picture
+    started = time.perf_counter()
+    save_forest_picture(folder, record['file_name'], image, [
+        annotation['segmentation'] for annotation in record['annotations']
+    ], forest)
+    return time.perf_counter() - started
 
 
 def _load(root: str,
@@ -57,11 +81,15 @@ def _load(root: str,
         return error, sha256
 
 
-def _quiet_worker() -> None:
+def _quiet_worker(niceness: int = 0) -> None:
     """One thread a worker, Ctrl-C left to the parent, and no life without it.
 
     A pool's workers hold both ends of the pipe they wait at, so nothing tells
     them that their parent was killed.
+
+    Args:
+        niceness (int): how much the worker stands back behind other
+            processes, 0 to 19.
     """
     import signal
     import sys
@@ -70,6 +98,8 @@ def _quiet_worker() -> None:
     import cv2
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, 'nice'):
+        os.nice(niceness)
     cv2.setNumThreads(1)
     # For CascadePSP's torch, whether it is here already or comes later.
     os.environ['OMP_NUM_THREADS'] = '1'
@@ -107,6 +137,8 @@ class LabelRunner:
         thresholds (Sequence[float]): strictly falling.
         options (LabelOptions): all other values.
         workers (int): processes for steps 3 and 4; 0 does all in this one.
+            Pictures are drawn in others, one for four of these, that stand
+            back behind them.
         strict (bool): a broken image stops the run.
         show_dir (str, optional): a picture of every image goes there.
         on_image (callable, optional): called with (name, record).
@@ -154,66 +186,121 @@ class LabelRunner:
         if self.workers == 0:
             self._run(mine, names, None)
             return
-        # Spawned, not forked: a fork of a process that runs OpenMP hangs.
-        context = multiprocessing.get_context('spawn')
-        with ProcessPoolExecutor(self.workers, context,
-                                 _quiet_worker) as pool:
+        with ExitStack() as stack:
+            pools = [
+                stack.enter_context(_pool(count, niceness))
+                for count, niceness in ((self.workers, 0),
+                                        (self._drawers(), 10)) if count
+            ]
             try:
-                self._run(mine, names, pool)
+                self._run(mine, names, *pools)
             except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
+                for pool in pools:
+                    pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
+    def _drawers(self) -> int:
+        """Processes that draw pictures."""
+        return 0 if self.show_dir is None else -(-self.workers // 4)
+
     def _run(self, mine: Sequence[int], names: Sequence[str],
-             pool: ProcessPoolExecutor | None) -> None:
-        """Feed the pool; settle images in order, a few behind."""
+             pool: ProcessPoolExecutor | None,
+             drawers: ProcessPoolExecutor | None = None) -> None:
+        """Feed the pools; settle images in order, a few behind."""
         feed = _ahead(self.root, names, count=2)
-        queue: deque = deque()
+        refining: deque[_Image] = deque()
+        drawing: deque[_Image] = deque()
         self._records: list[dict] = []
+
+        def advance(most_refining: int, most_drawing: int) -> None:
+            while refining and (len(refining) > most_refining
+                                or _is_done(refining[0].finished)):
+                drawing.append(self._draw(refining.popleft(), drawers))
+            while drawing and (len(drawing) > most_drawing
+                               or _is_done(drawing[0].drawn)):
+                self._settle(drawing.popleft())
+
         for shard in mine:
             for _ in self.shards.images_of(shard):
-                name, image, sha256 = next(feed)
-                queue.append((shard, name,
-                              self._start(name, image, sha256, pool)))
-                if len(queue) > 2 * self.workers:
-                    self._settle(*queue.popleft())
-        while queue:
-            self._settle(*queue.popleft())
+                refining.append(self._start(shard, *next(feed), pool))
+                advance(2 * self.workers, 2 * self._drawers())
+        advance(0, 0)
 
-    def _settle(self, shard: int, name: str, result: Any) -> None:
-        """Take in one image; the last of a shard writes the shard."""
-        try:
-            record, seconds = (result.result() if isinstance(
-                result, Future) else result)
-        except (OSError, MemoryError, BrokenProcessPool):
-            raise  # the machine's fault, not the photo's
-        except Exception as error:
-            raise RuntimeError(f'{name}: steps 3 and 4 failed: {error!r}'
-                               ) from error
-        for step, spent in seconds.items():
-            self.seconds[step] += spent
-        self._records.append(record)
-        if len(self._records) == len(self.shards.images_of(shard)):
-            self.shards.write(shard, self._records)
-            self._records = []
-        self.on_image(name, record)
-
-    def _start(self, name: str, image: np.ndarray | ImageError,
-               sha256: str | None, pool: ProcessPoolExecutor | None) -> Any:
+    def _start(self, shard: int, name: str, image: np.ndarray | ImageError,
+               sha256: str | None,
+               pool: ProcessPoolExecutor | None) -> _Image:
         """Steps 1 and 2 here; steps 3 and 4 of the image are under way."""
         if isinstance(image, ImageError):
             if self.strict:
                 raise image
-            return failed_record(name, str(image), sha256), {}
+            record = failed_record(name, str(image), sha256)
+            return _Image(shard, name, None, (record, None, 0.0))
         started, vit = time.perf_counter(), self.seconds['ViT']
         proposals = propose(image, _Timed(self.extractor, self.seconds),
                             self.thresholds, self.options)
         self.seconds['clustering'] += (time.perf_counter() - started -
                                        (self.seconds['ViT'] - vit))
-        job = Job(self.root, name, self.options, self.show_dir, sha256)
-        if pool is None:
-            return _finish_job(job, image, proposals)
-        return pool.submit(_finish_job, job, image, proposals)
+        run = (_finish_job if pool is None else functools.partial(
+            pool.submit, _finish_job))
+        return _Image(
+            shard, name, None if self.show_dir is None else image,
+            run(Job(name, self.options, sha256), image, proposals))
+
+    def _draw(self, image: _Image,
+              drawers: ProcessPoolExecutor | None) -> _Image:
+        """The labels are there; the picture of the image is under way."""
+        with _says_which(image.name, 'steps 3 and 4'):
+            image.finished = _result(image.finished)
+        if image.pixels is not None:
+            record, forest, _ = image.finished
+            run = (_draw_picture if drawers is None else functools.partial(
+                drawers.submit, _draw_picture))
+            with _says_which(image.name, 'the picture'):
+                image.drawn = run(self.show_dir, record, image.pixels, forest)
+            image.pixels = None
+        return image
+
+    def _settle(self, image: _Image) -> None:
+        """Take in one image; the last of a shard writes the shard.
+
+        A shard has its pictures: a run that goes on draws none of it again.
+        """
+        with _says_which(image.name, 'the picture'):
+            self.seconds['pictures'] += _result(image.drawn) or 0.0
+        record, _, seconds = image.finished
+        self.seconds['refinement and hierarchy'] += seconds
+        self._records.append(record)
+        if len(self._records) == len(self.shards.images_of(image.shard)):
+            self.shards.write(image.shard, self._records)
+            self._records = []
+        self.on_image(image.name, record)
+
+
+def _pool(count: int, niceness: int) -> ProcessPoolExecutor:
+    """Processes that are spawned, not forked: a fork of one that runs OpenMP
+    hangs.
+    """
+    return ProcessPoolExecutor(count, multiprocessing.get_context('spawn'),
+                               _quiet_worker, (niceness, ))
+
+
+def _is_done(result: Any) -> bool:
+    return not isinstance(result, Future) or result.done()
+
+
+def _result(result: Any) -> Any:
+    return result.result() if isinstance(result, Future) else result
+
+
+@contextmanager
+def _says_which(name: str, what: str) -> Iterator[None]:
+    """Name the photo in an error that comes without it."""
+    try:
+        yield
+    except (OSError, MemoryError, BrokenProcessPool):
+        raise  # the machine's fault, not the photo's
+    except Exception as error:
+        raise RuntimeError(f'{name}: {what} failed: {error!r}') from error
 
 
 class _Timed:

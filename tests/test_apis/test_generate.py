@@ -81,6 +81,92 @@ def test_an_unfinished_run_is_of_its_photos_too(config, photos, tmp_path,
     assert not Path(f'{out}.parts').exists()
 
 
+@pytest.fixture(scope='module')
+def cascadepsp_weights(tmp_path_factory) -> Path:
+    """Random weights of CascadePSP's network."""
+    pytest.importorskip('segmentation_refinement')
+    from segmentation_refinement.models.psp.pspnet import RefinementModule
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp('cascadepsp') / 'model.pth'
+    torch.save(RefinementModule().state_dict(), path)
+    yield path
+    path.unlink()  # 270 MB that pytest would keep
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('kind', ['none', 'localcrf', 'densecrf',
+                                  'cascadepsp'])
+def test_the_same_bytes_after_a_stop_and_on_any_number_of_workers(
+        config, tmp_path, monkeypatch, request, kind):
+    photos = tmp_path / 'photos'
+    for number in range(3):
+        save_photo(photos / f'{number}.png', number)
+    refiner = dict(type=kind)
+    if kind == 'cascadepsp':
+        weights = request.getfixturevalue('cascadepsp_weights')
+        refiner.update(weights=str(weights), device='cpu', fast=True,
+                       max_side=128, batch_size=3)
+    # Random weights change every mask beyond recognition.
+    settings = dict(config, pseudo_labels=dict(
+        config['pseudo_labels'], refiner=refiner, refine_min_iou=0.0))
+    paths = [tmp_path / f'{name}.json' for name in ('whole', 'stopped')]
+    assert generate(settings, str(photos), str(paths[0]), quiet=True) == 0
+    write = ShardFolder.write
+
+    def stop_after_the_first(self, shard, records):
+        write(self, shard, records)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(ShardFolder, 'write', stop_after_the_first)
+        generate(settings, str(photos), str(paths[1]), quiet=True)
+    monkeypatch.setenv('PYTHONPATH', str(Path(__file__).parents[2]))
+    assert generate(dict(settings, workers=2), str(photos), str(paths[1]),
+                    quiet=True, show_dir=str(tmp_path / 'show')) == 0
+    whole, stopped = (path.read_bytes() for path in paths)
+    assert whole == stopped
+    assert len(json.loads(whole)['annotations']) > 3
+    # The one before the stop was not labelled again.
+    assert sorted(p.name[0] for p in (tmp_path / 'show').iterdir()) == [
+        '1', '2']
+
+
+def test_a_shard_is_written_after_its_pictures(config, photos, tmp_path,
+                                               monkeypatch):
+    from sohes.visualization import save
+    drawn = []
+    draw, write = save.save_picture, ShardFolder.write
+
+    def slow(path, picture):
+        draw(path, picture)
+        drawn.append(path.name)
+
+    def check(self, shard, records):
+        assert len(drawn) > shard
+        write(self, shard, records)
+
+    monkeypatch.setattr(save, 'save_picture', slow)
+    monkeypatch.setattr(ShardFolder, 'write', check)
+    assert generate(config, str(photos), str(tmp_path / 'a.json'),
+                    quiet=True, show_dir=str(tmp_path / 'show')) == 0
+    assert len(drawn) == 2
+
+
+def test_a_picture_that_cannot_be_drawn_names_its_photo(config, photos,
+                                                        tmp_path,
+                                                        monkeypatch):
+    from sohes import visualization
+
+    def fail(*args):
+        raise ValueError('no ink')
+
+    monkeypatch.setattr(visualization, 'save_forest_picture', fail)
+    with pytest.raises(RuntimeError, match=r"0\.png: the picture failed: "
+                       r"ValueError\('no ink'\)"):
+        generate(config, str(photos), str(tmp_path / 'a.json'), quiet=True,
+                 show_dir=str(tmp_path / 'show'))
+
+
 def test_a_broken_photo_that_was_mended_does_not_count_as_seen(
         config, photos, tmp_path):
     out = str(tmp_path / 'labels.json')

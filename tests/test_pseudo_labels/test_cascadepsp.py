@@ -95,6 +95,87 @@ def test_same_as_the_package(weights, packages_own, rng, fast):
     assert iou == pytest.approx(mask_iou(before, mask))
 
 
+def _items(rng: np.random.Generator, size: tuple[int, int]) -> list[Proposal]:
+    """Blocks of patches in the image and in a crop of it."""
+    items = []
+    for k in range(10):
+        grid = np.zeros((10, 12), bool)
+        top, left = rng.integers(0, 7, 2)
+        grid[top:top + rng.integers(1, 4), left:left + rng.integers(1, 6)] = 1
+        box = (0, 0, size[1], size[0]) if k % 2 else (40, 20, 136, 100)
+        items.append(Proposal(grid, box, 0.5, 1))
+    return items
+
+
+@pytest.mark.parametrize('fast', [False, True])
+def test_several_masks_in_a_pass_are_those_of_one_at_a_time(
+        weights, monkeypatch, rng, fast):
+    size = (200, 260)
+    image, items = rng.integers(0, 256, (*size, 3), np.uint8), _items(rng,
+                                                                      size)
+    refiner = CascadePSPRefiner(weights, 'cpu', fast, max_side=128,
+                                min_margin=8, batch_size=4)
+    passes, outputs = [], []
+    forward, refine = refiner.model.forward, cascadepsp.refine_windows
+
+    def count(image, *rest):
+        passes.append(len(image))
+        return forward(image, *rest)
+
+    def keep(*args):
+        outputs.extend(refine(*args))
+        return outputs[-len(args[1]):]
+
+    monkeypatch.setattr(refiner.model, 'forward', count)
+    together = refiner.refine_all(image, items)
+    assert max(passes) == 4
+    shared = len(passes)
+    monkeypatch.setattr(cascadepsp, 'refine_windows', keep)
+    for item, one in zip(items, together):
+        alone, = refiner.refine_all(image, [item])
+        assert one.corner == alone.corner
+        sure = ((outputs.pop()[0] - 0.5).abs() > 1e-4).numpy()
+        assert sure.mean() > 0.95
+        np.testing.assert_array_equal(one.mask[sure], alone.mask[sure])
+        assert one.iou == pytest.approx(alone.iou, abs=0.05)
+    assert shared < 0.7 * (len(passes) - shared)
+
+
+def test_several_masks_choose_their_tiles_by_themselves(echo):
+    """The package leaves a tile out by the mean over its batch."""
+    size = (300, 400)
+    image = np.zeros((*size, 3), np.uint8)
+    items = _items(np.random.default_rng(1), size)
+    refiner = echo(max_side=128, batch_size=8)
+    for item, one in zip(items, refiner.refine_all(image, items)):
+        full = np.zeros(size, bool)
+        left, top = one.corner
+        full[top:top + one.mask.shape[0], left:left + one.mask.shape[1]] = (
+            one.mask)
+        assert mask_iou(full, item.render(size)) > 0.9
+
+
+def test_windows_come_in_few_shapes(echo):
+    items = _items(np.random.default_rng(0), (600, 800))
+    shapes = [{
+        cascadepsp.pass_shape(refiner._window(item, (600, 800)).shape, 256)
+        for item in items
+    } for refiner in (echo(max_side=256), echo(max_side=256, batch_size=2))]
+    assert len(shapes[0]) > 7 >= len(shapes[1])
+
+
+def test_half_precision_is_near(weights, refiner, rng):
+    image, item = rng.integers(0, 256, (80, 96, 3), np.uint8), _item()
+    half = CascadePSPRefiner(weights, 'cpu', True, max_side=128,
+                             dtype='bf16')
+    passes = []
+    half.model.feats.conv1.register_forward_hook(
+        lambda module, args, out: passes.append(out.dtype))
+    mask, _ = half(image, item)
+    assert passes and set(passes) == {torch.bfloat16}
+    assert mask_iou(mask, refiner(image, item)[0]) > 0.8
+
+
 @pytest.fixture
 def refiner(weights) -> CascadePSPRefiner:
     """One for all tests: build_refiner builds it once."""
@@ -208,12 +289,17 @@ def test_path_that_is_no_file(tmp_path):
 def test_arguments_are_checked(tmp_path):
     with pytest.raises(ValueError, match='max_side must be at least 128'):
         build_refiner(dict(type='cascadepsp', max_side=127))
+    with pytest.raises(ValueError, match='batch_size must be at least 1'):
+        build_refiner(dict(type='cascadepsp', batch_size=0))
+    with pytest.raises(ValueError, match="one of fp32, bf16, fp16, found 'h'"):
+        build_refiner(dict(type='cascadepsp', dtype='h'))
     with pytest.raises(ValueError, match='cascadepsp.*colour'):
         build_refiner(dict(type='cascadepsp', colour='red'))
 
 
 def test_missing_package_names_the_command(monkeypatch):
-    monkeypatch.setitem(sys.modules, 'segmentation_refinement.eval_helper',
+    monkeypatch.setitem(sys.modules,
+                        'segmentation_refinement.models.psp.pspnet',
                         None)
     with pytest.raises(ImportError, match=r'pip install "sohes\[refine\]"'):
         CascadePSPRefiner()

@@ -1,6 +1,6 @@
 """Who covers whom among many masks: beside pycocotools and dense arrays.
 
-    python benchmarks/coverage.py [--masks 200] [--size 1024]
+    python benchmarks/forest_coverage.py [--masks 200] [--size 1024]
 
 The forest of N nested masks from their RLEs (section 3.1, step 4); the share
 of each mask in each other by pycocotools (``iou`` with crowd, the same
