@@ -140,6 +140,27 @@ def read_labels(folder: Path, rng: random.Random) -> None:
         entities.rles(), entities.forest.depth, index.file_name(position)
 
 
+def read_index(folder: Path, rng: random.Random) -> None:
+    """An index that came with its json, for training and browsing."""
+    import numpy as np
+
+    from sohes.datasets.entity_index import EntityIndex
+    from sohes.datasets.mask_sources import RleSource
+    path = folder / 'indexed.json'
+    path.write_text(json.dumps(labels()))
+    place = EntityIndex.open(path).folder
+    for file in rng.sample(sorted(place.iterdir()), rng.choice([1, 1, 2])):
+        file.write_bytes(broken(file.read_bytes(), rng))
+    index = EntityIndex.open(path)
+    for position in range(len(index)):
+        found = index.entities(position)
+        found.forest.ancestors, index.file_name(position)
+        height, width = found.size
+        RleSource(found.blob, found.spans, height, width).draw(
+            np.arange(20) * height // 20, np.arange(20) * width // 20)
+        found.rles()
+
+
 def evaluate_labels(folder: Path, rng: random.Random) -> None:
     """As ground truth, as predictions, or as a list of results."""
     from sohes.evaluation.coco_files import read_evaluation_input
@@ -242,8 +263,8 @@ def read_model(folder: Path, rng: random.Random) -> None:
 
 
 KINDS: tuple[Callable[[Path, random.Random], None], ...] = (
-    read_labels, evaluate_labels, convert_labels, read_photo, read_photo,
-    read_model)
+    read_labels, read_index, evaluate_labels, convert_labels, read_photo,
+    read_photo, read_model)
 
 
 def sentences() -> tuple[type[Exception], ...]:

@@ -220,8 +220,8 @@ def _prepare(shards: ShardFolder, img_dir: str, overwrite: bool,
     shards.out.parent.mkdir(parents=True, exist_ok=True)
     lock.enter_context(sole_run(shards.out))
     if overwrite:
-        shards.out.unlink(missing_ok=True)
         shards.remove()
+        shards.out.unlink(missing_ok=True)
     if _finished_before(shards, img_dir):
         shards.remove()  # of a run that was killed just then
         return True

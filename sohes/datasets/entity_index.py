@@ -24,6 +24,7 @@ from sohes.datasets.index_records import (
     ANNOTATION,
     DRAFT,
     FORMAT,
+    IMAGE,
     LARGE_PAIR,
     SMALL_PAIR,
     TREES,
@@ -31,8 +32,13 @@ from sohes.datasets.index_records import (
 )
 from sohes.structures import EntityForest
 from sohes.structures.rle_kernels import rle_stats
-from sohes.structures.segmentations import MOST_MASKS
+from sohes.structures.segmentations import (
+    MOST_MASKS,
+    SegmentationError,
+    check_image_size,
+)
 from sohes.utils.json_stream import EntityIndexError
+from sohes.utils.names import name_fault
 
 #: Annotations put in order at a time.
 _BLOCK = 1 << 16
@@ -59,8 +65,15 @@ class ImageEntities:
 
     @property
     def forest(self) -> EntityForest:
-        """Who is part of whom among the N."""
-        return EntityForest(self.records['parent'], self.pairs)
+        """Who is part of whom among the N.
+
+        Raises:
+            EntityIndexError: as :meth:`rles` does.
+        """
+        try:
+            return EntityForest(self.records['parent'], self.pairs)
+        except ValueError as error:
+            raise _not_as_built('relations', error) from error
 
     @property
     def spans(self) -> np.ndarray:
@@ -82,9 +95,7 @@ class ImageEntities:
         areas, _ = rle_stats(self.blob, offsets,
                              np.tile(np.int64(self.size), (len(self), 1)))
         if (areas < 0).any() or (self.records['length'] < 0).any():
-            raise EntityIndexError(
-                'the index holds masks that are no RLE of their image: '
-                'delete its folder, JSON.index, and it is built anew')
+            raise _not_as_built('masks', 'no RLE of their image')
         return [
             dict(size=list(self.size),
                  counts=self.blob[start:stop].tobytes())
@@ -112,13 +123,19 @@ class EntityIndex:
 
     def __init__(self, folder: str | os.PathLike) -> None:
         self.folder = Path(folder)
-        self.meta = json.loads((self.folder / 'meta.json').read_text('utf-8'))
-        self.images = _map(self.folder / 'images.npy')
-        self.annotations = _map(self.folder / 'annotations.npy')
-        self._names = _map(self.folder / 'names.npy')
-        self._rle = _raw(self.folder / 'rle.bin', np.uint8)
-        self._pairs = _raw(self.folder / 'pairs.bin',
-                           _pair_dtype(self.images)).reshape(-1, 2)
+        self.meta = _meta(self.folder) or {}
+        try:
+            self.images = _map(self.folder / 'images.npy', IMAGE)
+            self.annotations = _map(self.folder / 'annotations.npy',
+                                    ANNOTATION)
+            self._names = _map(self.folder / 'names.npy', np.dtype(np.uint8))
+            self._rle = _raw(self.folder / 'rle.bin', np.uint8)
+            self._pairs = _raw(self.folder / 'pairs.bin',
+                               _pair_dtype(self.images)).reshape(-1, 2)
+        except OSError:
+            raise
+        except Exception as error:  # numpy's reader raises nearly anything
+            raise _not_as_built('a file', error) from error
 
     def __len__(self) -> int:
         return len(self.images)
@@ -160,16 +177,31 @@ class EntityIndex:
             if _is_current(folder, key):
                 return cls(folder)
         folder = next(iter(_places(path, index_dir, writable=True)))
-        with FileLock(f'{folder}.lock'):
+        lock = Path(f'{folder}.lock')
+        if lock.is_symlink():  # some versions empty what it leads to
+            raise EntityIndexError(f'{lock} is a link; remove it')
+        with FileLock(lock):
             if not _is_current(folder, key):
                 _build(path, folder, key)
             return cls(folder)
 
     def file_name(self, position: int) -> str:
-        """The image's name as it is in the json."""
+        """The image's name as it is in the json.
+
+        Raises:
+            EntityIndexError: the index is not the one that was built.
+        """
         start = self.images['name'][position - 1] if position else 0
-        name = self._names[start:self.images['name'][position]].tobytes()
-        return name.decode('utf-8', 'surrogatepass')
+        stop = self.images['name'][position]
+        try:
+            name = self._names[start:stop].tobytes().decode(
+                'utf-8', 'surrogatepass')
+        except UnicodeDecodeError as error:
+            raise _not_as_built('names', error) from error
+        fault = name_fault(name)
+        if fault:
+            raise _not_as_built(f'the name {name!r:.200}', fault)
+        return name
 
     def entities(self, position: int) -> ImageEntities:
         """The annotations of one image.
@@ -179,19 +211,26 @@ class EntityIndex:
 
         Returns:
             Views of the mapped files, not copies.
+
+        Raises:
+            EntityIndexError: the index is not the one that was built.
         """
         image = self.images[position]
-        first, count = int(image['first']), int(image['count'])
-        records = self.annotations[first:first + count]
-        start = int(records['rle'][0]) if count else 0
-        stop = start + int(records['length'].sum(dtype=np.int64))
+        size = int(image['height']), int(image['width'])
+        try:
+            check_image_size(*size)
+        except SegmentationError as error:
+            raise _not_as_built(f'image {image["id"]}', error) from error
+        records = _part(self.annotations, image['first'], image['count'])
+        start = int(records['rle'][0]) if len(records) else 0
+        if (records['length'] < 0).any():
+            raise _not_as_built('masks', 'of negative length')
+        blob = _part(self._rle, start,
+                     records['length'].sum(dtype=np.int64))
         pairs = None
         if image['pairs'] != TREES:
-            at = int(image['pair'])
-            pairs = self._pairs[at:at + int(image['pairs'])]
-        return ImageEntities(records, self._rle[start:stop],
-                             (int(image['height']), int(image['width'])),
-                             pairs)
+            pairs = _part(self._pairs, image['pair'], image['pairs'])
+        return ImageEntities(records, blob, size, pairs)
 
     @property
     def without_pairs(self) -> int:
@@ -206,9 +245,41 @@ def _pair_dtype(images: np.ndarray) -> np.dtype:
     return LARGE_PAIR if most > np.iinfo(SMALL_PAIR).max else SMALL_PAIR
 
 
-def _map(path: Path) -> np.ndarray:
+def _map(path: Path, dtype: np.dtype) -> np.ndarray:
     """A file as an array; what is empty cannot be mapped."""
-    return np.asarray(np.load(path, mmap_mode='r'))
+    found = np.asarray(np.load(path, mmap_mode='r'))
+    if found.ndim != 1 or found.dtype != dtype:
+        raise ValueError(f'{path.name} is {found.ndim}-dimensional, of '
+                         f'{found.dtype}')
+    return found
+
+
+def _part(array: np.ndarray, start: Any, count: Any) -> np.ndarray:
+    """So many entries of an array, all of which it has."""
+    start, count = int(start), int(count)
+    if not 0 <= start <= start + count <= len(array):
+        raise _not_as_built('places', f'beyond the end, such as {start}')
+    return array[start:start + count]
+
+
+def _not_as_built(what: str, reason: Any) -> EntityIndexError:
+    """Of an index that came with its json, from somebody else, or decayed."""
+    reason = ' '.join(str(reason).split())
+    return EntityIndexError(
+        f'the index holds {what} that cannot be used ({reason:.200}): '
+        'delete its folder, JSON.index, and it is built anew')
+
+
+def _meta(folder: Path) -> dict[str, Any] | None:
+    """What ``meta.json`` says; None: there is no such json object."""
+    path = folder / 'meta.json'
+    try:
+        if not path.is_file():  # a pipe would block
+            return None
+        found = json.loads(path.read_text('utf-8'))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _key(path: Path, coverage: float) -> dict[str, Any]:
@@ -221,11 +292,7 @@ def _key(path: Path, coverage: float) -> dict[str, Any]:
 
 
 def _is_current(folder: Path, key: dict[str, Any]) -> bool:
-    try:
-        meta = json.loads((folder / 'meta.json').read_text('utf-8'))
-    except (OSError, ValueError):
-        return False
-    return meta.get('key') == key
+    return (_meta(folder) or {}).get('key') == key
 
 
 def _places(path: Path, index_dir: str | os.PathLike | None,
@@ -312,7 +379,7 @@ def _write(path: Path, folder: Path, key: dict[str, Any]) -> None:
             f'{path}: the annotation id {ids[twice[0]]} comes twice')
     parents = resolve_parents(path, draft, images['first'], ids, order)
     with open(folder / 'pairs.bin', 'wb') as file:
-        _write_pairs(path, file, images, draft, ids, order)
+        _write_pairs(path, file, images, draft, ids, order, parents)
         _add_coverage(file, images, draft, blob, parents, key['coverage'])
     _save(folder, draft, parents)
     np.save(folder / 'images.npy', images)
@@ -326,15 +393,15 @@ def _write(path: Path, folder: Path, key: dict[str, Any]) -> None:
 
 
 def _write_pairs(path: Path, file: BinaryIO, images: np.ndarray,
-                 draft: np.ndarray, ids: np.ndarray,
-                 order: np.ndarray) -> None:
+                 draft: np.ndarray, ids: np.ndarray, order: np.ndarray,
+                 parents: np.ndarray) -> None:
     """Write the pairs that the json names; images learn where theirs are."""
     ancestors = _raw(Path(file.name).with_name('draft_ancestors.bin'),
                      np.int64)
     images['pairs'] = TREES
     dtype, at = _pair_dtype(images), 0
     for here, counts, pairs in resolve_ancestors(path, draft, images, ids,
-                                                 order, ancestors):
+                                                 order, ancestors, parents):
         images['pair'][here] = at + np.cumsum(counts) - counts
         images['pairs'][here] = counts
         at += len(pairs)

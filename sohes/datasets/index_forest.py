@@ -6,6 +6,7 @@ import numpy as np
 
 from sohes.datasets.index_records import ABSENT, ROOT, UNKNOWN
 from sohes.structures import EntityForest
+from sohes.structures.ancestor_graph import nodes_on_cycles
 from sohes.utils.json_stream import EntityIndexError
 
 #: Annotations whose ancestors are looked up at a time.
@@ -94,7 +95,8 @@ def _refuse_cycles(path: Path, draft: np.ndarray, parents: np.ndarray,
 
 def resolve_ancestors(path: Path, draft: np.ndarray, images: np.ndarray,
                       ids: np.ndarray, order: np.ndarray,
-                      ancestors: np.ndarray) -> Iterator[tuple]:
+                      ancestors: np.ndarray,
+                      parents: np.ndarray) -> Iterator[tuple]:
     """Look up ancestors by their ids, some images at a time.
 
     Args:
@@ -104,6 +106,7 @@ def resolve_ancestors(path: Path, draft: np.ndarray, images: np.ndarray,
         ids: (N,) int64, the annotations' ids, rising.
         order: (N,) int64, where in ``draft`` each of these ids is.
         ancestors: (K,) int64, the ids that the json names.
+        parents: (N,) int64, from :func:`resolve_parents`.
 
     Yields:
         A slice of the images, how many pairs each of them has, (m,) int64,
@@ -111,9 +114,9 @@ def resolve_ancestors(path: Path, draft: np.ndarray, images: np.ndarray,
         descendant among those of their image.
 
     Raises:
-        EntityIndexError: no such ancestor, one in another image, a mask
-            that is its own or its ancestor's ancestor, or an image of whose
-            annotations only some have ``ancestor_ids``.
+        EntityIndexError: no such ancestor, one in another image, a cycle of
+            ancestors and parents, or an image of whose annotations only some
+            have ``ancestor_ids``.
     """
     _refuse_mixed(path, draft, draft['ancestors'] == ABSENT, 'ancestor_ids',
                   '[] for a root')
@@ -131,6 +134,10 @@ def resolve_ancestors(path: Path, draft: np.ndarray, images: np.ndarray,
         below = first + np.repeat(np.arange(len(rows)), counts)
         above = _find_ancestors(path, draft, ids, order, ancestors[where],
                                 below)
+        _refuse_ancestor_cycles(path, draft[first:first + len(rows)],
+                                images['first'] - first, above - first,
+                                below - first,
+                                parents[first:first + len(rows)])
         offset = images['first'][draft['image'][below]]
         sums = np.concatenate([[0], np.cumsum(counts)])
         begin = here['first'] - first
@@ -145,14 +152,11 @@ def _find_ancestors(path: Path, draft: np.ndarray, ids: np.ndarray,
     """(P,) int64, where in the draft the wanted ids are, all sound."""
     at = np.searchsorted(ids, wanted).clip(max=len(ids) - 1)
     above = order[at]
-    key = above * len(draft) + below
     faults = [
         (ids[at] != wanted, 'which does not exist'),
         (draft['image'][above] != draft['image'][below],
          'which is in another image'),
         (above == below, 'itself'),
-        (np.isin(below * len(draft) + above, key),
-         'of which it is an ancestor'),
     ]
     for fault, words in faults:
         if fault.any():
@@ -161,6 +165,31 @@ def _find_ancestors(path: Path, draft: np.ndarray, ids: np.ndarray,
                 f'{path}: annotation {draft["id"][below[k]]}: its '
                 f'ancestor_ids name {wanted[k]}, {words}')
     return above
+
+
+def _refuse_ancestor_cycles(path: Path, draft: np.ndarray, first: np.ndarray,
+                            above: np.ndarray, below: np.ndarray,
+                            parents: np.ndarray) -> None:
+    """Parents count as well: both are shown and both are learnt from.
+
+    Args:
+        path: the json, for messages.
+        draft: (n,) records of DRAFT, whole images of them.
+        first: (M,) int64, where among these each image's begin.
+        above: (P,) int64, the ancestors among the n.
+        below: (P,) int64, their descendants.
+        parents: (n,) int64, among those of the image.
+    """
+    if not len(above):
+        return  # resolve_parents has seen to the trees
+    children = np.flatnonzero(parents >= 0)
+    over = parents[children] + first[draft['image'][children]]
+    found = nodes_on_cycles(np.concatenate([above, over]),
+                            np.concatenate([below, children]), len(draft))
+    if len(found):
+        raise EntityIndexError(
+            f'{path}: annotation {draft["id"][found[0]]} is its own ancestor:'
+            ' a cycle of ancestor_ids and parent_id')
 
 
 def forest_from_coverage(draft: np.ndarray, blob: np.ndarray,

@@ -15,11 +15,17 @@ class ConsoleRunner(Runner):
     """
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
-        """The usual logger, with a filter on its console."""
+        """The usual logger, with a filter on its console, and in UTF-8."""
         logger = super().build_logger(*args, **kwargs)
         for handler in logger.handlers:
             if not isinstance(handler, logging.FileHandler):
                 handler.addFilter(_is_for_the_console)
+            elif handler.stream:
+                # Not that of the locale, which may lack a photo's name.
+                handler.encoding = 'utf-8'
+                handler.errors = 'backslashreplace'
+                handler.stream.reconfigure(encoding='utf-8',
+                                           errors='backslashreplace')
         return logger
 
 

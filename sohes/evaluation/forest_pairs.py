@@ -8,6 +8,8 @@ from scipy.optimize import linear_sum_assignment
 
 from sohes.evaluation.image_matching import InputError
 from sohes.structures import EntityForest
+from sohes.structures.ancestor_graph import nodes_on_cycles
+from sohes.structures.segmentations import is_whole
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,9 @@ def forest_of(annotations: list[dict], path: str,
               image: str) -> EntityForest | None:
     """The forest that an image's annotations name by ``parent_id``.
 
+    Their ``ancestor_ids`` are not compared, but a file in which they are
+    wrong is refused as training refuses it.
+
     Args:
         annotations: Of one image, each with its ``id``.
         path: Their file, for messages.
@@ -116,31 +121,73 @@ def forest_of(annotations: list[dict], path: str,
         The forest, None where no annotation has a ``parent_id``.
 
     Raises:
-        InputError: A parent is unknown or there is a cycle.
+        InputError: A parent or ancestor is unknown, an id comes twice or
+            there is a cycle.
     """
     if not any('parent_id' in annotation for annotation in annotations):
         return None
+    index = _positions(annotations, f'{path}: {image}')
+
+    def position(annotation: dict, key: str, wanted: Any) -> int:
+        if not (_is_id(wanted) and wanted in index):
+            raise InputError(
+                f'{path}: annotation {annotation.get("id")!s:.60}: its {key} '
+                f'{wanted!r:.60} is no annotation of the same image')
+        return index[wanted]
+
+    parents = [
+        -1 if row.get('parent_id') is None else position(
+            row, 'parent_id', row['parent_id']) for row in annotations
+    ]
+    try:
+        forest = EntityForest(parents)
+    except ValueError as error:
+        raise InputError(f'{path}: {image}: {error}') from error
+    edges = [(parent, child) for child, parent in enumerate(parents)
+             if parent >= 0]
+    for child, row in enumerate(annotations):
+        above = row.get('ancestor_ids', [])
+        if not isinstance(above, list):
+            raise InputError(
+                f'{path}: annotation {row.get("id")!s:.60}: its ancestor_ids '
+                f'must be a list, found {above!r:.60}')
+        edges += [(position(row, 'ancestor_ids:', one), child)
+                  for one in above]
+    _refuse_cycle(edges, annotations, f'{path}: {image}')
+    return forest
+
+
+def _positions(annotations: list[dict], where: str) -> dict[Any, int]:
+    """Where each id is; an annotation without one cannot be named."""
     index: dict[Any, int] = {}
     for number, annotation in enumerate(annotations):
         key = annotation.get('id')
-        if not isinstance(key, (int, str, type(None))):
-            raise InputError(f'{path}: {image}: an annotation has the id '
-                             f'{key!r:.60}, which is no number and no text')
+        if key is None:
+            continue
+        if not _is_id(key):
+            raise InputError(f'{where}: an annotation has the id {key!r:.60},'
+                             ' which is no whole number and no text')
+        if key in index:
+            raise InputError(f'{where}: the annotation id {key!r:.60} comes '
+                             'twice')
         index[key] = number
-    parents = []
-    for annotation in annotations:
-        parent = annotation.get('parent_id')
-        if parent is not None and not (isinstance(parent, (int, str))
-                                       and parent in index):
-            raise InputError(
-                f'{path}: annotation {annotation.get("id")!s:.60}: its '
-                f'parent_id {parent!r:.60} is no annotation of the same '
-                'image')
-        parents.append(-1 if parent is None else index[parent])
-    try:
-        return EntityForest(parents)
-    except ValueError as error:
-        raise InputError(f'{path}: {image}: {error}') from error
+    return index
+
+
+def _is_id(value: Any) -> bool:
+    return is_whole(value) or isinstance(value, str)
+
+
+def _refuse_cycle(edges: list[tuple[int, int]], annotations: list[dict],
+                  where: str) -> None:
+    """Of what parent_id and ancestor_ids say together."""
+    table = np.array(edges, np.int64).reshape(-1, 2)
+    own = table[table[:, 0] == table[:, 1], 0]
+    found = own if len(own) else nodes_on_cycles(*table.T, len(annotations))
+    if len(found):
+        name = annotations[found[0]].get('id')
+        raise InputError(f'{where}: annotation {name!r:.60} is its own '
+                         'ancestor: a cycle of ancestor_ids and parent_id')
 
 
 def _percent(part: int, whole: int) -> float:

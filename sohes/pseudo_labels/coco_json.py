@@ -110,5 +110,5 @@ def read_info(path: Path) -> dict[str, Any] | None:
         return None
     try:
         return json.loads(tail[tail.rindex(key) + len(key):].rstrip()[:-1])
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

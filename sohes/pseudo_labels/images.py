@@ -5,12 +5,14 @@ import os
 import re
 import stat
 import sys
+from collections import Counter
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sohes.utils.limits import MOST_PIXELS, pixel_limit, too_large
+from sohes.utils.names import name_fault
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -24,12 +26,16 @@ _HEIF = frozenset(('.heic', '.heif', '.hif', '.heics', '.heifs'))
 #: readers of rare formats.
 FORMATS = ('JPEG', 'PNG', 'WEBP', 'TIFF', 'GIF', 'BMP', 'PPM', 'JPEG2000',
            'MPO', 'AVIF', 'HEIF')
+#: Ways to one folder: a few links in each of thirty folders are a billion.
+_MOST_WAYS = 100
 #: Pixels that are converted at a time.
 _STRIP = 1 << 22
 #: Scans of a progressive JPEG; programs write about ten.
 _MOST_SCANS = 100
 _ORIENTATION = 0x0112  # EXIF tag
 _16_BIT = 65535
+#: What moves the cursor, sets colours or turns the direction of text.
+_CONTROLS = re.compile('[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]')
 
 
 class ImageError(ValueError):
@@ -111,8 +117,9 @@ def find_images(folder: str | os.PathLike) -> list[str]:
         sorted by code points.
 
     Raises:
-        ValueError: if the folder is missing, holds no image, or an image
-            has a name that is not text (a json could not hold it).
+        ValueError: if the folder is missing, holds no image, an image
+            has a name that labels cannot hold, such as one that is not
+            text, or links lead to one folder over and over.
         OSError: if a folder must not be read.
     """
     folder = os.fspath(folder)
@@ -121,16 +128,22 @@ def find_images(folder: str | os.PathLike) -> list[str]:
                   'does not exist')
         raise ValueError(f'folder of images {_printable(folder)} {reason}')
     passed: dict[str, list[str]] = {}
-    names = sorted(_walk(folder, '', _endings(), frozenset(), passed))
+    names = sorted(_walk(folder, '', _endings(), frozenset(), passed,
+                         Counter()))
     said = _say_passed(passed)
     for name in names:
-        if _printable(name) != name:
+        if _text(name) != name:
             advice = 'not valid UTF-8; rename the file or its folder'
             if sys.getfilesystemencoding() != 'utf-8':
                 advice = ('not plain ASCII, and this terminal knows nothing '
                           'else; set PYTHONUTF8=1')
             raise ValueError(f'{_printable(folder)}: the name '
                              f'{_printable(name)} is {advice}')
+        fault = name_fault(name)
+        if fault:  # a json with it would be refused
+            raise ValueError(f'{_printable(folder)}: {name!r:.200} cannot be '
+                             f'a name in labels: {fault}; rename the file or '
+                             'its folder')
     if not names:
         raise ValueError(f'folder of images {_printable(folder)} holds no '
                          'image that Pillow can read' +
@@ -185,8 +198,8 @@ def _register_heif() -> bool:
 
 
 def _walk(folder: str, prefix: str, endings: frozenset[str],
-          above: frozenset[tuple[int, int]],
-          passed: dict[str, list[str]]) -> Iterator[str]:
+          above: frozenset[tuple[int, int]], passed: dict[str, list[str]],
+          visits: Counter) -> Iterator[str]:
     """Names of images below a folder; `above` ends circles of links.
 
     What does not count is added to ``passed``, by the reason.
@@ -195,6 +208,11 @@ def _walk(folder: str, prefix: str, endings: frozenset[str],
     here = (status.st_dev, status.st_ino)
     if here in above:
         return
+    visits[here] += 1
+    if visits[here] > _MOST_WAYS:
+        raise ValueError(
+            f'{_printable(folder)} is reached in more than {_MOST_WAYS} ways '
+            'through links to folders; remove some of the links')
     with os.scandir(folder) as entries:
         found = [entry for entry in entries if entry.name[0] != '.']
     if above and _holds_output({entry.name for entry in found}):
@@ -204,7 +222,7 @@ def _walk(folder: str, prefix: str, endings: frozenset[str],
         name = prefix + entry.name
         if entry.is_dir():
             yield from _walk(entry.path, f'{name}/', endings, above | {here},
-                             passed)
+                             passed, visits)
         elif _PICTURE.fullmatch(entry.name):
             passed.setdefault(_OURS, []).append(name)
         elif (os.path.splitext(entry.name)[1].lower() in endings
@@ -374,6 +392,12 @@ def _turn_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return pixels
 
 
-def _printable(path: str | os.PathLike) -> str:
-    """The path as text that can be printed, whatever its bytes."""
+def _text(path: str | os.PathLike) -> str:
+    """The path as text, whatever its bytes."""
     return str(path).encode('utf-8', 'backslashreplace').decode('utf-8')
+
+
+def _printable(path: str | os.PathLike) -> str:
+    """The path as text that does nothing to a terminal but show itself."""
+    return _CONTROLS.sub(
+        lambda found: found[0].encode('unicode_escape').decode(), _text(path))

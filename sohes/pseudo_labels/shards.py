@@ -118,8 +118,15 @@ class ShardFolder:
             images=len(self.names),
             names_sha256=digest)
 
+    def _refuse_link(self) -> None:
+        """Shards are written and deleted in this folder, not elsewhere."""
+        if self.folder.is_symlink():
+            raise ValueError(f'{self.folder} is a link; remove it, or choose '
+                             'another --out')
+
     def open(self) -> None:
         """Make the folder, or make sure that it is this run's."""
+        self._refuse_link()
         self.folder.mkdir(parents=True, exist_ok=True)
         manifest = self.folder / 'run.json'
         if not manifest.exists():
@@ -158,6 +165,7 @@ class ShardFolder:
 
     def remove(self) -> None:
         """Delete the shards and their folder."""
+        self._refuse_link()
         for path in self.folder.glob('*'):
             path.unlink()
         if self.folder.exists():

@@ -95,3 +95,24 @@ def topological_order(edges: np.ndarray) -> np.ndarray | None:
         layers.append(ready)
     order = np.concatenate(layers)
     return order if len(order) == len(edges) else None
+
+
+def nodes_on_cycles(sources: np.ndarray, targets: np.ndarray,
+                    count: int) -> np.ndarray:
+    """Finds the nodes that can be reached from themselves.
+
+    Args:
+        sources: (E,) int64, where each edge begins; no edge from a node to
+            itself.
+        targets: (E,) int64, where it ends.
+        count: N nodes.
+
+    Returns:
+        (K,) int64, rising; empty where there is no cycle.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+    edges = coo_array((np.ones(len(sources), bool), (sources, targets)),
+                      shape=(count, count))
+    _, component = connected_components(edges, connection='strong')
+    return np.flatnonzero(np.bincount(component)[component] > 1)

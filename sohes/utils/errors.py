@@ -40,7 +40,7 @@ _ADVICE = {
                'after the device',
     errno.EFBIG: 'the file is larger than this file system or the limit '
                  '(ulimit -f) allows',
-    errno.ELOOP: 'links lead in a circle; mend them',
+    errno.ELOOP: 'this is a link, or links lead in a circle; remove it',
     errno.ENOMEM: _NO_MEMORY,
     errno.ESTALE: 'the network folder went away; mount it again',
 }

@@ -18,6 +18,8 @@ LONGEST_STRING = 1 << 24
 LONGEST_KEY, LONGEST_NUMBER = 256, 64
 #: Bytes of one entry of a list at the top, such as an annotation.
 LONGEST_ENTRY = 1 << 27
+#: Keys at the top that are told apart.
+_MOST_KEYS = 64
 
 _FAULTS = {
     1: f'its brackets are nested more than {DEEPEST} deep',
@@ -25,9 +27,12 @@ _FAULTS = {
     3: f'it has a key of more than {LONGEST_KEY} bytes',
     4: f'it has a number of more than {LONGEST_NUMBER} digits',
     5: f'it has an entry of more than {LONGEST_ENTRY} bytes',
+    # One reader would take the first, another the last.
+    6: 'it has the same key twice at its top',
 }
-# What the scan remembers from block to block.
-_DEPTH, _IN_STRING, _ESCAPED, _STRING, _NUMBER, _ENTRY = range(6)
+# What the scan remembers from block to block; hashes of keys follow.
+(_DEPTH, _IN_STRING, _ESCAPED, _STRING, _NUMBER, _ENTRY, _HASH, _KEYS,
+ _FIRST_KEY) = range(9)
 
 
 class JsonBoundsError(ValueError):
@@ -45,7 +50,7 @@ class JsonGuard:
     """
 
     def __init__(self) -> None:
-        self._state = np.zeros(6, np.int64)
+        self._state = np.zeros(_FIRST_KEY + _MOST_KEYS, np.int64)
 
     def feed(self, block: bytes) -> None:
         """Look at the next bytes.
@@ -92,9 +97,12 @@ def _scan(block: np.ndarray, state: np.ndarray) -> int:
                 state[_ESCAPED] = 1
             elif byte == 34:  # quote
                 state[_IN_STRING] = 0
+            if state[_DEPTH] == 1:  # FNV
+                state[_HASH] = (state[_HASH] ^ np.int64(byte)) * 1099511628211
             continue
         if byte == 34:
             state[_IN_STRING], state[_STRING], state[_NUMBER] = 1, 0, 0
+            state[_HASH] = 1469598103934665603
         elif byte == 91 or byte == 123:  # [ {
             state[_DEPTH] += 1
             state[_NUMBER] = 0
@@ -107,6 +115,13 @@ def _scan(block: np.ndarray, state: np.ndarray) -> int:
             state[_NUMBER] = 0
             if state[_STRING] > LONGEST_KEY:
                 return 3
+            if state[_DEPTH] == 1:
+                keys = state[_FIRST_KEY:_FIRST_KEY + state[_KEYS]]
+                if (keys == state[_HASH]).any():
+                    return 6
+                if state[_KEYS] < _MOST_KEYS:
+                    state[_FIRST_KEY + state[_KEYS]] = state[_HASH]
+                    state[_KEYS] += 1
         elif byte == 44 or byte <= 32:  # comma, space
             state[_NUMBER] = 0
         else:

@@ -82,7 +82,9 @@ def sole_command(folder: str | os.PathLike) -> Iterator[None]:
 def _acquire(path: Path, output: Path) -> int:
     """An open file that is locked, and stands under its name."""
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        # A lock that is a link came with somebody else's folder; what it
+        # leads to would be emptied.
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         try:
             fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

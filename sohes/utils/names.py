@@ -21,7 +21,7 @@ def name_fault(name: str) -> str | None:
     parts = name.replace('\\', '/').split('/')
     if not name.strip():
         return 'it is empty'
-    if any(ord(letter) < 32 or ord(letter) == 127 for letter in name):
+    if any(ord(letter) < 32 or 127 <= ord(letter) < 160 for letter in name):
         return 'it has characters that cannot be printed'
     if parts[0] == '' or _DRIVE.match(name):
         return 'it is an absolute path; names are relative to the folder of ' \
@@ -38,7 +38,9 @@ def same_file(names: Iterable[str]) -> tuple[str, str] | None:
     """Two names that are one file where case or accents are folded.
 
     macOS and Windows keep ``A.jpg`` and ``a.jpg`` in one file, and macOS an
-    accent that is part of its letter and one that follows it.
+    accent that is part of its letter and one that follows it. Windows takes
+    a backslash for a slash and leaves out a dot or space at the end; every
+    system takes ``a//b.jpg`` and ``./a/b.jpg`` for ``a/b.jpg``.
 
     Args:
         names: of files below one folder.
@@ -48,9 +50,15 @@ def same_file(names: Iterable[str]) -> tuple[str, str] | None:
     """
     seen: dict[str, str] = {}
     for name in names:
-        folded = unicodedata.normalize(
-            'NFC', unicodedata.normalize('NFC', name).casefold())
+        folded = _folded(name)
         if folded in seen:
             return seen[folded], name
         seen[folded] = name
     return None
+
+
+def _folded(name: str) -> str:
+    name = unicodedata.normalize('NFC', name).casefold()
+    parts = (part.rstrip('. ')
+             for part in name.replace('\\', '/').split('/'))
+    return unicodedata.normalize('NFC', '/'.join(filter(None, parts)))

@@ -14,6 +14,7 @@ from sohes.engine.hooks import NonFiniteLossError
 from sohes.evaluation.image_matching import InputError
 from sohes.pseudo_labels.images import ImageError
 from sohes.utils.errors import UsageError
+from tests.test_tools.test_every_tool import SCRIPTS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -69,16 +70,18 @@ def test_a_run_may_say_its_own_code(tmp_path, monkeypatch):
     assert (tmp_path / '002').exists()
 
 
-@pytest.mark.parametrize('tool', [
-    'tools/analysis_tools/filter_labels.py', 'tools/train.py'])
+@pytest.mark.parametrize('tool', SCRIPTS)
 def test_ctrl_c_while_it_imports(tool, tmp_path):
     """Nobody waits for a traceback of half an import."""
-    # Stands for anything slow: it is the first that every tool imports.
+    words = {'demo/pseudo_labels_demo.py': [],
+             'tools/analysis_tools/browse_pseudo_labels.py': ['a']}
+    # Stands for anything slow: every tool imports it.
     (tmp_path / 'mmengine').mkdir()
     (tmp_path / 'mmengine' / '__init__.py').write_text(
         'import time\nprint("importing", flush=True)\ntime.sleep(60)\n')
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / tool), 'a', 'b'], text=True,
+        [sys.executable, str(ROOT / tool), *words.get(tool, ['a', 'b'])],
+        text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env=dict(os.environ, PYTHONPATH=str(tmp_path)),
         # A suite that a shell started in the background ignores Ctrl-C, and
@@ -110,3 +113,26 @@ def test_any_name_can_be_printed_and_nobody_need_read_it(shell, code):
                      [str(ROOT), os.environ.get('PYTHONPATH', '')])))
     assert done.returncode == code, done.stderr
     assert 'Traceback' not in done.stderr and 'Error' not in done.stderr
+
+
+LOGS = """
+import sys
+from sohes.engine.console_runner import ConsoleRunner
+from sohes.utils.errors import print_any_name
+print_any_name()
+runner = object.__new__(ConsoleRunner)
+runner._experiment_name = runner._timestamp = 'x'
+runner._log_dir = sys.argv[1]
+runner.build_logger().warning('gr\\u00fcn \\u732b \\udcff')
+"""
+
+
+def test_log_files_are_utf_8_whatever_the_locale(tmp_path):
+    done = subprocess.run(
+        [sys.executable, '-c', LOGS, str(tmp_path)], capture_output=True,
+        env=dict(os.environ, LC_ALL='C', PYTHONUTF8='0',
+                 PYTHONCOERCECLOCALE='0', PYTHONPATH=os.pathsep.join(
+                     [str(ROOT), os.environ.get('PYTHONPATH', '')])))
+    assert done.returncode == 0 and b'Error' not in done.stderr, done.stderr
+    log = (tmp_path / 'x.log').read_text('utf-8')
+    assert 'gr\u00fcn \u732b \\udcff' in log

@@ -192,7 +192,15 @@ def test_an_index_of_the_format_before_is_built_anew(tmp_path):
     (lambda a: a[1].update(ancestor_ids=[99]), '10: .*99, which does not ex'),
     (lambda a: a[1].update(ancestor_ids=[20]), '20, which is in another im'),
     (lambda a: a[1].update(ancestor_ids=[10]), '10: .* name 10, itself'),
-    (lambda a: a[0].update(ancestor_ids=[10]), 'of which it is an ancestor'),
+    (lambda a: a[0].update(ancestor_ids=[10]), '11 is its own ancestor'),
+    # Of three, by ancestor_ids alone.
+    (lambda a: [a[k].update(parent_id=None, ancestor_ids=[above])
+                for k, above in enumerate((12, 11, 10))],
+     'annotation 11 is its own ancestor: a cycle'),
+    # Neither alone is one: 11 over 10 over 12 by parent_id.
+    (lambda a: [a[0].update(ancestor_ids=[12]),
+                a[1].update(ancestor_ids=[]), a[2].update(ancestor_ids=[])],
+     'a cycle of ancestor_ids and parent_id'),
     (lambda a: a[1].update(ancestor_ids=[11, True]), '10: .*must be a list'),
     (lambda a: a[1].update(ancestor_ids=11), '10: .*must be a list.* 11'),
     (lambda a: a[1].update(ancestor_ids=None), '10: .*found None'),

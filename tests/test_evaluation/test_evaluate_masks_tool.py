@@ -1,5 +1,6 @@
 """tools/analysis_tools/evaluate_masks.py as a user runs it."""
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,12 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from sohes.evaluation.coco_files import InputError, read_evaluation_input
+from sohes.evaluation.coco_files import (
+    InputError,
+    read_evaluation_input,
+    read_ground_truth,
+)
+from sohes.evaluation.forest_pairs import annotated_forest
 
 LEFT = [[0, 0, 20, 0, 20, 40, 0, 40]]  # a polygon, 20 x 40 pixels
 
@@ -258,6 +264,40 @@ def test_bad_input_is_one_sentence(tmp_path, gt, pred, message) -> None:
         read_evaluation_input(*paths)
     assert message in str(error.value)
     assert '\n' not in str(error.value)
+
+
+def related(*relations: dict) -> dict:
+    """An image with equal masks 1, 2, ... and what they say of each other."""
+    rle = dict(size=[4, 4], counts=[0, 16])
+    return dict(
+        images=[dict(id=7, file_name='a.jpg', height=4, width=4)],
+        annotations=[
+            dict(dict(id=k, image_id=7, segmentation=rle, parent_id=None),
+                 **relation) for k, relation in enumerate(relations, 1)
+        ])
+
+
+@pytest.mark.parametrize('data, message', [
+    (related(dict(ancestor_ids=[3]), dict(ancestor_ids=[1]),
+             dict(ancestor_ids=[2])), 'annotation 1 is its own ancestor: a c'),
+    (related(dict(parent_id=3), dict(parent_id=1), dict(parent_id=2)),
+     'a cycle in parents'),
+    (related(dict(ancestor_ids=[3]), dict(parent_id=1), dict(parent_id=2)),
+     'a cycle of ancestor_ids and parent_id'),
+    (related(dict(ancestor_ids=[1])), 'annotation 1 is its own ancestor'),
+    (related(dict(ancestor_ids=[9])), 'ancestor_ids: 9 is no annotation'),
+    (related(dict(ancestor_ids=[[]])), 'ancestor_ids: [] is no annotation'),
+    (related(dict(ancestor_ids=5)), 'ancestor_ids must be a list, found 5'),
+    (related({}, dict(parent_id=True)), 'parent_id True is no annotation'),
+    (related({}, dict(parent_id=1.0)), 'parent_id 1.0 is no annotation'),
+    (related(dict(id=True)), 'an annotation has the id True'),
+    (related({}, dict(id=1)), 'the annotation id 1 comes twice'),
+])
+def test_what_masks_say_of_each_other(tmp_path, data, message) -> None:
+    path = tmp_path / 'gt.json'
+    path.write_text(json.dumps(data))
+    with pytest.raises(InputError, match=re.escape(message)):
+        annotated_forest(*read_ground_truth(path).values(), str(path))
 
 
 def test_as_a_process_it_prints_one_line_and_ends_with_2(

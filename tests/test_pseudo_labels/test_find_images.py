@@ -99,6 +99,28 @@ def test_links(tmp_path):
     assert find_images(photos) == ['b.jpg', 'c.jpg', 'link/a.jpg']
 
 
+def test_links_that_multiply(tmp_path):
+    """Forty folders, and 2^40 ways through them."""
+    _touch(tmp_path, *(f'd{k}/a.jpg' for k in range(40)))
+    for k in range(39):
+        for name in ('left', 'right'):
+            (tmp_path / f'd{k}' / name).symlink_to(tmp_path / f'd{k + 1}')
+    with pytest.raises(ValueError, match='in more than 100 ways through li'):
+        find_images(tmp_path)
+
+
+@pytest.mark.parametrize('name', ['\x1b[31mred.jpg', 'a\nb.jpg', 'a\x9b.jpg',
+                                  'C:a.jpg', 'a\\..\\b.jpg'])
+def test_names_that_labels_cannot_hold(tmp_path, name):
+    _touch(tmp_path, name, 'fine.jpg')
+    with pytest.raises(ValueError, match='rename the file') as error:
+        find_images(tmp_path)
+    assert str(error.value).isprintable()
+    with pytest.raises(ImageError) as error:
+        load_image(tmp_path / name)
+    assert str(error.value).isprintable()
+
+
 @pytest.mark.parametrize('names, where, reason', [
     ([], '', 'holds no image'), (['a.txt'], '', 'holds no image'),
     (['.a.jpg'], '', 'holds no image'), ([], 'gone', 'does not exist'),

@@ -195,6 +195,20 @@ def test_an_index_that_came_with_the_json_is_not_believed(tmp_path):
             size=[4, 6], counts=[3, 5, 16]))], categories=[])))
     assert len(EntityIndex.open(path).entities(0).rles()) == 1
     assert EntityIndex.open(path).entities(1).rles() == []
+    folder = tmp_path / 'x.json.index'
+    (folder / 'meta.json').write_text('[' * 100000)  # built anew
+    assert len(EntityIndex.open(path).entities(0).rles()) == 1
+    for name, change in {
+            'images.npy': lambda data: data[:-40],
+            'annotations.npy': lambda data: data.replace(b'<i8', b'<f8'),
+            'names.npy': lambda data: data.replace(b'a.jpg', b'../..'),
+    }.items():
+        data = (folder / name).read_bytes()
+        (folder / name).unlink()
+        (folder / name).write_bytes(change(data))
+        with pytest.raises(EntityIndexError, match='delete its folder'):
+            EntityIndex.open(path).file_name(0)
+        (folder / name).write_bytes(data)
     rle = tmp_path / 'x.json.index' / 'rle.bin'
     rle.write_bytes(b'o' * len(rle.read_bytes()))
     with pytest.raises(EntityIndexError, match='delete its folder'):

@@ -142,6 +142,19 @@ def test_pictures_into_a_folder(browse, tmp_path):
             } == {'sub/a.png.forest.jpg', 'b.png.forest.jpg'}
 
 
+@pytest.mark.parametrize('other', ['B.PNG', './b.png', 'b.png', 'sub//A.png'])
+def test_two_photos_that_are_one_file(browse, labels, tmp_path, capsys,
+                                      other):
+    data = json.loads(labels.read_text())
+    data['images'].append(dict(data['images'][1], id=3, file_name=other))
+    labels.write_text(json.dumps(data))
+    out = tmp_path / 'pictures'
+    assert browse('--output-dir', out, '--not-show') == 2
+    error = capsys.readouterr().err
+    assert 'are one file on systems that fold case or accents' in error
+    assert repr(other) in error and not out.exists()
+
+
 def test_windows_need_a_screen(browse, monkeypatch, capsys):
     monkeypatch.setattr(sys, 'platform', 'linux')
     monkeypatch.delenv('DISPLAY', raising=False)

@@ -9,10 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from sohes.datasets.entity_index import EntityIndex
+from sohes.pseudo_labels.shards import ShardFolder
 from sohes.utils import files
-from sohes.utils.errors import UsageError
+from sohes.utils.errors import UsageError, os_error_sentence
 from sohes.utils.files import fitting_name, whole_file
+from sohes.utils.json_stream import EntityIndexError
 from sohes.utils.locks import sole_run
+from sohes.utils.names import same_file
 from sohes.utils.photo_files import changed_photo, photo_hash, photos_digest
 
 # Holds the lock, says so and waits for a line.
@@ -71,6 +75,26 @@ def test_the_lock_dies_with_its_owner_not_with_its_children(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path):
+    """It came with a folder from somebody else; it leads to a diary."""
+    diary = tmp_path / 'diary'
+    diary.write_text('dear')
+    (tmp_path / '.a.json.lock').symlink_to(diary)
+    with pytest.raises(OSError) as error, sole_run(tmp_path / 'a.json'):
+        pass
+    assert 'this is a link' in os_error_sentence(error.value)
+    (tmp_path / 'a.json.parts').symlink_to(tmp_path)
+    shards = ShardFolder(tmp_path / 'a.json', {}, ['a.jpg'], 1)
+    for act in shards.remove, shards.open:
+        with pytest.raises(ValueError, match='a.json.parts is a link'):
+            act()
+    (tmp_path / 'b.json').write_text('{}')
+    (tmp_path / 'b.json.index.lock').symlink_to(diary)
+    with pytest.raises(EntityIndexError, match='index.lock is a link'):
+        EntityIndex.open(tmp_path / 'b.json')
+    assert diary.read_text() == 'dear'
+
+
 def test_drafts_of_killed_processes_are_removed(tmp_path):
     code = ('import os, sys\nfrom pathlib import Path\n'
             'from sohes.utils.files import whole_file\n'
@@ -121,6 +145,17 @@ def test_names_as_long_as_a_file_system_allows(tmp_path, name):
     assert longer != other
     (tmp_path / longer).touch()
     assert fitting_name('short', '.jpg') == 'short.jpg'
+
+
+@pytest.mark.parametrize('one, other', [
+    ('A.jpg', 'a.JPG'), ('\u00e9.jpg', 'e\u0301.jpg'), ('a/b.jpg', 'A/b.jpg'),
+    ('\u00c9.jpg', 'e\u0301.jpg'), ('a/b.jpg', 'a//b.jpg'),
+    ('a/b.jpg', './a/./b.jpg'), ('a/b.jpg', 'a\\b.jpg'),
+    ('stra\u00dfe.jpg', 'STRASSE.jpg'), ('a./b.jpg', 'a/b.jpg. '),
+])
+def test_names_that_are_one_file_somewhere(one, other):
+    assert same_file(['x.jpg', one, other]) == (one, other)
+    assert same_file(['x.jpg', one, f'{other}.png']) is None
 
 
 def test_a_photo_is_what_is_in_it(tmp_path):

@@ -70,3 +70,13 @@ def test_without_a_segmentation(tmp_path, read, empty):
 @READERS
 def test_a_byte_order_mark_is_passed_over(tmp_path, read):
     assert read(write(tmp_path, codecs.BOM_UTF8)) == [False]
+
+
+@READERS
+@pytest.mark.parametrize('key', ['images', 'annotations'])
+def test_a_list_that_comes_twice_is_refused(tmp_path, read, key):
+    # One reader would take the first and another the last.
+    path = write(tmp_path)
+    path.write_text(f'{path.read_text()[:-1]}, "{key}": []}}')
+    with pytest.raises(ValueError, match='has the same key twice at its top'):
+        read(path)

@@ -12,10 +12,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from sohes.utils.interrupts import quiet_imports
+
+quiet_imports(__name__)
+
 from sohes.environment import check_environment
 
 check_environment()
-
 
 from sohes.apis.command import run_command
 from sohes.models.backbones.feature_maps import FeatureMapStore
