@@ -85,7 +85,7 @@ def test_tutorial_runs(shared_data, monkeypatch):
     notebook = nbformat.read(ROOT / 'demo/sohes_tutorial.ipynb', 4)
     # No outputs are kept in the repository.
     assert not any(cell.get('outputs') for cell in notebook.cells)
-    nbclient.NotebookClient(notebook, timeout=300,
+    nbclient.NotebookClient(notebook, timeout=300, startup_timeout=300,
                             kernel_name='python3').execute()
     printed = ''.join(
         output.get('text', '') for cell in notebook.cells

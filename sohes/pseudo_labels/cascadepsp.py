@@ -1,6 +1,7 @@
 """Step 3 with CascadePSP (Cheng et al., CVPR 2020), the paper's choice."""
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -171,8 +172,10 @@ class CascadePSPRefiner:
             # (h, w) -> (1, h, w) in {-1, 1}
             segment = torch.from_numpy(np.pad(mask, pad, mode='edge'))
             segments.append(segment.to(self.device)[None].float() * 2 - 1)
-        with torch.autocast(self.device.type, self.dtype,
-                            enabled=self.dtype != torch.float32):
+        # Torch 2.1 refuses an autocast to float32 on a CPU, disabled or not.
+        half = nullcontext() if self.dtype == torch.float32 else (
+            torch.autocast(self.device.type, self.dtype))
+        with half:
             refined = refine_windows(self.model, images, segments,
                                      self.max_side, self.batch_size,
                                      self.fast)
