@@ -8,6 +8,7 @@ from sohes.models.backbones.feature_maps import view_of_map
 from sohes.models.dense_heads.entity_fusion_head import EntityFusionHead
 from sohes.models.dense_heads.view_fusion import fuse_views
 from sohes.models.views import crop_views, cut_by_view, paste, view_boxes
+from sohes.pseudo_labels.best_first import Refined
 from tests.test_models.test_dense_heads.tiny_head import boxes_of
 
 SIDE = 56  # of a view's masks
@@ -184,3 +185,20 @@ def test_refiners_that_are_refused():
     with pytest.raises(ValueError, match='refiner localcrf'):
         fusion(refiner=dict(type='localcrf', rounds=3), zooms=[1],
                view_size=448)
+
+
+def test_a_mask_that_the_refiner_empties_stays_as_it_was():
+    masks = torch.as_tensor(logits((10, 10, 20, 20), (30, 30, 44, 44)))
+    head = fusion(refiner=dict(type='localcrf'), zooms=[1], view_size=SIDE)
+
+    class Emptying:
+        def refine_crop(self, image, box, items):
+            return [Refined(np.zeros((4, 4), bool), (0, 0), 0.),
+                    Refined(np.ones((4, 4), bool), (2, 6), 1.)]
+
+    head.refiner = Emptying()
+    found = fuse_views(
+        head, torch.tensor([[[3., 0], [1, 0]]]), masks.float()[None],
+        torch.full((1, 2, 2), -9.), [WHOLE], SIZE,
+        np.zeros((*SIZE, 3), np.uint8))
+    assert found.bboxes.tolist() == [[20, 20, 40, 40], [2, 6, 6, 10]]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sohes.models.dense_heads.mask_refinement import refined
 from sohes.models.views import Box, cut_by_view, paste
+from sohes.pseudo_labels.best_first import Refined
 from sohes.structures import EntityForest, PackedMasks
 from sohes.structures.mask_ops import pairwise_coverage, pairwise_iou
 
@@ -59,12 +60,12 @@ def fuse_views(fusion: Any, classes: Tensor, logits: Tensor,
     forest = EntityForest.from_ancestor_scores(
         relations, fusion.ancestor_thr)
     rows = torch.from_numpy(kept).to(scores.device)
-    drawn = _drawn(logits, boxes, view[rows].tolist(), query[rows].tolist(),
-                   size)
+    places = list(zip(view[rows].tolist(), query[rows].tolist()))
+    moved: Sequence[Refined | None] = [None] * len(places)
     if fusion.refiner is not None and photo is not None:
-        drawn = refined(fusion, photo, logits, boxes, view[rows].tolist(),
-                        query[rows].tolist(), drawn)
-    masks, areas, bounds = _encoded(fusion, drawn, len(rows), size,
+        moved = refined(fusion, photo, logits, boxes, places)
+    drawn = _drawn(logits, boxes, places, moved, size)
+    masks, areas, bounds = _encoded(fusion, drawn, len(places), size,
                                     scores.device)
     large = torch.nonzero(areas >= max(fusion.min_area, 1)).squeeze(1)
     forest = forest.subset(large.tolist())
@@ -134,12 +135,20 @@ def _relations(fusion: Any, packed: PackedMasks, kept: np.ndarray,
     return scores
 
 
-def _drawn(logits: Tensor, boxes: Sequence[Box], views: Sequence[int],
-           queries: Sequence[int],
+def _drawn(logits: Tensor, boxes: Sequence[Box],
+           places: Sequence[tuple[int, int]],
+           moved: Sequence[Refined | None],
            size: tuple[int, int]) -> Iterator[Tensor]:
-    """Masks at the photo's size, each (H, W) bool."""
-    for view, query in zip(views, queries):
-        yield paste(logits[view, query][None], boxes[view], size)[0]
+    """Masks at the photo's size, each (H, W) bool, refined where they are."""
+    for (view, query), one in zip(places, moved):
+        if one is None:
+            yield paste(logits[view, query][None], boxes[view], size)[0]
+            continue
+        mask = np.zeros(size, bool)
+        left, top = one.corner
+        height, width = one.mask.shape
+        mask[top:top + height, left:left + width] = one.mask
+        yield torch.from_numpy(mask).to(logits.device)
 
 
 def _encoded(fusion: Any, drawn: Iterator[Tensor], count: int,

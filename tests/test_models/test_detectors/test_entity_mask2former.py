@@ -103,3 +103,24 @@ def test_forward_gives_logits_of_every_layer():
     assert classes[-1].shape == (1, 6, 2)
     assert masks[-1].shape == (1, 6, 16, 24)
     assert ancestors[-1].shape == (1, 6, 6)
+
+
+@pytest.mark.parametrize('refiner', [None, dict(type='localcrf')])
+def test_views_of_a_photo_through_any_backbone(refiner):
+    """Two photos in a padded batch, each looked at ten times."""
+    model = build(zooms=[1, 2], view_size=64, max_per_image=20,
+                  mask_format='rle', refiner=refiner).eval()
+    shapes = []
+    forward = model.backbone.forward
+    model.backbone.forward = lambda images: (
+        shapes.append(tuple(images.shape)) or forward(images))
+    samples = model.test_step(batch((97, 131), (64, 96)))
+    assert shapes == 2 * [(4, 3, 64, 64), (4, 3, 64, 64), (2, 3, 64, 64)]
+    for sample in samples:
+        found = sample.pred_instances
+        assert 0 < len(found) <= 20
+        areas = coco_mask.area(found.masks)
+        assert (areas > 0).all()
+        assert {tuple(rle['size']) for rle in found.masks} == {
+            tuple(sample.ori_shape)}
+        assert len(found.parents) == len(found.bboxes) == len(found)
