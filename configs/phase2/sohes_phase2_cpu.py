@@ -86,12 +86,11 @@ optim_wrapper = dict(
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.02, by_epoch=False, begin=0, end=50),
     dict(
-        type='MultiStepLR',
+        type='CosineAnnealingLR',
         by_epoch=False,
         begin=0,
         end=max_iters,
-        milestones=[int(0.85 * max_iters)],
-        gamma=0.1)
+        eta_min=0.0)
 ]
 default_hooks = dict(
     logger=dict(interval=25), checkpoint=dict(interval=250))

@@ -265,6 +265,17 @@ class BitMasks:
         lower = self._between(left, top + 1, right_share)
         return torch.lerp(upper, lower, low_share)
 
+    def at(self, pixels: Tensor) -> Tensor:
+        """Which masks hold some pixels.
+
+        Args:
+            pixels: (P, 2) int64 (x, y); of those outside no mask holds any.
+
+        Returns:
+            (N, P) bool.
+        """
+        return self._pixels(pixels[:, 0], pixels[:, 1]).bool()
+
     def _between(self, left: Tensor, row: Tensor,
                  right_share: Tensor) -> Tensor:
         """Values in a row between the columns ``left`` and ``left + 1``.

@@ -118,3 +118,11 @@ def test_sample_of_no_masks(rng):
     assert masks.flip().pad((16, 16)).dense().shape == (0, 16, 16)
     with pytest.raises(ValueError, match=r'\(3, 5, 2\)'):
         masks.sample(torch.rand(3, 5, 2))
+
+
+def test_at_pixels(rng):
+    masks = rng.random((3, 6, 11)) < 0.5
+    pixels = torch.tensor([[0, 0], [10, 5], [3, 4], [11, 0], [-1, 2], [0, 6]])
+    found = BitMasks.from_any(torch.from_numpy(masks)).at(pixels)
+    assert found[:, :3].tolist() == masks[:, [0, 5, 4], [0, 10, 3]].tolist()
+    assert not found[:, 3:].any()  # outside

@@ -13,14 +13,19 @@ cpu_model = dict(
         type='sohes.FrozenViT',
         weights='dinov2_vits14',
         vit_size=742,  # 53 x 53 patches of 14
-        cells=32),
+        cells=32,
+        stem_blocks=1),
     panoptic_head=dict(
         in_channels=[64, 384],
         feat_channels=256,
         out_channels=128,
         num_queries=245,
         shared_points=True,
+        edge_share=0.5,
         soft_labels=True,  # the score says how good the mask is
+        # Few pairs are ancestor and descendant: each kind counts half.
+        loss_ancestor=dict(
+            matched_only=True, pos_weight='balanced', loss_weight=0.5),
         num_transformer_feat_level=1,
         pixel_decoder=dict(_delete_=True, type='sohes.LightPixelDecoder'),
         transformer_decoder=dict(

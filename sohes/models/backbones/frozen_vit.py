@@ -37,6 +37,8 @@ class FrozenViT(BaseModule):
             images are resized to it. A multiple of the patch.
         cells: Side of the map that the head gets; of 2 x 2 samples each.
         stem_channels: Of the stem's convolutions of stride 2.
+        stem_blocks: Residual blocks of two convolutions behind them; each
+            lets a fine feature see four pixels of its map further.
         dtype: 'fp32' or 'bf16', what the ViT computes in.
         init_cfg: As ever.
     """
@@ -47,6 +49,7 @@ class FrozenViT(BaseModule):
                  vit_size: int = 742,
                  cells: int = 32,
                  stem_channels: Sequence[int] = (32, 64),
+                 stem_blocks: int = 0,
                  dtype: str = 'bf16',
                  init_cfg: Any = None) -> None:
         super().__init__(init_cfg)
@@ -58,12 +61,10 @@ class FrozenViT(BaseModule):
         layers: list[nn.Module] = []
         channels = 3
         for width in stem_channels:
-            layers += [
-                nn.Conv2d(channels, width, 3, 2, 1),
-                nn.GroupNorm(min(8, width), width),
-                nn.ReLU(inplace=True)
-            ]
+            layers += [*_convolution(channels, width, 2),
+                       nn.ReLU(inplace=True)]
             channels = width
+        layers += [_Block(channels) for _ in range(stem_blocks)]
         self.stem = nn.Sequential(*layers).to(
             memory_format=torch.channels_last)
         # In a list, or it would be a submodule with weights to save.
@@ -153,3 +154,22 @@ class FrozenViT(BaseModule):
                     center=False, dtype=self.dtype, device=str(device))
             ]
         return self._extractor[0]
+
+
+class _Block(nn.Module):
+    """Two convolutions beside the identity."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            *_convolution(channels, channels, 1), nn.ReLU(inplace=True),
+            *_convolution(channels, channels, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) -> the same shape."""
+        return F.relu(x + self.layers(x))
+
+
+def _convolution(before: int, after: int, stride: int) -> list[nn.Module]:
+    return [nn.Conv2d(before, after, 3, stride, 1),
+            nn.GroupNorm(min(8, after), after)]

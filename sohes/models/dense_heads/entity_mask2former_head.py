@@ -1,10 +1,12 @@
 """Mask2Former's head that also predicts who is part of whom."""
 import inspect
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from mmcv.cnn.bricks.transformer import MultiheadAttention
 from mmcv.ops import point_sample
 from mmdet.models.dense_heads import Mask2FormerHead
 from mmdet.models.task_modules.assigners import AssignResult
@@ -29,6 +31,8 @@ from sohes.models.dense_heads.entity_targets import (
     point_iou,
 )
 from sohes.models.dense_heads.float32_pixel_decoder import in_float32
+from sohes.models.dense_heads.masked_attention import MaskedAttention
+from sohes.models.dense_heads.shared_points import draw_points
 from sohes.registry import MODELS
 from sohes.utils.random_state import seeded_random
 
@@ -68,6 +72,9 @@ class EntityMask2FormerHead(Mask2FormerHead):
             mask is ever drawn: bilinear sampling is linear, so the mask
             features are sampled instead. Ours, for CPUs; False:
             Mask2Former's own uncertain points.
+        edge_share: Of the shared points, those drawn near the edges of the
+            ground truths, where masks are won and lost, see
+            :func:`draw_points`. Ours; wants ``shared_points``.
         soft_labels: The class target of a matched query is not 1 but the
             IoU of its mask with the ground truth, at the shared points, so
             that the score says how good the mask is (as Li et al. 2020,
@@ -99,6 +106,7 @@ class EntityMask2FormerHead(Mask2FormerHead):
                  seed_points: bool = True,
                  point_seed: int = 0,
                  shared_points: bool = False,
+                 edge_share: float = 0.0,
                  soft_labels: bool = False,
                  **kwargs: Any) -> None:
         if (num_things_classes, num_stuff_classes) != (1, 0):
@@ -106,6 +114,10 @@ class EntityMask2FormerHead(Mask2FormerHead):
                 'EntityMask2FormerHead has one class, entity: '
                 'num_things_classes must be 1 and num_stuff_classes 0, got '
                 f'{num_things_classes} and {num_stuff_classes}')
+        if not 0 <= edge_share <= 1 or (edge_share and not shared_points):
+            raise ValueError(
+                'edge_share must be in [0, 1], and 0 without shared_points, '
+                f'got {edge_share}')
         if soft_labels and not shared_points:
             raise ValueError('soft_labels needs shared_points: uncertain '
                              'points say little about the IoU of a mask')
@@ -127,6 +139,9 @@ class EntityMask2FormerHead(Mask2FormerHead):
                 kwargs.get('num_transformer_feat_level', 3)),
             loss_cls=ConfigDict(loss_cls),
             **kwargs)
+        for module in self.transformer_decoder.modules():
+            if isinstance(module, MultiheadAttention):
+                module.attn = MaskedAttention.of(module.attn)
         self.loss_ancestor = None
         if loss_ancestor is not None:
             self.ancestor_head = AncestorHead(self.decoder_embed_dims)
@@ -134,55 +149,11 @@ class EntityMask2FormerHead(Mask2FormerHead):
         self.seed_points = seed_points
         self.point_seed = point_seed
         self.shared_points = shared_points
+        self.edge_share = edge_share
         self.soft_labels = soft_labels
-        # (B, P, 2) while a loss is computed at shared points, and what was
-        # sampled there.
+        # (B, P, 2) while a loss is computed at shared points
         self._points: Tensor | None = None
-        self._sampled: dict[Any, Tensor] = {}
         self.register_buffer('point_step', torch.tensor(0))
-
-    def _forward_head(
-            self, decoder_out: Tensor, mask_feature: Tensor,
-            attn_mask_target_size: tuple[int, int]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Puts the ancestor logits behind the class logits.
-
-        mmdet's loop over the decoder layers hands these on untouched, so
-        that :meth:`forward` can part them again.
-        """
-        cls_pred, mask_pred, attn_mask = (
-            super()._forward_head if self._points is None else
-            self._forward_at_points)(decoder_out, mask_feature,
-                                     attn_mask_target_size)
-        if self.loss_ancestor is None:
-            return cls_pred, mask_pred, attn_mask
-        queries = self.transformer_decoder.post_norm(decoder_out)
-        return (torch.cat([cls_pred, self.ancestor_head(queries)],
-                          dim=-1), mask_pred, attn_mask)
-
-    def _forward_at_points(
-            self, decoder_out: Tensor, mask_feature: Tensor,
-            attn_mask_target_size: tuple[int, int]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """As mmdet's, but of the masks only (B, Q, P) logits at points."""
-        if not self._sampled:
-            self._sampled['points'] = point_sample(mask_feature.float(),
-                                                   self._points)
-        if attn_mask_target_size not in self._sampled:
-            self._sampled[attn_mask_target_size] = F.interpolate(
-                mask_feature.detach(),
-                attn_mask_target_size,
-                mode='bilinear',
-                align_corners=False)
-        queries = self.transformer_decoder.post_norm(decoder_out)
-        embed = self.mask_embed(queries)
-        logits = torch.einsum('bqc,bcp->bqp', embed, self._sampled['points'])
-        coarse = torch.einsum('bqc,bchw->bqhw', embed.detach(),
-                              self._sampled[attn_mask_target_size])
-        # (B, Q, h, w) -> (B * heads, Q, h * w)
-        outside = (coarse.flatten(2) < 0).repeat_interleave(
-            self.num_heads, dim=0)
-        return self.cls_embed(queries), logits, outside
 
     def forward(
         self,
@@ -190,6 +161,10 @@ class EntityMask2FormerHead(Mask2FormerHead):
         batch_data_samples: SampleList | None = None
     ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """Runs pixel decoder and transformer decoder.
+
+        As mmdet's, but what only says where the next layer may look is
+        computed on the small grid that it is needed on: interpolation is
+        linear, so the mask features shrink in place of each mask.
 
         Args:
             x: Feature maps, largest first, each (B, C, h, w).
@@ -201,10 +176,80 @@ class EntityMask2FormerHead(Mask2FormerHead):
             logits (B, Q, Q), of the learnt queries and of each decoder
             layer. Without an ancestor head the last are (B, Q, 0).
         """
-        joined, mask_preds = super().forward(x, batch_data_samples)
-        split = self.num_classes + 1
-        return ([each[..., :split] for each in joined], mask_preds,
-                [each[..., split:] for each in joined])
+        layers = list(self._decoded(x, every_layer=True))
+        return tuple(map(list, zip(*layers)))
+
+    def _decoded(
+            self, x: Sequence[Tensor],
+            every_layer: bool) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Class, mask and ancestor logits; of the last layer or of all."""
+        features, memories = self.pixel_decoder(x)
+        levels = [
+            self._level(number, memories[number])
+            for number in range(self.num_transformer_feat_level)
+        ]
+        at_points = None if self._points is None else point_sample(
+            features.float(), self._points)
+        # Of each level, what the mask features show on its grid.
+        small: dict[torch.Size, Tensor] = {}
+        queries, positions = (
+            embedding.weight.expand(len(features), -1, -1)
+            for embedding in (self.query_feat, self.query_embed))
+        last = self.num_transformer_decoder_layers
+        for number in range(last + 1):
+            decoded = self.transformer_decoder.post_norm(queries)
+            embed = self.mask_embed(decoded)
+            if every_layer or number == last:
+                masks = torch.einsum(
+                    'bqc,bchw->bqhw', embed, features
+                ) if at_points is None else torch.einsum(
+                    'bqc,bcp->bqp', embed, at_points)
+                yield (self.cls_embed(decoded), masks,
+                       decoded.new_zeros(*decoded.shape[:2], 0)
+                       if self.loss_ancestor is None else
+                       self.ancestor_head(decoded))
+            if number == last:
+                return
+            level = number % self.num_transformer_feat_level
+            size = memories[level].shape[-2:]
+            if size not in small:
+                small[size] = F.interpolate(
+                    features.detach(), size, mode='bilinear',
+                    align_corners=False)
+            memory, places = levels[level]
+            queries = self.transformer_decoder.layers[number](
+                query=queries,
+                key=memory,
+                value=memory,
+                query_pos=positions,
+                key_pos=places,
+                cross_attn_mask=self._outside(embed.detach(), small[size]),
+                query_key_padding_mask=None,
+                key_padding_mask=None)
+
+    def _level(self, number: int, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """What the decoder reads of one map, and where: (B, h * w, C)."""
+        mask = memory.new_zeros(
+            (len(memory), *memory.shape[-2:]), dtype=torch.bool)
+        projected = self.decoder_input_projs[number](memory)
+        return (projected.flatten(2).transpose(1, 2) +
+                self.level_embed.weight[number],
+                self.decoder_positional_encoding(mask).flatten(2).transpose(
+                    1, 2))
+
+    def _outside(self, embed: Tensor, features: Tensor) -> Tensor:
+        """Where a query may not look: outside its mask so far.
+
+        Args:
+            embed: (B, Q, C).
+            features: (B, C, h, w), the mask features on the grid asked for.
+
+        Returns:
+            (B, Q, h * w) bool; all False for an empty mask.
+        """
+        outside = torch.einsum('bqc,bchw->bqhw', embed, features) < 0
+        outside = outside.flatten(2)
+        return outside & ~outside.all(-1, keepdim=True)
 
     def loss(self, x: tuple[Tensor, ...],
              batch_data_samples: SampleList) -> dict[str, Tensor]:
@@ -231,15 +276,11 @@ class EntityMask2FormerHead(Mask2FormerHead):
         metas = [sample.metainfo for sample in batch_data_samples]
         try:
             if self.shared_points:
-                self._points = self._draw_points(metas, x[0].device)
-                for truths, points, meta in zip(instances, self._points,
-                                                metas):
-                    truths.point_targets = truths.masks.sample(
-                        points, meta['batch_input_shape'])
+                self._points = self._draw_points(instances, metas)
             predictions = self(x, batch_data_samples)
             losses = self.loss_by_feat(*predictions, instances, metas)
         finally:
-            self._points, self._sampled = None, {}
+            self._points = None
         if self.training:
             self.point_step += 1
         return losses
@@ -415,14 +456,20 @@ class EntityMask2FormerHead(Mask2FormerHead):
             wanted.append(targets[chosen[chosen >= 0]])
         return torch.stack(matched), torch.cat(predicted), torch.cat(wanted)
 
-    def _draw_points(self, metas: list[dict],
-                     device: torch.device) -> Tensor:
-        """(B, P, 2) float32 in [0, 1], for every layer of this step."""
+    def _draw_points(self, batch_gt_instances: InstanceList,
+                     metas: list[dict]) -> Tensor:
+        """(B, P, 2) float32 in [0, 1], for every layer of this step.
+
+        The ground truths get what is there, ``point_targets`` (M, P).
+        """
         drawn = []
-        for meta in metas:
-            meta = dict(meta, points=(self.point_seed, int(self.point_step)))
-            with self._points_of(meta, device, 'shared'):
-                drawn.append(torch.rand((self.num_points, 2), device=device))
+        for truths, meta in zip(batch_gt_instances, metas):
+            step = dict(meta, points=(self.point_seed, int(self.point_step)))
+            with self._points_of(step, truths.masks.device, 'shared'):
+                points, truths.point_targets = draw_points(
+                    truths.masks, meta['batch_input_shape'], self.num_points,
+                    self.edge_share)
+            drawn.append(points)
         return torch.stack(drawn)
 
     @torch.no_grad()
@@ -506,8 +553,7 @@ class EntityMask2FormerHead(Mask2FormerHead):
             Class logits (B, Q, 2), mask logits (B, Q, h, w) and ancestor
             logits (B, Q, Q).
         """
-        classes, masks, ancestors = self(x, batch_data_samples)
-        return classes[-1], masks[-1], ancestors[-1]
+        return next(self._decoded(x, every_layer=False))
 
 
 def _with_levels(pixel_decoder: ConfigType, levels: int) -> ConfigDict:

@@ -7,7 +7,10 @@ from mmdet.models.dense_heads import Mask2FormerHead, mask2former_head
 from mmdet.structures.mask import BitmapMasks
 
 from sohes.models.dense_heads import ancestor_head, entity_mask2former_head
-from sohes.models.dense_heads.entity_targets import point_iou
+from sohes.models.dense_heads.entity_targets import (
+    entity_targets,
+    point_iou,
+)
 from sohes.structures.bit_masks import BitMasks
 from sohes.utils.random_state import seeded_random
 from tests.test_models.test_dense_heads.tiny_head import (
@@ -338,8 +341,10 @@ def test_shared_points_are_points_of_the_whole_masks():
     head = build_head(shared_points=True)
     feats = features()
     classes, masks, ancestors = head(feats)
-    metas = [sample.metainfo for sample in two_samples()]
-    head._points = head._draw_points(metas, feats[0].device)
+    samples = two_samples()
+    head._points = head._draw_points(
+        [entity_targets(sample, feats[0].device) for sample in samples],
+        [sample.metainfo for sample in samples])
     at_points = head(feats)
     for whole, some in zip(masks, at_points[1]):
         expected = entity_mask2former_head.point_sample(whole, head._points)
@@ -360,7 +365,7 @@ def test_losses_at_shared_points(second):
                      for head in (shared, usual))
     assert got == pytest.approx(expected, rel=0.05)
     again = values(shared.loss(features(), samples))
-    assert shared._points is None and not shared._sampled
+    assert shared._points is None
     assert again != got  # the next step has other points
     losses = shared.loss(features(), samples)
     assert all(each.abs().sum() > 0
@@ -400,3 +405,25 @@ def test_iou_at_points():
     logits = torch.tensor([[1., 1, -1, -1], [-1, -1, -1, -1]])
     targets = torch.tensor([[1., 0, 1, 0], [0, 0, 0, 0]])
     assert point_iou(logits, targets).tolist() == pytest.approx([1 / 3, 0])
+
+
+def test_prediction_is_the_last_layers():
+    """Of the layers before it no mask is drawn, which changes nothing."""
+    head = build_head()
+    with torch.no_grad():
+        layers = head(features())
+        last = head.predict(features(), two_samples())
+    for every, one in zip(layers, last):
+        assert len(every) == 3
+        assert torch.equal(every[-1], one)
+
+
+@pytest.mark.parametrize('share', [-0.1, 1.5])
+def test_edge_share_is_a_share(share):
+    with pytest.raises(ValueError, match=f'edge_share .* got {share}'):
+        build_head(shared_points=True, edge_share=share)
+
+
+def test_edge_share_needs_shared_points():
+    with pytest.raises(ValueError, match='0 without shared_points'):
+        build_head(edge_share=0.5)
