@@ -1,7 +1,6 @@
 """Mask2Former's head that also predicts who is part of whom."""
 import inspect
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -9,8 +8,6 @@ import torch.nn.functional as F
 from mmcv.cnn.bricks.transformer import MultiheadAttention
 from mmcv.ops import point_sample
 from mmdet.models.dense_heads import Mask2FormerHead
-from mmdet.models.task_modules.assigners import AssignResult
-from mmdet.models.utils import get_uncertain_point_coords_with_randomness
 from mmdet.structures import SampleList
 from mmdet.utils import (
     ConfigType,
@@ -19,7 +16,6 @@ from mmdet.utils import (
     reduce_mean,
 )
 from mmengine import ConfigDict
-from mmengine.structures import InstanceData
 from torch import Tensor
 
 from sohes.models.dense_heads.ancestor_head import (
@@ -32,16 +28,14 @@ from sohes.models.dense_heads.entity_targets import (
 )
 from sohes.models.dense_heads.float32_pixel_decoder import in_float32
 from sohes.models.dense_heads.masked_attention import MaskedAttention
-from sohes.models.dense_heads.shared_points import draw_points
+from sohes.models.dense_heads.point_mask2former_head import (
+    PointMask2FormerHead,
+)
 from sohes.registry import MODELS
-from sohes.utils.random_state import seeded_random
-
-#: Logits beyond this are as sure as any, and keep the matcher's sums finite.
-_SURE = 1e4
 
 
 @MODELS.register_module()
-class EntityMask2FormerHead(Mask2FormerHead):
+class EntityMask2FormerHead(PointMask2FormerHead):
     """mmdet's head for one class, 'entity', with ancestor prediction.
 
     Beside the class and the mask head there is an :class:`AncestorHead`, at
@@ -370,172 +364,6 @@ class EntityMask2FormerHead(Mask2FormerHead):
             losses['loss_ancestor'] = self.loss_ancestor(
                 ancestor_preds, targets, matched >= 0)
         return losses
-
-    @torch.no_grad()
-    def _get_targets_single(self, cls_score: Tensor, mask_pred: Tensor,
-                            gt_instances: InstanceData,
-                            img_meta: dict) -> tuple:
-        """Matches the queries of one image with its ground truths.
-
-        Args:
-            cls_score: (Q, 2) logits.
-            mask_pred: (Q, h, w) logits.
-            gt_instances: M labels, masks, ancestors.
-            img_meta: With ``batch_input_shape`` and ``points``.
-
-        Returns:
-            What mmdet's ``get_targets`` collects (labels and their weights
-            (Q,), masks in the order of the matched queries, mask weights
-            (Q,), matched and other queries, the sampler's result), and at
-            the end (Q,) the ground truth of each query, -1 for none.
-        """
-        with self._points_of(img_meta, cls_score.device, 'matching'):
-            points = torch.rand((1, self.num_points, 2),
-                                device=cls_score.device)
-        # All queries share the points, so they can be channels of one map:
-        # (1, Q, h, w) at (1, P, 2) -> (Q, P)
-        sampled = point_sample(mask_pred[None].float(), points)[0]
-        predictions = InstanceData(scores=cls_score, masks=sampled)
-        truths = InstanceData(
-            labels=gt_instances.labels,
-            masks=gt_instances.masks.sample(points[0],
-                                            img_meta['batch_input_shape']))
-        assigned = self._assigned(cls_score, sampled, truths.labels,
-                                  truths.masks, img_meta)
-        result = self.sampler.sample(
-            assign_result=assigned,
-            pred_instances=predictions,
-            gt_instances=truths)
-        positive = result.pos_inds
-        labels = torch.full_like(assigned.gt_inds, self.num_classes)
-        labels[positive] = gt_instances.labels[result.pos_assigned_gt_inds]
-        weights = torch.zeros_like(cls_score[:, 0])
-        weights[positive] = 1.0
-        return (labels, torch.ones_like(weights),
-                gt_instances.masks[result.pos_assigned_gt_inds], weights,
-                positive, result.neg_inds, result, assigned.gt_inds - 1)
-
-    def _points_of(self, img_meta: dict, device: torch.device,
-                   purpose: str) -> AbstractContextManager:
-        """Inside, ``torch.rand`` draws the points of one image and layer."""
-        if not self.seed_points:
-            return nullcontext()
-        if 'img_id' not in img_meta:
-            raise ValueError(
-                f'no img_id among {sorted(img_meta)} to seed the points of '
-                'an image with: pack it as metainfo, or set '
-                'seed_points=False')
-        return seeded_random(*img_meta['points'], str(img_meta['img_id']),
-                             purpose, device=device)
-
-    def _match_at_shared_points(
-            self, cls_scores: Tensor, mask_preds: Tensor,
-            batch_gt_instances: InstanceList,
-            batch_img_metas: list[dict]) -> tuple[Tensor, Tensor, Tensor]:
-        """Matches with what is at the points that the masks were taken at.
-
-        Args:
-            cls_scores: (B, Q, 2) logits.
-            mask_preds: (B, Q, P) logits.
-            batch_gt_instances: Also with ``point_targets`` (M, P).
-            batch_img_metas: One an image.
-
-        Returns:
-            (B, Q) int64, the ground truth of each query, -1 for none; and
-            (N, P) logits and targets of the N matched queries.
-        """
-        matched, predicted, wanted = [], [], []
-        for scores, logits, truths, meta in zip(
-                cls_scores, mask_preds.float(), batch_gt_instances,
-                batch_img_metas):
-            targets = truths.point_targets
-            chosen = self._assigned(scores, logits, truths.labels, targets,
-                                    meta).gt_inds - 1
-            matched.append(chosen)
-            predicted.append(logits[chosen >= 0])
-            wanted.append(targets[chosen[chosen >= 0]])
-        return torch.stack(matched), torch.cat(predicted), torch.cat(wanted)
-
-    def _draw_points(self, batch_gt_instances: InstanceList,
-                     metas: list[dict]) -> Tensor:
-        """(B, P, 2) float32 in [0, 1], for every layer of this step.
-
-        The ground truths get what is there, ``point_targets`` (M, P).
-        """
-        drawn = []
-        for truths, meta in zip(batch_gt_instances, metas):
-            step = dict(meta, points=(self.point_seed, int(self.point_step)))
-            with self._points_of(step, truths.masks.device, 'shared'):
-                points, truths.point_targets = draw_points(
-                    truths.masks, meta['batch_input_shape'], self.num_points,
-                    self.edge_share)
-            drawn.append(points)
-        return torch.stack(drawn)
-
-    @torch.no_grad()
-    def _assigned(self, scores: Tensor, logits: Tensor, labels: Tensor,
-                  targets: Tensor, img_meta: dict) -> AssignResult:
-        """Hungarian matching of (Q, P) logits with (M, P) targets."""
-        # The matcher stops at NaN; the losses carry it on to who reports it.
-        predictions = InstanceData(
-            scores=torch.nan_to_num(scores, 0., _SURE, -_SURE),
-            masks=torch.nan_to_num(logits, 0., _SURE, -_SURE))
-        return self.assigner.assign(
-            pred_instances=predictions,
-            gt_instances=InstanceData(labels=labels, masks=targets),
-            img_meta=img_meta)
-
-    def _uncertain_points(
-            self, mask_preds: Tensor, masks: list, matched: Tensor,
-            batch_img_metas: list[dict]) -> tuple[Tensor, Tensor]:
-        """Mask2Former's points: three quarters where a mask is unsure.
-
-        Args:
-            mask_preds: (B, Q, h, w) logits.
-            masks: For each image the targets of its matched queries.
-            matched: (B, Q) bool.
-            batch_img_metas: With ``batch_input_shape`` and ``points``.
-
-        Returns:
-            (N, P) logits and targets of the N matched queries.
-        """
-        predicted, wanted = [mask_preds.new_zeros(0, self.num_points)], []
-        for preds, targets, rows, meta in zip(mask_preds, masks, matched,
-                                              batch_img_metas):
-            # (n, 1, h, w)
-            preds = preds[rows].float().unsqueeze(1)
-            if not len(preds):
-                continue
-            with torch.no_grad():
-                with self._points_of(meta, preds.device, 'loss'):
-                    points = get_uncertain_point_coords_with_randomness(
-                        preds, None, self.num_points, self.oversample_ratio,
-                        self.importance_sample_ratio)
-                wanted.append(
-                    targets.sample(points, meta['batch_input_shape']))
-            predicted.append(point_sample(preds, points).squeeze(1))
-        return (torch.cat(predicted).float(),
-                torch.cat([*wanted, predicted[0].float()]))
-
-    def _mask_losses(self, point_preds: Tensor, point_targets: Tensor,
-                     num_masks: Tensor) -> tuple[Tensor, Tensor]:
-        """Point-wise cross-entropy and dice of the matched queries.
-
-        Args:
-            point_preds: (N, P) logits.
-            point_targets: (N, P) in [0, 1].
-            num_masks: Matched queries, averaged over the processes.
-
-        Returns:
-            The two losses.
-        """
-        loss_dice = self.loss_dice(
-            point_preds, point_targets, avg_factor=num_masks)
-        loss_mask = self.loss_mask(
-            point_preds.flatten(),
-            point_targets.flatten(),
-            avg_factor=num_masks * self.num_points)
-        return loss_mask, loss_dice
 
     def predict(
             self, x: tuple[Tensor, ...], batch_data_samples: SampleList

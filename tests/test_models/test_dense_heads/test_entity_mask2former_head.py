@@ -1,4 +1,3 @@
-from typing import Any
 
 import numpy as np
 import pytest
@@ -6,39 +5,28 @@ import torch
 from mmdet.models.dense_heads import Mask2FormerHead, mask2former_head
 from mmdet.structures.mask import BitmapMasks
 
-from sohes.models.dense_heads import ancestor_head, entity_mask2former_head
-from sohes.models.dense_heads.entity_targets import (
-    entity_targets,
-    point_iou,
+from sohes.models.dense_heads import (
+    ancestor_head,
+    entity_mask2former_head,
+    point_mask2former_head,
 )
 from sohes.structures.bit_masks import BitMasks
 from sohes.utils.random_state import seeded_random
 from tests.test_models.test_dense_heads.tiny_head import (
+    FEW,
     NESTED,
     boxes_of,
     build_head,
     features,
     fill,
+    gradients,
     head_config,
     sample_of,
+    two_samples,
+    values,
 )
 
 SIZE = (64, 96)
-FEW = [(0, 0, 30, 64), (40, 8, 90, 50)]
-
-
-def two_samples():
-    return [sample_of(boxes_of(*NESTED)), sample_of(boxes_of(*FEW), 1)]
-
-
-def values(losses: dict[str, torch.Tensor]) -> dict[str, float]:
-    return {name: loss.item() for name, loss in losses.items()}
-
-
-def gradients(head: torch.nn.Module, losses: dict) -> dict[str, Any]:
-    head.zero_grad()
-    sum(losses.values()).backward()
-    return {name: p.grad.clone() for name, p in head.named_parameters()}
 
 
 def test_forward_shapes():
@@ -91,7 +79,7 @@ def test_other_losses_are_mmdets(monkeypatch, second):
     random = torch.from_numpy(
         np.random.default_rng(5).random((64, 2), np.float32))
     monkeypatch.setattr(torch, 'rand', lambda *_, **__: random[None])
-    for module in (mask2former_head, entity_mask2former_head):
+    for module in (mask2former_head, point_mask2former_head):
         monkeypatch.setattr(
             module, 'get_uncertain_point_coords_with_randomness',
             lambda preds, *_: random.expand(len(preds), -1, -1))
@@ -336,77 +324,6 @@ def test_more_classes_are_refused():
         build_head(num_things_classes=80, num_stuff_classes=53)
 
 
-def test_shared_points_are_points_of_the_whole_masks():
-    """Sampling the mask features is sampling the masks."""
-    head = build_head(shared_points=True)
-    feats = features()
-    classes, masks, ancestors = head(feats)
-    samples = two_samples()
-    head._points = head._draw_points(
-        [entity_targets(sample, feats[0].device) for sample in samples],
-        [sample.metainfo for sample in samples])
-    at_points = head(feats)
-    for whole, some in zip(masks, at_points[1]):
-        expected = entity_mask2former_head.point_sample(whole, head._points)
-        assert some.shape == (2, 6, 64)
-        assert torch.allclose(some, expected, rtol=1e-3, atol=1e-3)
-    for whole, some in zip(classes + ancestors, at_points[0] + at_points[2]):
-        assert torch.allclose(whole, some, rtol=1e-3, atol=1e-3)
-
-
-@pytest.mark.parametrize('second', [FEW, []])
-def test_losses_at_shared_points(second):
-    """As mmdet's with uniform points, when it takes the same ones."""
-    samples = [sample_of(boxes_of(*NESTED)), sample_of(boxes_of(*second), 1)]
-    shared = build_head(shared_points=True, points=4096)
-    usual = build_head(points=4096)
-    usual.importance_sample_ratio = 0
-    got, expected = (values(head.loss(features(), samples))
-                     for head in (shared, usual))
-    assert got == pytest.approx(expected, rel=0.05)
-    again = values(shared.loss(features(), samples))
-    assert shared._points is None
-    assert again != got  # the next step has other points
-    losses = shared.loss(features(), samples)
-    assert all(each.abs().sum() > 0
-               for name, each in gradients(shared, losses).items()
-               if name.startswith('mask_embed'))
-
-
-def test_soft_labels_say_how_good_a_mask_is(monkeypatch):
-    """An IoU of 1 is Mask2Former's target; one of 0 is that of no mask."""
-    samples = [sample_of(boxes_of(*NESTED)), sample_of(boxes_of(*FEW), 1)]
-    hard, soft = (build_head(shared_points=True, soft_labels=some)
-                  for some in (False, True))
-    usual = values(hard.loss(features(), samples))
-    empty = values(hard.loss(
-        features(), [sample_of(boxes_of()), sample_of(boxes_of(), 1)]))
-
-    def losses(iou):
-        monkeypatch.setattr(
-            entity_mask2former_head, 'point_iou',
-            lambda logits, targets: torch.full((len(logits), ), iou))
-        soft.point_step.zero_()
-        return values(soft.loss(features(), samples))
-
-    assert losses(1.) == pytest.approx(usual, rel=1e-5)
-    assert losses(0.)['loss_cls'] == pytest.approx(empty['loss_cls'],
-                                                   rel=1e-5)
-    assert losses(0.)['loss_mask'] == pytest.approx(usual['loss_mask'])
-    monkeypatch.undo()
-    soft.point_step.zero_()
-    measured = values(soft.loss(features(), samples))['loss_cls']
-    assert measured not in (usual['loss_cls'], empty['loss_cls'])
-    with pytest.raises(ValueError, match='soft_labels needs shared_points'):
-        build_head(soft_labels=True)
-
-
-def test_iou_at_points():
-    logits = torch.tensor([[1., 1, -1, -1], [-1, -1, -1, -1]])
-    targets = torch.tensor([[1., 0, 1, 0], [0, 0, 0, 0]])
-    assert point_iou(logits, targets).tolist() == pytest.approx([1 / 3, 0])
-
-
 def test_prediction_is_the_last_layers():
     """Of the layers before it no mask is drawn, which changes nothing."""
     head = build_head()
@@ -416,14 +333,3 @@ def test_prediction_is_the_last_layers():
     for every, one in zip(layers, last):
         assert len(every) == 3
         assert torch.equal(every[-1], one)
-
-
-@pytest.mark.parametrize('share', [-0.1, 1.5])
-def test_edge_share_is_a_share(share):
-    with pytest.raises(ValueError, match=f'edge_share .* got {share}'):
-        build_head(shared_points=True, edge_share=share)
-
-
-def test_edge_share_needs_shared_points():
-    with pytest.raises(ValueError, match='0 without shared_points'):
-        build_head(edge_share=0.5)

@@ -1,13 +1,29 @@
-"""Points near edges, and attention without weights."""
+"""Shared points, near edges too, and attention without weights."""
 import numpy as np
 import pytest
 import torch
 from mmcv.cnn.bricks.transformer import MultiheadAttention
 from torch import nn
 
+from sohes.models.dense_heads import entity_mask2former_head
+from sohes.models.dense_heads.entity_targets import (
+    entity_targets,
+    point_iou,
+)
 from sohes.models.dense_heads.masked_attention import MaskedAttention
 from sohes.models.dense_heads.shared_points import REACH, draw_points
 from sohes.structures.bit_masks import BitMasks
+from tests.test_models.test_dense_heads.tiny_head import (
+    FEW,
+    NESTED,
+    boxes_of,
+    build_head,
+    features,
+    gradients,
+    sample_of,
+    two_samples,
+    values,
+)
 
 SIZE = (96, 128)
 
@@ -76,3 +92,85 @@ def test_attention_of_another_make_is_refused():
                     dict(batch_first=True)):
         with pytest.raises(ValueError, match='as mmcv builds it'):
             MaskedAttention.of(nn.MultiheadAttention(16, 4, **options))
+
+
+def test_shared_points_are_points_of_the_whole_masks():
+    """Sampling the mask features is sampling the masks."""
+    head = build_head(shared_points=True)
+    feats = features()
+    classes, masks, ancestors = head(feats)
+    samples = two_samples()
+    head._points = head._draw_points(
+        [entity_targets(sample, feats[0].device) for sample in samples],
+        [sample.metainfo for sample in samples])
+    at_points = head(feats)
+    for whole, some in zip(masks, at_points[1]):
+        expected = entity_mask2former_head.point_sample(whole, head._points)
+        assert some.shape == (2, 6, 64)
+        assert torch.allclose(some, expected, rtol=1e-3, atol=1e-3)
+    for whole, some in zip(classes + ancestors, at_points[0] + at_points[2]):
+        assert torch.allclose(whole, some, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize('second', [FEW, []])
+def test_losses_at_shared_points(second):
+    """As mmdet's with uniform points, when it takes the same ones."""
+    samples = [sample_of(boxes_of(*NESTED)), sample_of(boxes_of(*second), 1)]
+    shared = build_head(shared_points=True, points=4096)
+    usual = build_head(points=4096)
+    usual.importance_sample_ratio = 0
+    got, expected = (values(head.loss(features(), samples))
+                     for head in (shared, usual))
+    assert got == pytest.approx(expected, rel=0.05)
+    again = values(shared.loss(features(), samples))
+    assert shared._points is None
+    assert again != got  # the next step has other points
+    losses = shared.loss(features(), samples)
+    assert all(each.abs().sum() > 0
+               for name, each in gradients(shared, losses).items()
+               if name.startswith('mask_embed'))
+
+
+def test_soft_labels_say_how_good_a_mask_is(monkeypatch):
+    """An IoU of 1 is Mask2Former's target; one of 0 is that of no mask."""
+    samples = [sample_of(boxes_of(*NESTED)), sample_of(boxes_of(*FEW), 1)]
+    hard, soft = (build_head(shared_points=True, soft_labels=some)
+                  for some in (False, True))
+    usual = values(hard.loss(features(), samples))
+    empty = values(hard.loss(
+        features(), [sample_of(boxes_of()), sample_of(boxes_of(), 1)]))
+
+    def losses(iou):
+        monkeypatch.setattr(
+            entity_mask2former_head, 'point_iou',
+            lambda logits, targets: torch.full((len(logits), ), iou))
+        soft.point_step.zero_()
+        return values(soft.loss(features(), samples))
+
+    assert losses(1.) == pytest.approx(usual, rel=1e-5)
+    assert losses(0.)['loss_cls'] == pytest.approx(empty['loss_cls'],
+                                                   rel=1e-5)
+    assert losses(0.)['loss_mask'] == pytest.approx(usual['loss_mask'])
+    monkeypatch.undo()
+    soft.point_step.zero_()
+    measured = values(soft.loss(features(), samples))['loss_cls']
+    assert measured not in (usual['loss_cls'], empty['loss_cls'])
+    with pytest.raises(ValueError, match='soft_labels needs shared_points'):
+        build_head(soft_labels=True)
+
+
+def test_iou_at_points():
+    logits = torch.tensor([[1., 1, -1, -1], [-1, -1, -1, -1]])
+    targets = torch.tensor([[1., 0, 1, 0], [0, 0, 0, 0]])
+    assert point_iou(logits, targets).tolist() == pytest.approx([1 / 3, 0])
+
+
+@pytest.mark.parametrize('share', [-0.1, 1.5])
+def test_edge_share_is_a_share(share):
+    with pytest.raises(ValueError, match=f'edge_share .* got {share}'):
+        build_head(shared_points=True, edge_share=share)
+
+
+def test_edge_share_needs_shared_points():
+    with pytest.raises(ValueError, match='0 without shared_points'):
+        build_head(edge_share=0.5)

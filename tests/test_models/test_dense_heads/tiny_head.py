@@ -169,3 +169,24 @@ def sample_of(masks: np.ndarray,
 #: A whole with a part and its part, another whole.
 NESTED = ((8, 8, 60, 60), (16, 16, 50, 50), (20, 24, 32, 40),
           (64, 4, 92, 40))
+
+
+#: Boxes of an image with few entities.
+FEW = [(0, 0, 30, 64), (40, 8, 90, 50)]
+
+
+def two_samples() -> list[DetDataSample]:
+    """An image of nested entities, and one of few."""
+    return [sample_of(boxes_of(*NESTED)), sample_of(boxes_of(*FEW), 1)]
+
+
+def values(losses: dict[str, torch.Tensor]) -> dict[str, float]:
+    """Losses as numbers."""
+    return {name: loss.item() for name, loss in losses.items()}
+
+
+def gradients(head: torch.nn.Module, losses: dict) -> dict[str, Any]:
+    """The gradient of each parameter, of the sum of some losses."""
+    head.zero_grad()
+    sum(losses.values()).backward()
+    return {name: p.grad.clone() for name, p in head.named_parameters()}
