@@ -5,9 +5,9 @@
     python demo/image_demo.py PHOTO CKPT
 
 PHOTO may be a folder or a video. Without CONFIG the one inside the checkpoint
-is taken. Pictures go to OUT_DIR/vis, predictions to OUT_DIR/preds. Exit codes:
-0 done, 2 an input, the configuration or the checkpoint is wrong, 130
-interrupted.
+is taken; CKPT may be sohes-vits14-demo, the model in demo/models/. Pictures go
+to OUT_DIR/vis, predictions to OUT_DIR/preds. Exit codes: 0 done, 2 an input,
+the configuration or the checkpoint is wrong, 130 interrupted.
 """
 import argparse
 import sys
@@ -23,7 +23,7 @@ from sohes.environment import check_environment
 
 check_environment()
 
-from sohes.utils.arguments import trust_argument
+from sohes.utils.arguments import trust_argument, vit_argument
 from sohes.utils.completion import complete
 
 
@@ -47,6 +47,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--quiet', action='store_true',
                         help='no progress bar, print errors only')
     trust_argument(parser)
+    vit_argument(parser)
     complete(parser)
     args = parser.parse_args()
     if args.batch_size < 1:
@@ -63,7 +64,8 @@ def main() -> int:
     def run() -> None:
         inferencer = EntityInferencer(args.model, args.weights, args.device,
                                       show_progress=not args.quiet,
-                                      trust_checkpoint=args.trust_checkpoint)
+                                      trust_checkpoint=args.trust_checkpoint,
+                                      vit_weights=args.vit_weights)
         result = inferencer(
             args.inputs,
             batch_size=args.batch_size,

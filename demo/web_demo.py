@@ -6,6 +6,7 @@
         --phase1-config configs/sohes_phase1.py
     python demo/web_demo.py CONFIG CKPT         # a trained model
     python demo/web_demo.py CKPT
+    python demo/web_demo.py sohes-vits14-demo   # the one in demo/models/
 
 Photos stay on this machine. Without --phase1-config and --weights, Phase 1
 takes those of `make demo`. Exit codes: 2 the command or a file is wrong, 130
@@ -33,7 +34,7 @@ check_environment()
 
 from mmengine.config import Config
 
-from sohes.utils.arguments import ConfigOptions, trust_argument
+from sohes.utils.arguments import ConfigOptions, trust_argument, vit_argument
 from sohes.utils.completion import complete
 
 PHASE1 = str(ROOT / 'configs' / 'sohes_phase1_cpu.py')
@@ -82,12 +83,15 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--quiet', action='store_true',
                         help='print errors only')
     trust_argument(parser)
+    vit_argument(parser)
     complete(parser)
     args = parser.parse_args()
     if len(args.model) > 2:
         parser.error(f'CONFIG CKPT or CKPT, got {len(args.model)} files')
     if args.model and (args.weights or args.cfg_options):
         parser.error('--weights and --cfg-options are of Phase 1')
+    if args.vit_weights and not args.model:
+        parser.error('--vit-weights is of a trained model')
     return args
 
 
@@ -99,7 +103,7 @@ def build_finder(args: argparse.Namespace) -> Any:
         *config, weights = args.model
         return checkpoint_finder(config[0] if config else None, weights,
                                  args.device, args.pred_score_thr,
-                                 args.trust_checkpoint)
+                                 args.trust_checkpoint, args.vit_weights)
     from sohes.models.backbones import resolve_demo_weights
     try:
         config = Config.fromfile(args.phase1_config)

@@ -177,6 +177,9 @@ def _drop_weights(node: Any) -> None:
     """Leave weights only where a name of the zoo gives the ViT's shape."""
     if node.get('vit') is not None:
         dict.pop(node, 'weights')
+    elif node['weights'] not in ZOO and str(
+            node.get('type')).endswith('FrozenViT'):
+        node['weights'] = None  # whoever uses the model says which
     elif node['weights'] is not None and node['weights'] not in ZOO:
         raise ValueError('takes the shape of its ViT from the file '
                          f'{node["weights"]!r:.200}')

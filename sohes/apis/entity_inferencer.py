@@ -18,6 +18,7 @@ from torch import nn
 from sohes.apis.checkpoint_config import inference_config
 from sohes.apis.checkpoints import check_weights, read_checkpoint
 from sohes.apis.generate import UsageError
+from sohes.apis.models_without_vit import SHIPPED, place_vit, shipped_model
 from sohes.apis.run_config import read_config
 from sohes.apis.video import VIDEO_ENDINGS, Frames, write_video
 from sohes.evaluation.predictions import ImagePrediction
@@ -38,13 +39,18 @@ class EntityInferencer(DetInferencer):
 
     Args:
         model: a configuration's path, or one that is read already. None:
-            the one inside the checkpoint.
-        weights: a checkpoint of Phase 2 or 3.
+            the one inside the checkpoint. 'sohes-vits14-demo': the model in
+            demo/models/ of a checkout, without ``weights``.
+        weights: a checkpoint of Phase 2 or 3, or that name.
         device: such as 'cuda:0'; None: a GPU if there is one.
         scope: of types that name none.
         show_progress: a progress bar.
         trust_checkpoint: run what the checkpoint carries beside data: for
             one's own old files.
+        vit_weights: of a model whose ViT is not in its file
+            (``sohes.FrozenViT``): a name of the zoo or a file. None: those
+            that the configuration names, or that the file was published
+            with.
 
     Raises:
         UsageError: a file that cannot be read, or a checkpoint of another
@@ -62,13 +68,19 @@ class EntityInferencer(DetInferencer):
                  device: str | None = None,
                  scope: str = 'mmdet',
                  show_progress: bool = True,
-                 trust_checkpoint: bool = False) -> None:
+                 trust_checkpoint: bool = False,
+                 vit_weights: str | Path | None = None) -> None:
+        if weights is None and model in SHIPPED:
+            model, weights = None, model
         if weights is None:
             raise UsageError('EntityInferencer needs weights: a checkpoint '
                              'that tools/train.py wrote')
         if isinstance(model, (str, Path)):
             model = read_config(str(model))
+        if weights in SHIPPED:
+            weights = shipped_model(weights)
         self.trust_checkpoint = trust_checkpoint
+        self.vit_weights = vit_weights
         super().__init__(model, str(weights), device, scope,
                          show_progress=show_progress)
 
@@ -128,6 +140,7 @@ class EntityInferencer(DetInferencer):
             # Arguments that no person chose lead anywhere.
             mistakes = (Exception, )
             name = f'the configuration inside {weights}'
+        place_vit(weights, cfg.model, checkpoint['meta'], self.vit_weights)
         try:
             model = MODELS.build(cfg.model)
         except mistakes as error:

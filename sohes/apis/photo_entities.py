@@ -60,15 +60,17 @@ def phase1_finder(config: Mapping[str, Any], weights: str | None) -> Finder:
 def checkpoint_finder(config: str | None, weights: str,
                       device: str | None = None,
                       min_score: float = 0.3,
-                      trust_checkpoint: bool = False) -> Finder:
+                      trust_checkpoint: bool = False,
+                      vit_weights: str | None = None) -> Finder:
     """A trained model, through :class:`~sohes.apis.EntityInferencer`.
 
     Args:
         config: a configuration; None: the one inside the checkpoint.
-        weights: the checkpoint.
+        weights: the checkpoint, or 'sohes-vits14-demo'.
         device: such as 'cuda:0'; None: a GPU if there is one.
         min_score: in [0, 1]; masks below it are left out.
         trust_checkpoint: run what the checkpoint carries beside data.
+        vit_weights: of a model whose ViT is not in its file.
 
     Raises:
         UsageError: for whatever the person can mend.
@@ -77,7 +79,8 @@ def checkpoint_finder(config: str | None, weights: str,
     from sohes.evaluation.predictions import ImagePrediction
     inferencer = EntityInferencer(config, weights, device,
                                   show_progress=False,
-                                  trust_checkpoint=trust_checkpoint)
+                                  trust_checkpoint=trust_checkpoint,
+                                  vit_weights=vit_weights)
 
     def find(image: np.ndarray) -> PhotoEntities:
         # Arrays are BGR, as OpenCV reads them.

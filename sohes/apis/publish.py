@@ -16,6 +16,11 @@ from sohes.apis.checkpoint_config import (
 )
 from sohes.apis.checkpoints import METADATA, read_checkpoint
 from sohes.apis.generate import UsageError
+from sohes.apis.models_without_vit import (
+    DIGEST,
+    digest_of_vit,
+    has_frozen_vit,
+)
 from sohes.models.backbones.vit_adapter_vit import vit_config
 from sohes.utils.files import whole_file
 from sohes.version import __version__
@@ -27,13 +32,15 @@ MODELS = ('teacher', 'student')
 def publish_model(checkpoint: str | Path,
                   out: str | Path,
                   which: str = 'teacher',
-                  trust_checkpoint: bool = False) -> Path:
+                  trust_checkpoint: bool = False,
+                  half: bool = False) -> Path:
     """Write a checkpoint for inference alone.
 
     It holds the weights of one model and, as json, a configuration of that
     model and its test pipeline: no optimizer, no random state, no path of
     the machine that trained it. ``EntityInferencer(weights=FILE)`` needs
-    nothing else. The same checkpoint gives the same bytes.
+    nothing else, but for a frozen ViT, which is not in a checkpoint: the
+    file says which one it is. The same checkpoint gives the same bytes.
 
     Args:
         checkpoint: of Phase 2 or 3.
@@ -43,20 +50,28 @@ def publish_model(checkpoint: str | Path,
             for code.
         which: of Phase 3, 'teacher' or 'student'.
         trust_checkpoint: run what the checkpoint carries beside data.
+        half: round the weights to half precision, for half the size;
+            they are computed with in float32 all the same.
 
     Returns:
         The file.
 
     Raises:
-        UsageError: if it is no checkpoint of a training run.
+        UsageError: if it is no checkpoint of a training run, a weight has
+            no value in half precision, or the weights of its frozen ViT are
+            not there.
     """
     content = read_checkpoint(checkpoint, trust_checkpoint)
     state = one_model(content['state_dict'], which)
-    config = _slim_config(checkpoint, content['meta'], trust_checkpoint)
+    if half:
+        state = {name: _half(checkpoint, name, value)
+                 for name, value in state.items()}
+    config, vit = _slim_config(checkpoint, content['meta'], trust_checkpoint)
     meta = dict(
         cfg=config_json(config),
         dataset_meta=dict(classes=['entity']),
-        sohes_version=__version__)
+        sohes_version=__version__,
+        **vit)
     return _save_hashed(dict(meta=meta, state_dict=state), Path(out),
                         '.safetensors')
 
@@ -85,7 +100,7 @@ def extract_backbone(checkpoint: str | Path,
             ViTAdapter.
     """
     content = read_checkpoint(checkpoint, trust_checkpoint)
-    config = _slim_config(checkpoint, content['meta'], trust_checkpoint)
+    config, _ = _slim_config(checkpoint, content['meta'], trust_checkpoint)
     backbone = config.model.get('backbone') or {}
     prefix = 'backbone.vit.' if vit_only else 'backbone.'
     state = {
@@ -129,10 +144,27 @@ def one_model(state: dict[str, torch.Tensor],
     return {short: state[name].cpu() for name, short in names.items()}
 
 
+def _half(checkpoint: str | Path, name: str,
+          value: torch.Tensor) -> torch.Tensor:
+    """A weight in half precision; whole numbers stay what they are."""
+    if not value.is_floating_point():
+        return value
+    half = value.half()
+    if not torch.isfinite(half).all():
+        raise UsageError(f'{checkpoint}: {name} has values that half '
+                         'precision does not: publish it without --half')
+    return half
+
+
 def _slim_config(checkpoint: str | Path, meta: dict[str, Any],
-                 trust: bool) -> Config:
-    """The model and its test pipeline, without paths."""
+                 trust: bool) -> tuple[Config, dict[str, str]]:
+    """The model and its test pipeline, without paths.
+
+    Returns:
+        The configuration, and what a file's metadata says of a frozen ViT.
+    """
     config = checkpoint_config(checkpoint, meta, trust)
+    vit: dict[str, str] = {}
     try:
         model = config.model.get('detector', config.model)
         backbone = model.get('backbone') or {}
@@ -140,15 +172,21 @@ def _slim_config(checkpoint: str | Path, meta: dict[str, Any],
             # The shape, in place of the weights that training began with.
             backbone.vit = vit_config(backbone.get('vit'),
                                       backbone.pop('weights', None))
+        elif has_frozen_vit(model):
+            digest = digest_of_vit(checkpoint, model, meta)
+            if digest is not None:
+                vit[DIGEST], backbone.weights = digest, None
         slim = dict(
             default_scope=config.get('default_scope', 'mmdet'),
             model=model,
             test_dataloader=config.test_dataloader)
+    except UsageError:
+        raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UsageError(f'{checkpoint}: the configuration inside: {error}'
                          ) from error
     meta = dict(cfg=config_json(Config(slim)))
-    return inference_config(checkpoint, meta, trust)
+    return inference_config(checkpoint, meta, trust), vit
 
 
 def _save_hashed(content: dict[str, Any], out: Path, suffix: str) -> Path:

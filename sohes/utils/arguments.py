@@ -115,6 +115,14 @@ def trust_argument(parser: argparse.ArgumentParser) -> None:
         'files, see docs/safety.md')
 
 
+def vit_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--vit-weights``."""
+    parser.add_argument(
+        '--vit-weights', metavar='NAME|FILE',
+        help='of a model whose ViT is not in its file; default: those that '
+        'it was published with')
+
+
 def parse_run_args(parser: argparse.ArgumentParser) -> argparse.Namespace:
     """Read the command line of a :func:`run_parser`."""
     complete(parser)

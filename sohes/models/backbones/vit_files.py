@@ -55,6 +55,25 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+def digest_of(tensors: Mapping[str, Tensor]) -> str:
+    """What some weights are, whatever file they lie in.
+
+    Args:
+        tensors: by name, such as ``ViTWeights.state_dict``.
+
+    Returns:
+        64 hex digits: SHA-256 of names, shapes and values rounded to half
+        precision. Weights kept in single and in half precision have the
+        same.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name]
+        digest.update(f'{name} {tuple(value.shape)} '.encode())
+        digest.update(value.half().numpy().tobytes())
+    return digest.hexdigest()
+
+
 def _torch_load(path: Path) -> Any:
     """Read a torch file, without running code that it carries.
 
