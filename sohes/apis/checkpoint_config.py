@@ -186,11 +186,12 @@ def _drop_weights(node: Any) -> None:
 
 
 def _check_type(kind: Any) -> None:
+    from sohes.models.dense_heads.mask_refinement import REFINERS
     scope, _, name = kind.rpartition('.') if isinstance(kind, str) else (
         None, '', '')
     if scope is None or (scope and scope not in _SCOPES):
         raise ValueError(f'builds {kind!r:.100}, which is no registered name')
-    if kind in _OPERATIONS:
+    if kind in _OPERATIONS or kind in REFINERS:
         return
     found = _registered(scope, name)
     if not found:

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from sohes.apis import EntityInferencer, UsageError
 from sohes.apis import models_without_vit as found_here
+from sohes.apis.checkpoint_config import inference_config
 from sohes.apis.checkpoints import read_checkpoint
 from sohes.apis.models_without_vit import place_vit
 from sohes.apis.photo_entities import checkpoint_finder
@@ -47,7 +48,7 @@ def trained(folder) -> Path:
         'model.backbone.cells': 4,
         'model.test_cfg.zooms': [1],
         'model.test_cfg.view_size': 64,
-        'model.test_cfg.refiner': None,
+        'model.test_cfg.refiner': None,  # it compiles for a minute
     })
     config.test_dataloader.dataset.pipeline[1].scale = (64, 64)
     init_default_scope('mmdet')
@@ -169,6 +170,20 @@ def test_a_checkpoint_of_training_does_not_say_where_to_read(trained):
     """The path inside is another machine's, or a stranger's."""
     with pytest.raises(UsageError, match='not in it: give its weights'):
         EntityInferencer(None, trained, 'cpu')
+
+
+@pytest.mark.parametrize('phase', [2, 3])
+def test_all_that_the_recipe_builds_may_come_from_a_file(phase):
+    config = Config.fromfile(
+        ROOT / f'configs/phase{phase}/sohes_phase{phase}_cpu.py')
+    meta = dict(cfg=config.pretty_text)
+    model = inference_config('a.pth', meta).model
+    found = model.get('detector', model)
+    assert found.test_cfg.refiner.type == 'localcrf'
+    assert found.backbone.weights == 'dinov2_vits14'  # of the zoo
+    meta = dict(cfg=meta['cfg'].replace('localcrf', 'os.system'))
+    with pytest.raises(UsageError, match="builds 'os.system'"):
+        inference_config('a.pth', meta)
 
 
 def test_a_model_with_its_vit_takes_no_other():
