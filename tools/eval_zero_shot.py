@@ -118,7 +118,7 @@ def evaluate(args: argparse.Namespace, datasets: list,
              methods: dict) -> None:
     """Scores all methods, writes the tables and the pictures."""
     from sohes.apis.comparison import save_comparison
-    from sohes.apis.zero_shot import read_scores
+    from sohes.apis.zero_shot import read_scores, score_as_many
     from sohes.evaluation.score_table import (
         MethodScores,
         as_json,
@@ -131,17 +131,28 @@ def evaluate(args: argparse.Namespace, datasets: list,
     out, names = Path(args.out_dir), [d.name for d in datasets]
     out.mkdir(parents=True, exist_ok=True)
     scores = {method: MethodScores(method) for method in methods}
+    as_many: dict[str, MethodScores] = {}
     notes: list[str] = []
     for dataset in datasets:
         inputs = [(method, read_scores(dataset, files[dataset.name],
                                        scores[method], notes))
                   for method, files in methods.items()
                   if dataset.name in files]
+        for method, data in inputs[1:]:
+            (first, few) = inputs[0]
+            if any(len(one.rles) > len(other.rles)
+                   for one, other in zip(data.images, few.images)):
+                name = f'{method}, as many masks'
+                score_as_many(dataset, data, few,
+                              as_many.setdefault(name, MethodScores(name)))
+                notes.append(f'as many masks: of each image the best by '
+                             f'score, as many as {first} has.')
         if inputs and args.grid_images > 0:
             save_comparison(out / f'grid_{dataset.name}.png', dataset, inputs,
                             args.grid_images)
     quoted = quoted_scores(names)
-    rows, notes = [*quoted, *scores.values()], list(dict.fromkeys(notes))
+    rows = [*quoted, *scores.values(), *as_many.values()]
+    notes = list(dict.fromkeys(notes))
     text = markdown(rows, names, notes)
     with whole_file(out / 'table.md') as file:
         file.write(text)

@@ -7,10 +7,11 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mmengine.config import Config
 
 from sohes.apis.generate import UsageError
@@ -263,6 +264,32 @@ def read_scores(dataset: EvalDataset, path: Path, method: MethodScores,
     except InputError as error:
         raise UsageError(str(error)) from error
     return data
+
+
+def score_as_many(dataset: EvalDataset, data: EvaluationInput,
+                  first: EvaluationInput, method: MethodScores) -> None:
+    """Scores the best masks of each image, as many as another method has.
+
+    Recall grows with the number of masks, so a method with more of them
+    says little about each; at equal numbers its scores have to choose.
+
+    Args:
+        dataset: The ground truth of both.
+        data: The method with more masks.
+        first: The method whose numbers count.
+        method: Takes the scores.
+    """
+    limits = detection_limits(1000)
+    matches = []
+    for image, other in zip(data.images, first.images):
+        best = np.argsort(-np.asarray(image.scores, np.float64),
+                          kind='stable')[:len(other.rles)]
+        matches.append(match_image(replace(
+            image, **{name: [getattr(image, name)[i] for i in best]
+                      for name in ('rles', 'scores', 'areas')}), limits))
+    method.masks[dataset.name] = summarize(matches).percentages()
+    if len(matches) >= FEWEST_IMAGES:
+        method.resampled[dataset.name] = resampled_ar(matches)
 
 
 def _score_forest(dataset: EvalDataset, path: Path, data: EvaluationInput,

@@ -136,6 +136,28 @@ def test_draws_of_the_images(run, data, tmp_path, monkeypatch):
     assert '| 50.0 | 50.0 to 50.0 | -50.0 | -50.0 to -50.0 |' in text
 
 
+def test_as_many_masks_as_the_first(run, data, tmp_path):
+    """The best by score of the method that has more."""
+    rows = json.loads((data / 'val.json').read_text())['annotations']
+    results = [{key: row[key] for key in ('image_id', 'segmentation')}
+               for row in rows]
+    # A duplicate with the best score takes the place of a right mask.
+    (data / 'all.json').write_text(json.dumps([
+        dict(results[0], score=2), *(dict(row, score=1 - number / 100)
+                                     for number, row in enumerate(results))]))
+    assert run(dataset(data), '--results-json', f'Half={data}/some.json',
+               '--results-json', f'All={data}/all.json',
+               '--grid-images', '0') == 0
+    table = json.loads((tmp_path / 'out' / 'table.json').read_text())
+    masks = {row['method']: row['masks']['coco'] for row in table['methods']
+             if not row['quoted']}
+    assert list(masks) == ['Half', 'All', 'All, as many masks']
+    half, whole, as_many = masks.values()
+    assert as_many['masks/image'] == half['masks/image']
+    assert as_many['AR@1000'] < half['AR@1000'] < whole['AR@1000'] == 100
+    assert any(note.startswith('as many masks: ') for note in table['notes'])
+
+
 def test_files_by_dataset(run, data, tmp_path, capsys):
     (tmp_path / 'x_a.json').write_text((data / 'some.json').read_text())
     datasets = dataset(data, 'a'), dataset(data, 'b')
