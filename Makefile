@@ -17,10 +17,12 @@ BOOTSTRAP = $(START) tools/bootstrap.py --stack $(STACK) \
 CACHES = .pytest_cache .ruff_cache .hypothesis build dist
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test docs lint ops clean distclean
+.PHONY: help demo demo-model test docs lint ops clean distclean
 
 help:
 	@echo 'make demo       label a few photos and draw them (sets up first)'
+	@echo 'make demo-model the model in demo/models/ beside such labels; needs'
+	@echo '                the compiled ops, as make test does'
 	@echo 'make test       run the tests (sets up first; mmcv may compile,'
 	@echo '                about 10 min on 2 cores)'
 	@echo 'make docs       the documentation: build/docs/index.html'
@@ -38,6 +40,10 @@ help:
 
 demo:
 	@$(BOOTSTRAP) --stage demo -- demo/pseudo_labels_demo.py $(ARGS)
+
+# mmdet does not import without the compiled ops, so nor does any model.
+demo-model:
+	@$(BOOTSTRAP) --stage ops -- demo/model_demo.py $(ARGS)
 
 test:
 	@OMP_NUM_THREADS=1 $(BOOTSTRAP) --stage test -- -m pytest tests \

@@ -26,8 +26,6 @@ from sohes.environment import check_environment
 
 check_environment()
 
-PHOTOS = ('astronaut', 'coffee', 'chelsea', 'rocket', 'motorcycle_left')
-
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
@@ -39,19 +37,6 @@ def parse_args() -> argparse.Namespace:
         '--config', default=str(ROOT / 'configs' / 'sohes_phase1_fast.py'))
     parser.add_argument('--weights', help='a name or a file')
     return parser.parse_args()
-
-
-def shipped_photos(folder: Path) -> Path:
-    """Write the photos of scikit-image that need no download to a folder."""
-    import skimage.data
-    from PIL import Image
-    folder.mkdir(parents=True, exist_ok=True)
-    source = Path(skimage.data.__file__).parent
-    for name in ('astronaut.png', 'coffee.png', 'chelsea.png', 'rocket.jpg'):
-        target = folder / name
-        if not target.exists():
-            Image.open(source / name).convert('RGB').save(target)
-    return folder
 
 
 def next_commands(out: Path, photos: Path, weights: Path) -> list[str]:
@@ -105,6 +90,7 @@ def main() -> int:
     from sohes.apis.command import run_command
     from sohes.models.backbones import resolve_demo_weights
     from sohes.utils.errors import said_in_a_sentence
+    from sohes.utils.photo_files import shipped_photos
     logging.basicConfig(level=logging.INFO, format='%(message)s')
     out = Path(args.out_dir)
 

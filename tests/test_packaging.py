@@ -22,6 +22,8 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # Stand-ins, so that the test says the same on any checkout.
     (target / 'configs').mkdir(exist_ok=True)
     (target / 'configs' / 'sohes_packaging_probe.py').write_text('x = 1\n')
+    (target / 'demo' / 'models').mkdir(parents=True, exist_ok=True)
+    (target / 'demo' / 'models' / 'probe.safetensors').write_bytes(b'x')
     (target / 'model-index.yml').write_text('Import: []\n')
     (target / 'dataset-index.yml').write_text('{}\n')
     return target
@@ -62,6 +64,8 @@ def test_wheel_holds_mim_and_not_the_tests(source: Path,
     tops = {name.split('/')[0] for name in names}
     assert {top for top in tops if not top.endswith('.dist-info')} == {'sohes'}
     assert not any('__pycache__' in name for name in names)
+    # Models stay in the checkout.
+    assert not any('safetensors' in name for name in names)
     # Where onedl-mim looks; see docs/mim.md.
     again = {name.split('.dist-info/')[1] for name in names
              if '.dist-info/.mim/' in name}
@@ -93,6 +97,7 @@ def test_sdist_holds_mim_and_builds_the_same_wheel(
         assert (tree / name).is_file(), name
     assert not (tree / 'tests').exists()
     assert not (tree / 'projects').exists()
+    assert not (tree / 'demo').exists()
     again = wheel_names(build(tree, 'wheel', tmp_path / 'again'))
     code = {name for name in wheel_names(wheel) if name.startswith('sohes/')}
     assert {name for name in again if name.startswith('sohes/')} == code

@@ -120,7 +120,7 @@ def check_command(command: str) -> argparse.Namespace | None:
         SystemExit: its program does not take these arguments.
     """
     if command.startswith('make '):
-        target = re.match(r'make (\w+)', command)[1]
+        target = re.match(r'make ([\w-]+)', command)[1]
         assert f'\n{target}:' in (ROOT / 'Makefile').read_text(), command
         return None
     started = script_and_arguments(command)

@@ -7,7 +7,8 @@ writes OUT/labels.json, OUT/phase2/, OUT/phase3/, OUT/sohes-HASH.pth and
 OUT/report.html. Stopped, or killed, it continues when the same command is
 given again; a stage that is done is not done again.
 
-    --preset cpu      two CPU cores: small images, ViT-S (default without GPU)
+    --preset cpu      two CPU cores and a night: a frozen ViT-S/14 (default
+                      without GPU)
     --preset 1gpu     24 GB: ViT-B/16 at 640 pixels (default under --gpus 8)
     --preset 8gpu     80 GB each: the paper's model (default from 8 on)
     --gpus 8          processes, one a GPU; without GPUs on the CPUs. With
@@ -53,8 +54,8 @@ from sohes.utils.scalars import read_scalars
 
 _LOG = logging.getLogger('run_pipeline')
 PRESETS = {
-    'cpu': ('tiny/sohes_phase1_tiny.py', 'tiny/sohes_phase2_tiny.py',
-            'tiny/sohes_phase3_tiny.py'),
+    'cpu': ('sohes_phase1_cpu.py', 'phase2/sohes_phase2_cpu.py',
+            'phase3/sohes_phase3_cpu.py'),
     '1gpu': ('sohes_phase1.py', 'phase2/sohes_phase2_1x24gb.py',
              'phase3/sohes_phase3_1x24gb.py'),
     '8gpu': ('sohes_phase1.py', 'phase2/sohes_phase2_8gpu.py',
@@ -293,6 +294,17 @@ class Pipeline:
                         self.out / f'report/loss{phase}.png', losses)))
         return curves
 
+    def _vit_weights(self, model: Path) -> str | None:
+        """The ViT that training read, where the model is without it."""
+        from sohes.apis.checkpoint_config import checkpoint_config
+        from sohes.apis.checkpoints import read_checkpoint
+        from sohes.apis.models_without_vit import DIGEST
+        if DIGEST not in read_checkpoint(model)['meta']:
+            return None
+        path = _last_checkpoint(self.out, 3)
+        config = checkpoint_config(path, read_checkpoint(path)['meta'])
+        return config.model.detector.backbone.weights
+
     def _pictures(self, model: Path) -> list[tuple[str, Path]]:
         """Phase 1's labels and the model's predictions of a few photos."""
         from sohes.apis import EntityInferencer
@@ -300,7 +312,8 @@ class Pipeline:
         from sohes.evaluation.predictions import ImagePrediction
         from sohes.visualization import save_forest_picture
         index = EntityIndex.open(self.out / 'labels.json')
-        inferencer = EntityInferencer(weights=model, show_progress=False)
+        inferencer = EntityInferencer(weights=model, show_progress=False,
+                                      vit_weights=self._vit_weights(model))
         count = min(self.args.pictures, len(index.images))
         pictures = []
         for k in range(count):

@@ -76,11 +76,20 @@ def checkpoint_finder(config: str | None, weights: str,
         UsageError: for whatever the person can mend.
     """
     from sohes.apis import EntityInferencer
+    return inferencer_finder(
+        EntityInferencer(config, weights, device, show_progress=False,
+                         trust_checkpoint=trust_checkpoint,
+                         vit_weights=vit_weights), min_score)
+
+
+def inferencer_finder(inferencer: Any, min_score: float = 0.3) -> Finder:
+    """What an :class:`~sohes.apis.EntityInferencer` finds in a photo.
+
+    Args:
+        inferencer: of a trained model.
+        min_score: in [0, 1]; masks below it are left out.
+    """
     from sohes.evaluation.predictions import ImagePrediction
-    inferencer = EntityInferencer(config, weights, device,
-                                  show_progress=False,
-                                  trust_checkpoint=trust_checkpoint,
-                                  vit_weights=vit_weights)
 
     def find(image: np.ndarray) -> PhotoEntities:
         # Arrays are BGR, as OpenCV reads them.

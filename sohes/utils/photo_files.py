@@ -68,3 +68,23 @@ def changed_photo(folder: str | os.PathLike,
 def is_within(path: str | os.PathLike, folder: str | os.PathLike) -> bool:
     """Whether a path is a folder or anything below it; links are followed."""
     return Path(path).resolve().is_relative_to(Path(folder).resolve())
+
+
+def shipped_photos(folder: Path) -> Path:
+    """Write four photos that scikit-image ships, without a download.
+
+    Args:
+        folder: made if missing; photos that are there stay.
+
+    Returns:
+        The folder.
+    """
+    import skimage.data
+    from PIL import Image
+    folder.mkdir(parents=True, exist_ok=True)
+    source = Path(skimage.data.__file__).parent
+    for name in ('astronaut.png', 'coffee.png', 'chelsea.png', 'rocket.jpg'):
+        target = folder / name
+        if not target.exists():
+            Image.open(source / name).convert('RGB').save(target)
+    return folder

@@ -73,7 +73,7 @@ def test_a_run_may_say_its_own_code(tmp_path, monkeypatch):
 @pytest.mark.parametrize('tool', SCRIPTS)
 def test_ctrl_c_while_it_imports(tool, tmp_path):
     """Nobody waits for a traceback of half an import."""
-    words = {'demo/pseudo_labels_demo.py': [],
+    words = {'demo/pseudo_labels_demo.py': [], 'demo/model_demo.py': [],
              'tools/analysis_tools/browse_pseudo_labels.py': ['a']}
     # Stands for anything slow: every tool imports it.
     (tmp_path / 'mmengine').mkdir()

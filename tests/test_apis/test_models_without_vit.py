@@ -1,11 +1,14 @@
 """Models whose frozen ViT is not in their file: published, found, used."""
 import copy
+import hashlib
+import re
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
+from PIL import Image
 from safetensors.torch import load_file
 
 from sohes.apis import EntityInferencer, UsageError
@@ -137,6 +140,32 @@ def test_a_name_finds_model_and_vit(shipped, folder):
         found['masks'])
 
 
+def test_the_demonstration_of_a_model(shipped, folder, tmp_path, run_tool):
+    config = tmp_path / 'phase1.py'
+    config.write_text(
+        'extractor = dict(weights="of the model", feature="key", block=-1,\n'
+        '                 center=True, device="cpu")\n'
+        'pseudo_labels = dict(image_size=64, thresholds=(.6, .3, 0., -.3),\n'
+        '    local=None, refiner=None)\n')
+    words = ('demo/model_demo.py', '--img-dir', folder / 'images',
+             '--out-dir', tmp_path / 'out', '--config', config,
+             '--pred-score-thr', '0', '--device', 'cpu')
+    done = run_tool(*words)
+    assert done.returncode == 0, done.stderr
+    found = re.findall(r'^0\.png: (.+): (\d+) masks, \d+\.\d s$', done.stdout,
+                       re.MULTILINE)
+    assert [title for title, _ in found] == ['labels of Phase 1', 'model']
+    assert all(int(count) for _, count in found)
+    assert int(found[1][1]) == len(entities(folder, NAME)['masks'])
+    with Image.open(tmp_path / 'out/comparison.jpg') as picture:
+        assert picture.size[0] > 3 * 340  # photo, labels, model
+    (shipped / f'{NAME}.safetensors').unlink()
+    done = run_tool(*words)
+    assert done.returncode == 2
+    assert done.stderr.count('\n') == 1
+    assert 'clone the repository' in done.stderr
+
+
 def test_where_it_is_not_a_sentence_says_where_it_is(monkeypatch, tmp_path):
     monkeypatch.setattr(found_here, 'FOLDER', tmp_path)
     with pytest.raises(UsageError, match='clone the repository') as caught:
@@ -215,3 +244,25 @@ def test_the_digest_of_the_stand_in_is_of_its_weights(shared_data):
     file = shared_data / 'weights/dinov2_vits14_imgfocus_fp16.safetensors'
     assert digest_of(load_vit_weights(file).state_dict) == (
         demo_weights.STAND_IN)
+
+
+def test_the_model_in_the_checkout(shared_data, monkeypatch):
+    path = found_here.FOLDER / f'{NAME}.safetensors'
+    if not path.is_file():
+        pytest.skip(f'{path} is not in this checkout')
+    assert path.stat().st_size < 15 * 10**6
+    meta = read_checkpoint(path)['meta']
+    assert meta['vit_digest'] == demo_weights.STAND_IN
+    card = (path.parent / 'README.md').read_text()
+    assert hashlib.sha256(path.read_bytes()).hexdigest() in card
+    assert 'TODO' not in card
+    monkeypatch.setenv('SOHES_WEIGHTS', str(
+        shared_data / 'weights/dinov2_vits14_imgfocus_fp16.safetensors'))
+    config = inference_config(path, meta)
+    config.model.test_cfg.update(zooms=[1], refiner=None)  # quick
+    photo = min((shared_data / 'bsds500/images/val').glob('*.jpg'))
+    found, = EntityInferencer(config, NAME, 'cpu', show_progress=False)(
+        str(photo))['predictions']
+    assert len(found['masks']) > 20
+    assert max(found['scores']) > 0.3
+    assert any(parent >= 0 for parent in found['parents'])

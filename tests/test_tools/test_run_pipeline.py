@@ -101,8 +101,8 @@ def pipeline(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('options, gpu, names', [
-    ((), False, 'phase2_tiny phase3_tiny'),
-    (('--gpus', '2'), False, 'phase2_tiny phase3_tiny'),
+    ((), False, 'phase2_cpu phase3_cpu'),
+    (('--gpus', '2'), False, 'phase2_cpu phase3_cpu'),
     ((), True, 'phase2_1x24gb phase3_1x24gb'),
     (('--gpus', '4'), True, 'phase2_1x24gb phase3_1x24gb'),
     (('--gpus', '8'), True, 'phase2_8gpu phase3_8gpu'),
@@ -116,6 +116,25 @@ def test_the_preset_follows_the_gpus(pipeline, options, gpu, names):
         f'sohes_{name}' for name in names.split()]
     before, after = map(Config.fromfile, found[1:])
     assert after.model.detector == before.model
+
+
+def test_the_presets_phase_1(pipeline):
+    assert pipeline().configs[0].name == 'sohes_phase1_cpu.py'
+    assert pipeline(gpu=True).configs[0].name == 'sohes_phase1.py'
+
+
+def test_the_report_takes_the_vit_of_training(pipeline, tmp_path):
+    found = pipeline()
+    (found.out / 'phase3').mkdir(parents=True)
+    config = 'model = dict(detector=dict(backbone=dict(weights="my vit")))'
+    torch.save(dict(state_dict={}, meta=dict(cfg=config, iter=1)),
+               found.out / 'phase3/iter_1.pth')
+    (found.out / 'phase3/last_checkpoint').write_text(
+        str(found.out / 'phase3/iter_1.pth'))
+    model = tmp_path / 'sohes.pth'
+    for meta, weights in ((dict(vit_digest='ab'), 'my vit'), ({}, None)):
+        torch.save(dict(state_dict={}, meta=meta), model)
+        assert found._vit_weights(model) == weights
 
 
 @pytest.mark.parametrize('gpus, scaled', [('1', False), ('4', True)])

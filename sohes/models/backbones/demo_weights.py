@@ -90,8 +90,8 @@ def stand_in_weights(why: str = '', reason: Exception | None = None) -> Path:
 def weights_of_digest(digest: str) -> Path:
     """The weights on which a model without its ViT was trained.
 
-    They are the file in ``$SOHES_WEIGHTS``, if it has this digest, or those
-    of :func:`stand_in_weights`.
+    They are the file in ``$SOHES_WEIGHTS`` or DINOv2's ViT-S/14 in the
+    cache, if these have this digest, or those of :func:`stand_in_weights`.
 
     Args:
         digest: of the weights, see :func:`digest_of`.
@@ -103,8 +103,11 @@ def weights_of_digest(digest: str) -> Path:
         WeightsError: they are neither, or cannot be had.
     """
     wanted = os.environ.get('SOHES_WEIGHTS')
-    if wanted:
-        path = _wanted(wanted)
+    paths = [_wanted(wanted)] if wanted else []
+    cached = cached_weights(DEMO_NAME)
+    if cached is not None:
+        paths.append(cached.path)
+    for path in paths:
         if digest_of(load_vit_weights(path).state_dict) == digest:
             return path
     if digest == STAND_IN:
