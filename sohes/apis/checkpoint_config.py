@@ -17,8 +17,12 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import MODELS, TASK_UTILS, TRANSFORMS, Registry
+from torch import Tensor
 
+from sohes.apis.checkpoint_bounds import check_numbers, check_steps
 from sohes.apis.generate import UsageError
+from sohes.models.backbones.vit_keys import WeightsError
+from sohes.models.backbones.vit_weights import vit_in_model
 from sohes.models.backbones.vit_zoo import ZOO
 from sohes.utils.json_guard import JsonBoundsError, JsonGuard
 
@@ -96,12 +100,14 @@ def checkpoint_config(path: str | Path, meta: Mapping[str, Any],
             f'{"" if trust else _ADVICE}') from error
 
 
-def inference_config(path: str | Path, meta: Mapping[str, Any],
+def inference_config(path: str | Path, checkpoint: Mapping[str, Any],
                      trust: bool = False) -> Config:
     """The model and the test pipeline of :func:`checkpoint_config`.
 
     Args:
-        path, meta, trust: as there.
+        path, trust: as there.
+        checkpoint: with ``meta`` and ``state_dict``. The shape of a ViT is
+            read from its weights where the configuration names a file.
 
     Returns:
         Only ``default_scope``, ``model`` and ``test_dataloader`` with its
@@ -110,8 +116,9 @@ def inference_config(path: str | Path, meta: Mapping[str, Any],
     Raises:
         UsageError: there is none, it is not data, or it names other code.
     """
-    config = checkpoint_config(path, meta, trust)
+    config = checkpoint_config(path, checkpoint['meta'], trust)
     try:
+        spell_out_vit(config.model, checkpoint['state_dict'], path)
         pipeline = config.test_dataloader.dataset.pipeline
         config = Config(
             dict(
@@ -119,6 +126,9 @@ def inference_config(path: str | Path, meta: Mapping[str, Any],
                 model=config.model.to_dict(),
                 test_dataloader=dict(dataset=dict(pipeline=[
                     step.to_dict() for step in pipeline]))))
+    except WeightsError as error:
+        raise UsageError(f'{error}; its configuration takes the shape of the '
+                         f'ViT from another file{_ADVICE}') from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UsageError(f'{path}: the configuration inside has no model '
                          'with a test pipeline') from error
@@ -131,8 +141,36 @@ def inference_config(path: str | Path, meta: Mapping[str, Any],
     return config
 
 
+def spell_out_vit(model: Any, state: Mapping[str, Any],
+                  path: str | Path) -> None:
+    """Put the shape of a model's ViT where a file of weights was to tell it.
+
+    That file was on the machine that trained. The weights of the ViT are in
+    the checkpoint, and show the same.
+
+    Args:
+        model: of a configuration, with a ``detector`` or without; changed
+            in place.
+        state: the checkpoint's.
+        path: the checkpoint, for messages.
+
+    Raises:
+        WeightsError: they do not show it.
+    """
+    for one in (model, model.get('detector')):
+        backbone = one.get('backbone') if isinstance(one, Mapping) else None
+        if (isinstance(backbone, Mapping) and backbone.get('vit') is None
+                and str(backbone.get('type')).endswith('ViTAdapter')
+                and backbone.get('weights') not in (None, *ZOO)):
+            backbone['vit'] = vit_in_model(
+                {name: value for name, value in state.items()
+                 if isinstance(value, Tensor)}, str(path))
+
+
 def check_types(config: Config) -> None:
     """Refuse a configuration that reaches beyond registered classes.
+
+    Numbers that no model needs are refused as well.
 
     What names files to begin training from is taken out, in place.
 
@@ -150,6 +188,8 @@ def check_types(config: Config) -> None:
     for registry in _registries(MODELS, TASK_UTILS, TRANSFORMS):
         registry.import_from_location()
     _check_node(config._cfg_dict)
+    check_numbers(config._cfg_dict)
+    check_steps(config.test_dataloader.dataset.pipeline)
 
 
 def _check_node(node: Any) -> None:
@@ -169,20 +209,17 @@ def _check_node(node: Any) -> None:
         for item in list(node.values() if isinstance(node, Mapping)
                          else node):
             _check_node(item)
-    elif isinstance(node, int) and abs(node) > 1 << 24:
-        raise ValueError(f'has the number {node}')
 
 
 def _drop_weights(node: Any) -> None:
-    """Leave weights only where a name of the zoo gives the ViT's shape."""
+    """Leave weights only where they are a name of the zoo."""
     if node.get('vit') is not None:
         dict.pop(node, 'weights')
-    elif node['weights'] not in ZOO and str(
-            node.get('type')).endswith('FrozenViT'):
+    elif node['weights'] not in (None, *ZOO):
+        if not str(node.get('type')).endswith('FrozenViT'):
+            raise ValueError('takes a ViT that is not in the checkpoint from '
+                             f'the file {node["weights"]!r:.200}')
         node['weights'] = None  # whoever uses the model says which
-    elif node['weights'] is not None and node['weights'] not in ZOO:
-        raise ValueError('takes the shape of its ViT from the file '
-                         f'{node["weights"]!r:.200}')
 
 
 def _check_type(kind: Any) -> None:
@@ -237,6 +274,8 @@ def _from_json(text: str) -> dict[str, Any]:
     Raises:
         ValueError: it is none.
     """
+    if len(text) > _LONGEST:
+        raise ValueError(f'it is longer than {_LONGEST} characters')
     try:
         JsonGuard().feed(text.encode('utf-8', 'replace'))
     except JsonBoundsError as error:

@@ -74,6 +74,10 @@ def read_checkpoint(path: str | Path, trust: bool = False) -> dict[str, Any]:
                          f'{type(checkpoint).__name__}')
     if not isinstance(checkpoint.get('state_dict'), Mapping):
         checkpoint = dict(state_dict=checkpoint)
+    for name in checkpoint['state_dict']:
+        if not isinstance(name, str):
+            raise UsageError(f'{path} is no checkpoint: expected names of '
+                             f'weights, found {name!r:.60}')
     if not isinstance(checkpoint.get('meta', {}), Mapping):
         raise UsageError(f'{path} is no checkpoint: its "meta" is a '
                          f'{type(checkpoint["meta"]).__name__}')
@@ -184,12 +188,14 @@ def check_weights(path: str | Path, checkpoint: Mapping[str, Any],
     expected = _shapes(model.state_dict())
     found = _shapes(checkpoint['state_dict'])
     wrong = [
-        f'{name} is {_shape(found[name])}, expected {_shape(shape)}'
+        f'{name:.100} is {_shape(found[name])}, expected {_shape(shape)}'
         for name, shape in expected.items()
         if name in found and found[name] != shape
     ]
-    wrong += [f'{name} is missing' for name in expected if name not in found]
-    wrong += [f'{name} is unknown' for name in found if name not in expected]
+    wrong += [f'{name:.100} is missing' for name in expected
+              if name not in found]
+    wrong += [f'{name:.100} is unknown' for name in found
+              if name not in expected]
     if wrong:
         more = f', and {len(wrong) - 3} more' if len(wrong) > 3 else ''
         raise UsageError(

@@ -15,6 +15,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import MODELS
 from torch import nn
 
+from sohes.apis.checkpoint_bounds import empty_model
 from sohes.apis.checkpoint_config import inference_config
 from sohes.apis.checkpoints import check_weights, read_checkpoint
 from sohes.apis.generate import UsageError
@@ -133,19 +134,25 @@ class EntityInferencer(DetInferencer):
         checkpoint = read_checkpoint(weights, self.trust_checkpoint)
         name = getattr(cfg, 'filename', None) or 'the configuration'
         mistakes: tuple = (ValueError, KeyError, TypeError, OSError)
+        stranger = not cfg and not self.trust_checkpoint
         if not cfg:
             cfg.update(inference_config(
-                weights, checkpoint['meta'],
-                self.trust_checkpoint)._cfg_dict)
+                weights, checkpoint, self.trust_checkpoint)._cfg_dict)
             # Arguments that no person chose lead anywhere.
             mistakes = (Exception, )
             name = f'the configuration inside {weights}'
         place_vit(weights, cfg.model, checkpoint['meta'], self.vit_weights)
         try:
+            if stranger:
+                empty = empty_model(cfg.model, checkpoint['state_dict'],
+                                    weights)
+                check_weights(weights, checkpoint, empty, name)
             model = MODELS.build(cfg.model)
+        except UsageError:
+            raise
         except mistakes as error:
-            raise UsageError(f'{name}: {type(error).__name__}: {error}'
-                             ) from error
+            reason = f'{type(error).__name__}: ' + ' '.join(str(error).split())
+            raise UsageError(f'{name}: {reason:.500}') from error
         check_weights(weights, checkpoint, model, str(name))
         model.cfg = cfg
         self._load_weights_to_model(model, checkpoint, cfg)

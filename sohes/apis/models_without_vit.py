@@ -122,8 +122,10 @@ def place_vit(path: str | Path, model: Mapping[str, Any],
 
 
 def _backbone(model: Mapping[str, Any]) -> Any:
-    """The backbone of a model, or of Phase 3's detector."""
-    return model.get('detector', model).get('backbone') or {}
+    """The backbone of a model, or of Phase 3's detector; {}: none."""
+    one = model.get('detector', model)
+    found = one.get('backbone') if isinstance(one, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
 
 
 def _digest(weights: str | Path) -> str:

@@ -13,6 +13,7 @@ from sohes.apis.checkpoint_config import (
     checkpoint_config,
     config_json,
     inference_config,
+    spell_out_vit,
 )
 from sohes.apis.checkpoints import METADATA, read_checkpoint
 from sohes.apis.generate import UsageError
@@ -66,7 +67,7 @@ def publish_model(checkpoint: str | Path,
     if half:
         state = {name: _half(checkpoint, name, value)
                  for name, value in state.items()}
-    config, vit = _slim_config(checkpoint, content['meta'], trust_checkpoint)
+    config, vit = _slim_config(checkpoint, content, trust_checkpoint)
     meta = dict(
         cfg=config_json(config),
         dataset_meta=dict(classes=['entity']),
@@ -100,7 +101,7 @@ def extract_backbone(checkpoint: str | Path,
             ViTAdapter.
     """
     content = read_checkpoint(checkpoint, trust_checkpoint)
-    config, _ = _slim_config(checkpoint, content['meta'], trust_checkpoint)
+    config, _ = _slim_config(checkpoint, content, trust_checkpoint)
     backbone = config.model.get('backbone') or {}
     prefix = 'backbone.vit.' if vit_only else 'backbone.'
     state = {
@@ -156,16 +157,17 @@ def _half(checkpoint: str | Path, name: str,
     return half
 
 
-def _slim_config(checkpoint: str | Path, meta: dict[str, Any],
+def _slim_config(checkpoint: str | Path, content: dict[str, Any],
                  trust: bool) -> tuple[Config, dict[str, str]]:
     """The model and its test pipeline, without paths.
 
     Returns:
         The configuration, and what a file's metadata says of a frozen ViT.
     """
-    config = checkpoint_config(checkpoint, meta, trust)
+    config = checkpoint_config(checkpoint, content['meta'], trust)
     vit: dict[str, str] = {}
     try:
+        spell_out_vit(config.model, content['state_dict'], checkpoint)
         model = config.model.get('detector', config.model)
         backbone = model.get('backbone') or {}
         if str(backbone.get('type')).endswith('ViTAdapter'):
@@ -173,7 +175,7 @@ def _slim_config(checkpoint: str | Path, meta: dict[str, Any],
             backbone.vit = vit_config(backbone.get('vit'),
                                       backbone.pop('weights', None))
         elif has_frozen_vit(model):
-            digest = digest_of_vit(checkpoint, model, meta)
+            digest = digest_of_vit(checkpoint, model, content['meta'])
             if digest is not None:
                 vit[DIGEST], backbone.weights = digest, None
         slim = dict(
@@ -186,7 +188,9 @@ def _slim_config(checkpoint: str | Path, meta: dict[str, Any],
         raise UsageError(f'{checkpoint}: the configuration inside: {error}'
                          ) from error
     meta = dict(cfg=config_json(Config(slim)))
-    return inference_config(checkpoint, meta, trust), vit
+    return inference_config(
+        checkpoint, dict(meta=meta, state_dict=content['state_dict']),
+        trust), vit
 
 
 def _save_hashed(content: dict[str, Any], out: Path, suffix: str) -> Path:

@@ -206,13 +206,14 @@ def test_all_that_the_recipe_builds_may_come_from_a_file(phase):
     config = Config.fromfile(
         ROOT / f'configs/phase{phase}/sohes_phase{phase}_cpu.py')
     meta = dict(cfg=config.pretty_text)
-    model = inference_config('a.pth', meta).model
+    model = inference_config('a.pth', dict(meta=meta,
+                                           state_dict={})).model
     found = model.get('detector', model)
     assert found.test_cfg.refiner.type == 'localcrf'
     assert found.backbone.weights == 'dinov2_vits14'  # of the zoo
     meta = dict(cfg=meta['cfg'].replace('localcrf', 'os.system'))
     with pytest.raises(UsageError, match="builds 'os.system'"):
-        inference_config('a.pth', meta)
+        inference_config('a.pth', dict(meta=meta, state_dict={}))
 
 
 def test_a_model_with_its_vit_takes_no_other():

@@ -195,7 +195,7 @@ EVIL_TEXTS = [
 def test_a_configuration_inside_is_parsed_and_never_run(tmp_path, text):
     text = text.replace('{0}', str(tmp_path / 'TOUCHED'))
     with pytest.raises(UsageError, match='the configuration inside') as error:
-        inference_config('x.pth', dict(cfg=text))
+        inference_config('x.pth', dict(meta=dict(cfg=text), state_dict={}))
     assert not (tmp_path / 'TOUCHED').exists()
     assert len(str(error.value)) < 700 and '\n' not in str(error.value)
 
@@ -228,7 +228,8 @@ def small(**changes) -> Config:
     dict(type='torch.load'), dict(type='BertModel'), dict(type='Albu'),
     dict(type='evil.Thing'), dict(type=3), dict(type=['os.system']),
     dict(type='ReLU', _scope_='evil'), dict(custom_imports=['evil']),
-    dict(_delete_=True), dict(_base_='x.py'), dict(weights='/etc/passwd'),
+    dict(_delete_=True), dict(_base_='x.py'), dict(weights=[1]),
+    dict(weights='/etc/passwd'),
     dict(refiner=dict(type='package.module.Class')),
     dict(type='CameraMotionCompensation', warp_mode='print(1)'),
     dict(nms=dict(type='print(1)')), dict(type='LAD'),

@@ -14,7 +14,11 @@ import torch
 from torch import Tensor
 
 from sohes.models.backbones.timm_vit import TimmViT
-from sohes.models.backbones.vit_keys import WeightsError, listed
+from sohes.models.backbones.vit_keys import (
+    WeightsError,
+    count_blocks,
+    listed,
+)
 
 _REGISTERS = re.compile(
     r'^(embeddings\.)?(register_tokens|reg_token|storage_tokens)$')
@@ -260,12 +264,11 @@ def _read_arch(tensors: Mapping[str, Tensor], family: str,
     grid = (
         math.isqrt(tensors['pos_embed'].shape[1]) if family == 'dinov2' else
         14)
-    blocks = [int(k.split('.')[1]) for k in tensors if k[:7] == 'blocks.']
     first = 'blocks.0.mlp.'
     return dict(
         family=family,
         embed_dims=width,
-        num_layers=max(blocks) + 1,
+        num_layers=count_blocks(tensors, 'blocks', file),
         num_heads=width // head,
         feedforward_channels=tensors[f'{first}fc2.weight'].shape[-1],
         swiglu=f'{first}packed.weight' in tensors

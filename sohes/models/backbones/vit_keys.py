@@ -183,6 +183,31 @@ def refuse_unsupported(keys: Iterable[str], file: str) -> None:
                 'expected a plain ViT')
 
 
+def count_blocks(keys: Iterable[str], name: str, file: str) -> int:
+    """How many blocks there are, numbered from 0.
+
+    Args:
+        keys: names of weights, such as ``layers.0.ln1.weight``.
+        name: what comes before a block's number.
+        file: the file's name, for messages.
+
+    Raises:
+        WeightsError: a number is left out. So the last one cannot make a
+            few weights a ViT of any size.
+    """
+    found = {
+        key.split('.')[1] for key in keys if key.startswith(f'{name}.')
+    }
+    missing = next((number for number in range(len(found))
+                    if str(number) not in found), None)
+    if missing is not None:
+        raise WeightsError(
+            f'{file}: expected blocks with the numbers 0 to '
+            f'{len(found) - 1}, found no weights of block {missing}, and a '
+            f'block {max(found, key=len):.20}')
+    return len(found)
+
+
 def listed(keys: Iterable[str], most: int = 8) -> str:
     """Names in quotes, at most so many of them, the rest counted."""
     keys = list(keys)

@@ -17,6 +17,7 @@ from sohes.models.backbones.timm_vit_weights import (
 from sohes.models.backbones.vit_files import read_tensors, sha256_of
 from sohes.models.backbones.vit_keys import (
     WeightsError,
+    count_blocks,
     strip_wrapper,
     to_mmpretrain_names,
 )
@@ -167,6 +168,30 @@ def load_vit_weights(path: str | Path,
     return weights
 
 
+def vit_in_model(state: Mapping[str, Tensor], file: str) -> dict[str, Any]:
+    """Config of the ViT among a model's weights, such as a checkpoint's.
+
+    Args:
+        state: by the names of the whole model, ``backbone.vit.`` and so on;
+            of a teacher and a student the teacher's counts.
+        file: where they come from, for messages.
+
+    Returns:
+        Arguments of mmpretrain's VisionTransformer or of ``TimmViT``.
+
+    Raises:
+        WeightsError: there is no ViT, not one alone, or not all of one.
+    """
+    bare = strip_wrapper(state, file)
+    if has_registers(bare):
+        return convert_register_vit(bare, Path(file), '').backbone_cfg()
+    named = to_mmpretrain_names(bare, file)
+    weights = ViTWeights(state_dict=named, file=Path(file), sha256='',
+                         family='generic', **_read_shape(named, file))
+    _check_complete(weights)
+    return weights.backbone_cfg()
+
+
 def guess_family(state: Mapping[str, Tensor],
                  all_keys: Iterable[str]) -> str:
     """The family whose layout the weights have; the names tell no more.
@@ -216,14 +241,10 @@ def _read_shape(state: Mapping[str, Tensor], file: str) -> dict[str, Any]:
         raise WeightsError(
             f'{file}: this ViT has SwiGLU feed-forward layers of {inner} '
             'channels; mmpretrain computes multiples of 8 only')
-    blocks = {
-        int(key.split('.')[1])
-        for key in state if key.startswith('layers.')
-    }
     with_cls_token = 'cls_token' in state
     return dict(
         embed_dims=patch.shape[0],
-        depth=max(blocks) + 1,
+        depth=count_blocks(state, 'layers', file),
         mlp_dims=inner,
         swiglu=swiglu,
         patch_size=patch.shape[-1],
