@@ -1,4 +1,5 @@
 """Videos, frame by frame."""
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -8,11 +9,21 @@ from sohes.apis.generate import UsageError
 from sohes.evaluation.predictions import ImagePrediction
 from sohes.structures import PackedMasks
 from sohes.utils.files import fitting_name
+from sohes.utils.limits import pixel_limit, too_large
 from sohes.visualization.colors import forest_colors
 from sohes.visualization.panels import paint_level
 
 # Heads without a duration hold numbers beyond these, or none.
 _MAX_FPS, _USUAL_FPS, _MAX_FRAMES = 480, 25.0, 1e9
+#: How the containers begin. Whatever else OpenCV's readers know is refused
+#: before they see it: a playlist names other files and web addresses, and
+#: they would open those.
+_AT_4 = (b'ftyp', b'moov', b'mdat', b'wide', b'free', b'skip', b'pnot')
+_NAMED = ((b'#EXTM3U', 'a playlist (m3u8)'), (b'ffconcat', 'a list of other '
+          'files (ffconcat)'), (b'<', 'a page or a playlist in XML'),
+          (b'\xff\xd8\xff', 'a JPEG'), (b'\x89PNG', 'a PNG'),
+          (b'GIF8', 'a GIF'), (b'%!PS', 'PostScript'), (b'%PDF', 'a PDF'),
+          (b'PK\3\4', 'a zip archive'))
 VIDEO_ENDINGS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v')
 
 
@@ -28,15 +39,23 @@ class Frames:
             as where a browser recorded it.
 
     Raises:
-        UsageError: there is none, or OpenCV cannot read it.
+        UsageError: there is none, it is no mp4, mov, avi, mkv or webm by
+            its content, its frames are too large, or OpenCV cannot read it.
     """
 
     def __init__(self, path: str) -> None:
         import cv2
         if not Path(path).is_file():
             raise UsageError(f'{path}: no such video')
-        self.path = path
-        video = cv2.VideoCapture(path)
+        _check_container(path)
+        # A name such as concat:a|b would be more than a file's.
+        self.path = os.path.abspath(path)
+        video = cv2.VideoCapture(self.path)
+        pixels = int(video.get(cv2.CAP_PROP_FRAME_WIDTH) *
+                     video.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        if pixels > pixel_limit():
+            video.release()
+            raise UsageError(f'{path}: a frame {too_large(pixels)}')
         readable, _ = video.read()
         if not readable:
             raise UsageError(f'{path}: no video that OpenCV can read')
@@ -54,6 +73,28 @@ class Frames:
                 yield found[1]
         finally:
             video.release()
+
+
+def _check_container(path: str) -> None:
+    """Refuse by name what is no mp4, mov, avi, mkv or webm.
+
+    Raises:
+        UsageError: with what it seems to be.
+    """
+    with open(path, 'rb') as file:
+        start = file.read(512)
+    if (start[4:8] in _AT_4 or start[:4] == b'\x1a\x45\xdf\xa3'
+            or (start[:4] == b'RIFF' and start[8:12] in (b'AVI ', b'AVIX'))):
+        return
+    bare = start.removeprefix(b'\xef\xbb\xbf').lstrip()
+    found = next((name for begins, name in _NAMED
+                  if bare.startswith(begins)), None)
+    if found is None:
+        is_text = bare and not any(byte < 9 for byte in bare)
+        found = ('a text' if is_text else 'none of these' if start else
+                 'an empty file')
+    raise UsageError(f'{path}: expected a video in mp4, mov, avi, mkv or '
+                     f'webm, found {found}; it was not opened')
 
 
 def write_video(

@@ -262,7 +262,7 @@ def test_a_wrong_input_is_named(inferencer, tmp_path):
     with pytest.raises(UsageError, match='none.mp4: no such video'):
         inferencer('none.mp4')
     (tmp_path / 'text.mp4').write_text('no video')
-    with pytest.raises(UsageError, match='text.mp4: no video'):
+    with pytest.raises(UsageError, match='text.mp4: expected a video'):
         inferencer(tmp_path / 'text.mp4')
     with pytest.raises(UsageError, match=r'found float64 of shape \(4, 4\)'):
         inferencer(np.zeros((4, 4)))
