@@ -8,17 +8,32 @@ image.
 """
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sohes.pseudo_labels.pipeline import PseudoLabels
+from sohes.structures import EntityForest
+from sohes.structures.segmentations import (
+    MOST_MASKS,
+    check_image_size,
+    checked_rle,
+    is_number,
+    is_whole,
+)
 from sohes.utils.files import whole_file
+from sohes.utils.json_guard import LONGEST_ENTRY, JsonGuard
 
+_LOG = logging.getLogger('sohes')
 #: Raise it when the shards' lines change.
 _FORMAT = 2
+# What is kept of an image, of one that could not be read, and of a mask.
+_IMAGE = {'file_name', 'height', 'width', 'sha256', 'counts'}
+_FAILED = {'file_name', 'reason', 'sha256'}
+_MASK = {'segmentation', 'bbox', 'area', 'parent', 'ancestors', 'score'}
 
 
 def to_record(name: str, labels: PseudoLabels,
@@ -125,14 +140,30 @@ class ShardFolder:
                              'another --out')
 
     def open(self) -> None:
-        """Make the folder, or make sure that it is this run's."""
+        """Make the folder, or make sure that it is this run's.
+
+        A file that is not the whole shard that its name says is removed,
+        with a warning: its images are labelled again.
+
+        Raises:
+            ValueError: the folder holds another run, or is a link.
+        """
         self._refuse_link()
         self.folder.mkdir(parents=True, exist_ok=True)
         manifest = self.folder / 'run.json'
         if not manifest.exists():
             with whole_file(manifest) as file:
                 json.dump(self._run(), file, indent=1)
-        found = json.loads(manifest.read_text(encoding='utf-8'))
+        try:
+            if not manifest.is_file():
+                raise ValueError('it is no file')
+            text = manifest.read_bytes()
+            JsonGuard().feed(text)
+            found = json.loads(text)
+        except ValueError as error:
+            raise ValueError(
+                f'{manifest} does not say which run was begun here '
+                f'({str(error):.100}); start anew with --overwrite') from error
         changed = differences(found, self._run())
         if changed:
             raise ValueError(
@@ -140,6 +171,32 @@ class ShardFolder:
                 f'{"; ".join(changed[:5])}. Continue it with the same '
                 'settings, choose another --out, or start anew with '
                 '--overwrite')
+
+        for shard in filter(self.is_done, range(len(self))):
+            path = self.path(shard)
+            fault = self._fault(shard)
+            if fault is not None:
+                path.unlink()
+                _LOG.warning('%s was removed: %s; its %d images are labelled '
+                             'again', path, fault, len(self.images_of(shard)))
+
+    def _fault(self, shard: int) -> str | None:
+        """Why a file is not the whole shard of this run; None: it is."""
+        path = self.path(shard)
+        if path.is_symlink() or not path.is_file():
+            return 'it is no file'
+        try:
+            with open(path, 'rb') as file:
+                images = _checked_header(_parsed(file.readline),
+                                         self.images_of(shard))
+                for image in images:
+                    _check_masks(_parsed(file.readline),
+                                 (image['height'], image['width']))
+                if file.read(1):
+                    return 'it has more lines than images'
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            return ' '.join(str(error).split())[:200] or 'it is broken'
+        return None
 
     def photos(self) -> Iterator[tuple[str, str | None]]:
         """Name and hash of every image in a shard that is whole."""
@@ -172,6 +229,83 @@ class ShardFolder:
             self.folder.rmdir()
 
 
+def _parsed(readline: Callable[[int], bytes]) -> Any:
+    """The json of the next line.
+
+    Raises:
+        ValueError: it is cut off, no json, or beyond any bounds.
+    """
+    line = readline(LONGEST_ENTRY)
+    if not line.endswith(b'\n'):
+        raise ValueError('it is cut off' if len(line) < LONGEST_ENTRY else
+                         'it has a line without an end')
+    JsonGuard().feed(line)
+    try:
+        return json.loads(line)
+    except ValueError as error:
+        raise ValueError(f'it is no json ({error})') from error
+
+
+def _checked_header(header: Any, names: Sequence[str]) -> list[dict]:
+    """The images of a shard's first line.
+
+    Args:
+        header: of the file.
+        names: that the shard is of.
+
+    Raises:
+        ValueError: it is of others, or an entry is not as ours are.
+    """
+    images, failed = header['images'], header['failed']
+    found = [image['file_name'] for image in images]
+    left_out = [image['file_name'] for image in failed]
+    if (found != [name for name in names if name in set(found)]
+            or left_out != [name for name in names if name not in set(found)]):
+        other = next((name for name in (*found, *left_out)
+                      if name not in names), None)
+        raise ValueError('it is not of the images of this run' if other is
+                         None else f'it is of the image {other!r:.100}')
+    for image in images:
+        check_image_size(image['height'], image['width'])
+        counts = image['counts']
+        if set(image) != _IMAGE or not all(
+                is_whole(count, 0) for count in counts.values()):
+            raise ValueError('it has an image with other counts than ours')
+    for image in failed:
+        if set(image) != _FAILED or not isinstance(image['reason'], str):
+            raise ValueError('it has a failure that is none of ours')
+    return images
+
+
+def _check_masks(masks: Any, size: tuple[int, int]) -> None:
+    """Refuse masks that are not as :func:`to_record` makes them.
+
+    Args:
+        masks: a line of a shard.
+        size: (H, W) of their image in pixels.
+
+    Raises:
+        ValueError: one is not.
+    """
+    count = len(masks)
+    if count > MOST_MASKS:
+        raise ValueError(f'it has {count} masks of an image')
+    for mask in masks:
+        checked_rle(mask['segmentation'], size)
+        parent, score = mask['parent'], mask['score']
+        if (mask.keys() - {'level'} != _MASK
+                or not is_whole(mask['area'], 0)
+                or not is_number(score) or len(mask['bbox']) != 4
+                or not all(map(is_number, mask['bbox']))
+                or not (parent is None or is_whole(parent, 0, count - 1))
+                or not all(is_whole(above, 0, count - 1)
+                           for above in mask['ancestors'])
+                or not is_whole(mask.get('level', 0), 0, 2)):
+            raise ValueError('it has a mask that is none of ours')
+    EntityForest([-1 if mask['parent'] is None else mask['parent']
+                  for mask in masks])
+
+
 def _line(value: Any) -> str:
     return json.dumps(value, separators=(',', ':')) + '\n'
 
@@ -187,4 +321,4 @@ def differences(found: Any, wanted: Any, where: str = '') -> list[str]:
         ]
     if found == wanted:
         return []
-    return [f'{where}: found {found!r}, now {wanted!r}']
+    return [f'{where}: found {found!r:.200}, now {wanted!r:.200}']

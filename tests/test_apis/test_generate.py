@@ -93,6 +93,26 @@ def cascadepsp_weights(tmp_path_factory) -> Path:
     path.unlink()  # 270 MB that pytest would keep
 
 
+def test_a_broken_shard_is_labelled_again(config, photos, tmp_path,
+                                          monkeypatch, caplog):
+    whole, stopped = (str(tmp_path / name) for name in ('a.json', 'b.json'))
+    assert generate(config, str(photos), whole, quiet=True) == 0
+    write = ShardFolder.write
+
+    def stop_after_a_half(self, shard, records):
+        write(self, shard, records)
+        path = self.path(shard)
+        path.write_bytes(path.read_bytes()[:-20])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(ShardFolder, 'write', stop_after_a_half)
+        generate(config, str(photos), stopped, quiet=True)
+    assert generate(config, str(photos), stopped, quiet=True) == 0
+    assert 'its 1 images are labelled again' in caplog.text
+    assert Path(stopped).read_bytes() == Path(whole).read_bytes()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('kind', ['none', 'localcrf', 'densecrf',
                                   'cascadepsp'])
