@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 #: Characters of a name, and of one folder in it, as file systems have them.
 _LONGEST, _LONGEST_PART = 4096, 255
+_UNPAIRED = re.compile('[\ud800-\udfff]')
 _DRIVE = re.compile(r'[A-Za-z]:')
 
 
@@ -23,6 +24,8 @@ def name_fault(name: str) -> str | None:
         return 'it is empty'
     if any(ord(letter) < 32 or 127 <= ord(letter) < 160 for letter in name):
         return 'it has characters that cannot be printed'
+    if not name.isascii() and _UNPAIRED.search(name):
+        return 'it is no text: it has half of a character (a surrogate)'
     if parts[0] == '' or _DRIVE.match(name):
         return 'it is an absolute path; names are relative to the folder of ' \
             'images'

@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from sohes.utils.names import name_fault
+
 
 def _rle(left: int, right: int) -> dict:
     mask = np.zeros((12, 16), np.uint8, order='F')
@@ -173,3 +175,38 @@ def test_windows_stay_as_long_as_told(browse, monkeypatch):
     assert browse('--show-interval', 3, '--quiet') == 0
     assert [(item.win_name, item.wait_time) for item in shown] == [
         ('sub/a.png', 3), ('b.png', 3)]
+
+
+@pytest.mark.parametrize('old', [b'"b.png"', b'"sub/a.png"'])
+@pytest.mark.parametrize('new', [
+    b'"\\udcff.png"', b'"\\ude00\\ud83d.png"',
+    b'"\xff\xfe.png"', b'"\xed\xa0\x80.png"', b'"\xc3"'])
+def test_names_that_are_no_text_are_refused(browse, labels, tmp_path, capsys,
+                                            old, new):
+    labels.write_bytes(labels.read_bytes().replace(old, new))
+    for args in (('--html', tmp_path / 'report'),
+                 ('--not-show', '--output-dir', tmp_path / 'pictures')):
+        assert browse(*args) == 2
+        said = capsys.readouterr().err
+        assert str(labels) in said and said.count('\n') == 1, said
+    assert not (tmp_path / 'report').exists()
+
+
+def test_half_of_a_pair_of_surrogates_ends_in_a_sentence(
+        browse, labels, tmp_path, capsys):
+    # Some readers of json put a question mark in its place.
+    labels.write_bytes(labels.read_bytes().replace(
+        b'"b.png"', b'"\\ud800.png"'))
+    code = browse('--html', tmp_path / 'report')
+    said = capsys.readouterr().err
+    assert code in (1, 2) and '.png' in said and 'Traceback' not in said
+    # Python's own reader keeps it.
+    assert 'half of a character' in name_fault('\ud800.png')
+
+
+def test_a_name_of_a_pair_of_surrogates_is_a_name(browse, labels, tmp_path):
+    (tmp_path / 'photos/b.png').rename(tmp_path / 'photos/\U0001f600.png')
+    labels.write_bytes(labels.read_bytes().replace(
+        b'"b.png"', b'"\\ud83d\\ude00.png"'))
+    assert browse('--html', tmp_path / 'report') == 0
+    assert records(tmp_path / 'report')[1]['name'] == '\U0001f600.png'
