@@ -380,7 +380,8 @@ def _write(path: Path, folder: Path, key: dict[str, Any]) -> None:
     parents = resolve_parents(path, draft, images['first'], ids, order)
     with open(folder / 'pairs.bin', 'wb') as file:
         _write_pairs(path, file, images, draft, ids, order, parents)
-        _add_coverage(file, images, draft, blob, parents, key['coverage'])
+        _add_coverage(path, file, images, draft, blob, parents,
+                      key['coverage'])
     _save(folder, draft, parents)
     np.save(folder / 'images.npy', images)
     np.save(folder / 'names.npy', np.frombuffer(names, np.uint8))
@@ -409,8 +410,8 @@ def _write_pairs(path: Path, file: BinaryIO, images: np.ndarray,
     images['pairs'][draft['image'][draft['ancestors'] == ABSENT]] = TREES
 
 
-def _add_coverage(file: BinaryIO, images: np.ndarray, draft: np.ndarray,
-                  blob: np.ndarray, parents: np.ndarray,
+def _add_coverage(path: Path, file: BinaryIO, images: np.ndarray,
+                  draft: np.ndarray, blob: np.ndarray, parents: np.ndarray,
                   coverage: float) -> None:
     """Find the forests of images without parent_id; append their pairs."""
     dtype = _pair_dtype(images)
@@ -418,8 +419,14 @@ def _add_coverage(file: BinaryIO, images: np.ndarray, draft: np.ndarray,
     for image in np.unique(draft['image'][draft['parent_id'] == UNKNOWN]):
         row = images[image]
         here = slice(row['first'], row['first'] + row['count'])
-        forest = forest_from_coverage(
-            draft[here], blob, (row['height'], row['width']), coverage)
+        try:
+            forest = forest_from_coverage(
+                draft[here], blob, (row['height'], row['width']), coverage)
+        except ValueError as error:
+            raise EntityIndexError(
+                f'{path}: image {row["id"]} has no parent_id that says who '
+                f'is part of whom, and {error}, or give each mask a '
+                'parent_id') from error
         parents[here] = forest.parents
         images['pair'][image], images['pairs'][image] = at, len(forest.pairs)
         at += len(forest.pairs)

@@ -7,6 +7,7 @@ import numpy as np
 from sohes.datasets.index_records import ABSENT, ROOT, UNKNOWN
 from sohes.structures import EntityForest
 from sohes.structures.ancestor_graph import nodes_on_cycles
+from sohes.structures.mask_ops import check_packable
 from sohes.utils.json_stream import EntityIndexError
 
 #: Annotations whose ancestors are looked up at a time.
@@ -205,6 +206,9 @@ def forest_from_coverage(draft: np.ndarray, blob: np.ndarray,
 
     Returns:
         Of the N; crowd regions are alone.
+
+    Raises:
+        ValueError: the masks take too much memory to be compared.
     """
     parents = np.full(len(draft), -1, np.int64)
     kept = np.flatnonzero(~draft['crowd'])
@@ -213,6 +217,7 @@ def forest_from_coverage(draft: np.ndarray, blob: np.ndarray,
              counts=blob[row['rle']:row['rle'] + row['length']].tobytes())
         for row in draft[kept]
     ]
+    check_packable(rles)
     found = EntityForest.from_masks(rles, coverage)
     parents[kept] = np.where(found.parents >= 0, kept[found.parents], -1)
     return EntityForest(parents, kept[found.pairs])

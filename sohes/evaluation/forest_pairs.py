@@ -9,6 +9,7 @@ from scipy.optimize import linear_sum_assignment
 from sohes.evaluation.image_matching import InputError
 from sohes.structures import EntityForest
 from sohes.structures.ancestor_graph import nodes_on_cycles
+from sohes.structures.mask_ops import check_packable
 from sohes.structures.segmentations import is_whole
 
 
@@ -95,14 +96,21 @@ def annotated_forest(row: dict, path: str,
             the image has a ``parent_id``.
 
     Raises:
-        InputError: A parent is unknown or there is a cycle.
+        InputError: A parent is unknown, there is a cycle, or the masks take
+            too much memory to be compared.
     """
     masks = row['masks']
     kept = [i for i, crowd in enumerate(masks.gt_crowd) if not crowd]
     rles = [masks.gt_rles[i] for i in kept]
     annotations = [row['annotations'][i] for i in kept]
     forest = forest_of(annotations, path, f'image {row["id"]!r}')
-    return rles, forest or EntityForest.from_masks(rles, coverage)
+    if forest is not None:
+        return rles, forest
+    try:
+        check_packable(rles)
+    except ValueError as error:
+        raise InputError(f'{path}: image {row["id"]!r}: {error}') from error
+    return rles, EntityForest.from_masks(rles, coverage)
 
 
 def forest_of(annotations: list[dict], path: str,

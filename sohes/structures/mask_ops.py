@@ -16,6 +16,9 @@ from sohes.utils.compiled import njit
 
 #: Bits of one packed word.
 WORD = 64
+#: Bytes that the masks of one image from a file may take as bits; while they
+#: are packed it is twice as much.
+MOST_PACKED = 1 << 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,6 +148,33 @@ class PackedMasks:
 
 #: What the functions below take as masks.
 MaskLike = PackedMasks | np.ndarray | Sequence[Any]
+
+
+def check_packable(rles: Sequence[dict]) -> None:
+    """Refuse masks that would take all memory once they are packed.
+
+    An RLE of a few bytes can be a mask of the largest photo, and a file may
+    have thousands of them.
+
+    Args:
+        rles: compressed COCO RLEs of one image, safe for pycocotools.
+
+    Raises:
+        ValueError: they take more than ``MOST_PACKED`` bytes; says how many
+            masks of which size, and what to do. Goes on an image's name.
+    """
+    if not rles:
+        return
+    from pycocotools import mask as coco_mask
+    left, _, width, height = coco_mask.toBbox(list(rles)).T
+    words = (left + width + WORD - 1) // WORD - left // WORD
+    taken = int((height * words).sum()) * WORD // 8
+    if taken > MOST_PACKED:
+        sides = rles[0]['size']
+        raise ValueError(
+            f'its {len(rles)} masks of {sides[1]} x {sides[0]} pixels take '
+            f'{taken} bytes at a bit a pixel, which may be {MOST_PACKED} at '
+            'most; leave masks out, or make the photo and its masks smaller')
 
 
 def pairwise_intersections(masks: MaskLike) -> np.ndarray:

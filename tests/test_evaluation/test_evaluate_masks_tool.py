@@ -300,6 +300,24 @@ def test_what_masks_say_of_each_other(tmp_path, data, message) -> None:
         annotated_forest(*read_ground_truth(path).values(), str(path))
 
 
+def test_masks_that_would_take_all_memory_are_not_compared(tmp_path) -> None:
+    side = 9400
+    whole = coco_mask.frPyObjects(
+        dict(size=[side, side], counts=[0, side * side]), side, side)
+    rle = dict(size=[side, side], counts=whole['counts'].decode())
+    path = tmp_path / 'gt.json'
+    path.write_text(json.dumps(dict(
+        images=[dict(id=7, file_name='7.jpg', height=side, width=side)],
+        annotations=[dict(id=k, image_id=7, category_id=1, iscrowd=0,
+                          area=side * side, segmentation=rle)
+                     for k in range(1, 5001)],
+        categories=[dict(id=1, name='entity')])))
+    row, = read_ground_truth(path).values()
+    with pytest.raises(InputError, match='gt.json: image 7: its 5000 masks of '
+                       '9400 x 9400 pixels take 55272000000 bytes'):
+        annotated_forest(row, str(path))
+
+
 def test_as_a_process_it_prints_one_line_and_ends_with_2(
         repo_root, tmp_path) -> None:
     process = subprocess.run(

@@ -5,6 +5,7 @@ import pytest
 
 from sohes.structures import (
     PackedMasks,
+    mask_ops,
     pairwise_coverage,
     pairwise_intersections,
     pairwise_iou,
@@ -125,3 +126,18 @@ def test_200_masks_of_a_megapixel(rng) -> None:
     shared = pairwise_intersections(masks)
     assert np.count_nonzero(shared) > 10000
     assert shared[17, 101] == np.count_nonzero(masks[17] & masks[101])
+
+
+def test_bytes_are_known_before_masks_are_packed(rng, monkeypatch) -> None:
+    from pycocotools import mask as coco_mask
+    for size in SIZES:
+        masks = random_masks(rng, 20, *size)
+        taken = PackedMasks.from_any(masks).words.nbytes
+        rles = coco_mask.encode(np.asfortranarray(masks.transpose(1, 2, 0),
+                                                  np.uint8))
+        monkeypatch.setattr(mask_ops, 'MOST_PACKED', taken)
+        mask_ops.check_packable(rles)
+        monkeypatch.setattr(mask_ops, 'MOST_PACKED', taken - 1)
+        with pytest.raises(ValueError, match=f'its 20 masks .* {taken} byte'):
+            mask_ops.check_packable(rles)
+    mask_ops.check_packable([])

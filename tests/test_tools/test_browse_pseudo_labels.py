@@ -210,3 +210,34 @@ def test_a_name_of_a_pair_of_surrogates_is_a_name(browse, labels, tmp_path):
         b'"b.png"', b'"\\ud83d\\ude00.png"'))
     assert browse('--html', tmp_path / 'report') == 0
     assert records(tmp_path / 'report')[1]['name'] == '\U0001f600.png'
+
+
+def test_masks_that_would_take_all_memory_are_not_drawn(browse, labels,
+                                                        tmp_path, capsys):
+    content = json.loads(labels.read_text())
+    side = 9400
+    whole = coco_mask.frPyObjects(
+        dict(size=[side, side], counts=[0, side * side]), side, side)
+    content['images'][0].update(height=side, width=side)
+    content['annotations'] = [
+        dict(id=k, image_id=1, category_id=1, iscrowd=0, area=side * side,
+             bbox=[0, 0, side, side], parent_id=None,
+             segmentation=dict(size=[side, side],
+                               counts=whole['counts'].decode()))
+        for k in range(1, 5001)]
+    labels.write_text(json.dumps(content))
+    assert browse('--not-show', '--output-dir', tmp_path / 'pictures') == 1
+    said = capsys.readouterr().err
+    assert 'sub/a.png: its 5000 masks of 9400 x 9400 pixels take' in said
+    assert (tmp_path / 'pictures/b.png.forest.jpg').is_file()
+    # Without parents they would be compared before anything is drawn.
+    for row in content['annotations']:
+        del row['parent_id']
+    labels.write_text(json.dumps(content))
+    for args in (('--html', tmp_path / 'report'),
+                 ('--not-show', '--output-dir', tmp_path / 'pictures')):
+        assert browse(*args) == 2
+        said = capsys.readouterr().err
+        assert f'{labels}: image 1 has no parent_id' in said
+        assert 'its 5000 masks of 9400 x 9400 pixels take 55272000000 b' in (
+            said)

@@ -90,6 +90,7 @@ class Photos:
         from sohes.utils.json_stream import EntityIndexError
         self.folder = Path(args.img_dir or Path(args.labels).parent)
         self.quiet = args.quiet
+        self.drawn = not args.html
         self.failed = 0
         try:
             self.index = EntityIndex.open(args.labels)
@@ -125,10 +126,16 @@ class Photos:
     def _photo(self, position: int) -> 'Photo':
         """One photo with those of its masks that are no crowd regions."""
         from sohes.pseudo_labels.images import load_image
+        from sohes.structures.mask_ops import check_packable
         from sohes.visualization.viewer import Photo
         entities = self.index.entities(position)
         kept = np.flatnonzero(~entities.records['crowd'])
         records, rles = entities.records[kept], entities.rles()
+        if self.drawn:  # a report keeps its masks as they are
+            try:
+                check_packable([rles[k] for k in kept])
+            except ValueError as error:
+                raise ValueError(f'{self.names[position]}: {error}') from error
         return Photo(
             name=self.names[position],
             image=load_image(self.folder / self.names[position]),
