@@ -32,8 +32,6 @@ from sohes.environment import check_environment
 
 check_environment()
 
-from mmengine.config import Config
-
 from sohes.utils.arguments import ConfigOptions, trust_argument, vit_argument
 from sohes.utils.completion import complete
 
@@ -97,7 +95,7 @@ def parse_args() -> argparse.Namespace:
 
 def build_finder(args: argparse.Namespace) -> Any:
     """What finds entities in a photo."""
-    from sohes.apis import UsageError
+    from sohes.apis.generate import phase1_config
     from sohes.apis.photo_entities import checkpoint_finder, phase1_finder
     if args.model:
         *config, weights = args.model
@@ -105,17 +103,15 @@ def build_finder(args: argparse.Namespace) -> Any:
                                  args.device, args.pred_score_thr,
                                  args.trust_checkpoint, args.vit_weights)
     from sohes.models.backbones import resolve_demo_weights
-    try:
-        config = Config.fromfile(args.phase1_config)
-        config.merge_from_dict(args.cfg_options or {})
-        if args.device:
-            config.merge_from_dict({'extractor.device': args.device})
-        weights = args.weights
-        if weights is None and args.phase1_config == PHASE1:
+    from sohes.utils.errors import said_in_a_sentence
+    options = dict(args.cfg_options or {})
+    if args.device:
+        options['extractor.device'] = args.device
+    config = phase1_config(args.phase1_config, options)
+    weights = args.weights
+    if weights is None and args.phase1_config == PHASE1:
+        with said_in_a_sentence():
             weights = str(resolve_demo_weights())
-    except (OSError, SyntaxError, KeyError, TypeError,
-            ValueError) as error:
-        raise UsageError(f'{args.phase1_config}: {error}') from error
     return phase1_finder(config, weights)
 
 

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted((ROOT / 'docs').glob('*.md')) + [ROOT / 'README.md']
@@ -49,6 +50,47 @@ def test_examples_of_extend_run(tmp_path):
 def _environment() -> dict[str, str]:
     import os
     return dict(os.environ, OMP_NUM_THREADS='1')
+
+
+@pytest.mark.slow
+def test_python_of_the_readme_runs(shared_data, tmp_path, monkeypatch):
+    """On a real photo, with small random weights in place of real ones."""
+    from pycocotools.coco import COCO
+
+    from sohes.datasets.entity_index import EntityIndex
+    from tests.test_tools.tiny_vit import save_tiny_vit
+    from tests.tiny_entities import save_tiny_model
+    monkeypatch.chdir(tmp_path)
+    photo = sorted((shared_data / 'unlabelled').glob('*.jpg'))[0]
+    (tmp_path / 'photo.jpg').symlink_to(photo)
+    save_tiny_vit(tmp_path / 'vit.pth')
+    save_tiny_model(tmp_path, 'sohes-HASH')
+    text = (ROOT / 'README.md').read_text()
+    blocks = [code for language, code in _BLOCK.findall(text)
+              if language == 'python']
+    assert any('label_image' in code for code in blocks)
+    found: dict = {}
+    exec('\n'.join(blocks).replace("'dinov2_vits14'", "'vit.pth'"), found)
+    labelled, predicted = found['photo'], found['result']['predictions'][0]
+    height, width = labelled.image.shape[:2]
+    masks = labelled.masks()
+    assert masks.shape == (len(labelled.scores), height, width)
+    assert masks.any((1, 2)).all() and len(masks) > 1
+    with Image.open(tmp_path / 'forest.jpg') as picture:
+        assert picture.size[0] == 1880
+    coco = COCO(str(tmp_path / 'entities.json'))
+    rows = coco.loadAnns(coco.getAnnIds())
+    for row, mask in zip(rows, masks, strict=True):
+        assert (coco.annToMask(row) == mask).all()
+    # What training reads is the relation that was found.
+    index = EntityIndex.open(tmp_path / 'entities.json')
+    assert index.file_name(0) == 'photo.jpg'
+    forest = index.entities(0).forest
+    assert forest == labelled.forest
+    assert (forest.ancestors == labelled.forest.ancestors).all()
+    assert len(predicted['parents']) == len(predicted['masks']) > 1
+    assert {path.name for path in (tmp_path / 'outputs/vis').iterdir()} == {
+        'photo.jpg.forest.jpg'}
 
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)

@@ -5,11 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
 from PIL import Image
 from pycocotools import mask as coco_mask
 
 from sohes.models.backbones.timm_vit import arch_named
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def make_entities(folder: Path, images: int = 6) -> Path:
@@ -115,6 +119,28 @@ def shrunk(config: Config, image_size: int = 64, width: int = 16) -> Config:
     for key in ('dtype', 'loss_scale'):
         config.optim_wrapper.pop(key, None)
     return config
+
+
+def save_tiny_model(folder: Path, name: str) -> tuple[Path, Path]:
+    """Write a configuration and a checkpoint of a model never trained.
+
+    It is made so sure of itself that it predicts something.
+
+    Args:
+        folder: that is there.
+        name: of both files, without .py and .pth.
+    """
+    config = shrunk(Config.fromfile(
+        ROOT / 'configs/tiny/sohes_phase2_tiny.py'))
+    config.dump(folder / f'{name}.py')
+    init_default_scope('mmdet')
+    torch.manual_seed(0)
+    model = MODELS.build(config.model)
+    model.panoptic_head.cls_embed.bias.data[:] = torch.tensor([3., 0.])
+    torch.save(
+        dict(state_dict=model.state_dict(),
+             meta=dict(cfg=config.pretty_text)), folder / f'{name}.pth')
+    return folder / f'{name}.py', folder / f'{name}.pth'
 
 
 def step_key(config: Config) -> str:

@@ -24,10 +24,8 @@ from sohes.environment import check_environment
 
 check_environment()
 
-from mmengine.config import Config
-
 from sohes.apis.command import run_command
-from sohes.apis.generate import UsageError, generate
+from sohes.apis.generate import generate, phase1_config
 from sohes.apis.preset_search import apply_preset
 from sohes.utils.arguments import parse_run_args, run_parser
 
@@ -67,14 +65,7 @@ def main() -> int:
         format='%(message)s')
 
     def run() -> int:
-        try:
-            config = Config.fromfile(args.config)
-            config.merge_from_dict(args.cfg_options or {})
-        except FileNotFoundError as error:
-            raise UsageError(f'{args.config}: no such configuration file'
-                             ) from error
-        except Exception as error:  # a configuration is a program
-            raise UsageError(f'{args.config}: {error}') from error
+        config = phase1_config(args.config, args.cfg_options)
         if args.preset:
             apply_preset(config, args.preset)
         failed = generate(

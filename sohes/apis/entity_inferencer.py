@@ -39,9 +39,10 @@ class EntityInferencer(DetInferencer):
     forest and go to ``OUT_DIR/vis``, predictions to ``OUT_DIR/preds``.
 
     Args:
-        model: a configuration's path, or one that is read already. None:
-            the one inside the checkpoint. 'sohes-vits14-demo': the model in
-            demo/models/ of a checkout, without ``weights``.
+        model: a configuration's path, or one that is read already; or, in
+            place of ``weights``, a checkpoint alone or 'sohes-vits14-demo',
+            the model in demo/models/ of a checkout. None: the configuration
+            inside the checkpoint.
         weights: a checkpoint of Phase 2 or 3, or that name.
         device: such as 'cuda:0'; None: a GPU if there is one.
         scope: of types that name none.
@@ -58,7 +59,7 @@ class EntityInferencer(DetInferencer):
             model; what, where, and how to mend it.
 
     Examples:
-        >>> inferencer = EntityInferencer(weights='iter_40000.pth')
+        >>> inferencer = EntityInferencer('sohes-0a1b2c3d.safetensors')
         >>> result = inferencer('photo.jpg', out_dir='outputs')
         >>> result['predictions'][0]['parents']  # -1: a whole entity
     """
@@ -71,7 +72,9 @@ class EntityInferencer(DetInferencer):
                  show_progress: bool = True,
                  trust_checkpoint: bool = False,
                  vit_weights: str | Path | None = None) -> None:
-        if weights is None and model in SHIPPED:
+        if weights is None and isinstance(model, (str, Path)) and (
+                str(model) in SHIPPED
+                or Path(model).suffix in ('.pth', '.safetensors')):
             model, weights = None, model
         if weights is None:
             raise UsageError('EntityInferencer needs weights: a checkpoint '

@@ -82,6 +82,31 @@ def generate(config: Mapping[str, Any],
                 runtime['workers'], show_dir, strict, overwrite, quiet)
 
 
+def phase1_config(path: str | Path,
+                  options: Mapping[str, Any] | None = None) -> Any:
+    """Read a configuration of Phase 1 and what is changed in it.
+
+    Args:
+        path: such as configs/sohes_phase1.py.
+        options: ``--cfg-options``, by dotted keys.
+
+    Returns:
+        mmengine's Config.
+
+    Raises:
+        UsageError: it cannot be read, or changed so.
+    """
+    from mmengine.config import Config
+    try:
+        config = Config.fromfile(path)
+        config.merge_from_dict(dict(options or {}))
+    except FileNotFoundError as error:
+        raise UsageError(f'{path}: no such configuration file') from error
+    except Exception as error:  # a configuration is a program
+        raise UsageError(f'{path}: {error}') from error
+    return config
+
+
 def read_config(config: Mapping[str, Any], weights: str | None) -> tuple:
     """Check the configuration before anything slow is done."""
     for key in config:

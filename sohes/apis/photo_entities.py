@@ -1,11 +1,17 @@
 """The entities of one photo at a time, from Phase 1 or from a checkpoint."""
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sohes.structures import EntityForest
+
+if TYPE_CHECKING:
+    from sohes.visualization.viewer import Photo
+
+_PACKAGE = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,53 @@ class PhotoEntities:
 
 #: (H, W, 3) uint8 RGB -> what was found
 Finder = Callable[[np.ndarray], PhotoEntities]
+
+
+def label_image(photo: str | Path,
+                config: str | Path | None = None,
+                weights: str | Path | None = None) -> 'Photo':
+    """Find the entities of one photo by Phase 1; nothing is trained.
+
+    The ViT is built anew by every call. For many photos take
+    :func:`phase1_finder`, for a folder :func:`~sohes.apis.generate`.
+
+    Args:
+        photo: its file.
+        config: of Phase 1; None: configs/sohes_phase1_cpu.py.
+        weights: of the ViT, a name such as 'dinov2_vits14' or a file; None:
+            the configuration's.
+
+    Returns:
+        The photo with N masks (``rles``, ``masks()``), ``scores`` (N,) and
+        ``forest``, who is part of whom. ``save_picture`` and ``save_json``
+        write it.
+
+    Raises:
+        ImageError: the photo cannot be read.
+        UsageError: for whatever else the person can mend.
+
+    Examples:
+        >>> photo = label_image('photo.jpg')
+        >>> photo.save_picture('forest.jpg')
+        >>> photo.save_json('entities.json')
+    """
+    from sohes.apis.generate import phase1_config
+    from sohes.pseudo_labels.images import load_image
+    from sohes.visualization.viewer import Photo
+    image = load_image(photo)
+    if config is None:
+        config = _configs() / 'sohes_phase1_cpu.py'
+    find = phase1_finder(phase1_config(config),
+                         None if weights is None else str(weights))
+    found = find(image)
+    return Photo(Path(photo).name, image, found.rles, found.forest,
+                 found.scores)
+
+
+def _configs() -> Path:
+    """The folder of configurations: of the wheel, or of the checkout."""
+    installed = _PACKAGE / '.mim' / 'configs'
+    return installed if installed.is_dir() else _PACKAGE.parent / 'configs'
 
 
 def phase1_finder(config: Mapping[str, Any], weights: str | None) -> Finder:

@@ -1,6 +1,7 @@
 """Trains and tests from a configuration, on one process or many."""
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from sohes.apis.command import log_traceback, sentence
 from sohes.apis.feature_maps import keep_feature_maps
 from sohes.apis.generate import UsageError
 from sohes.apis.last_checkpoint import last_checkpoint
-from sohes.apis.run_config import check_amp
+from sohes.apis.run_config import check_amp, read_config
 from sohes.engine.console_runner import ConsoleRunner
 from sohes.utils.dist import init_dist
 from sohes.utils.locks import sole_command
@@ -29,7 +30,7 @@ _MISTAKES = (AssertionError, ImportError, KeyError, OSError, TypeError,
              ValueError, RuntimeError)
 
 
-def train_model(config: Config, resume: str | None = None,
+def train_model(config: Config | str | Path, resume: str | None = None,
                 trust_checkpoint: bool = False) -> Runner:
     """Train a model (section 3.2).
 
@@ -38,7 +39,9 @@ def train_model(config: Config, resume: str | None = None,
     with the model.
 
     Args:
-        config (Config): from :func:`sohes.apis.run_config.read_config`.
+        config (Config | str | Path): a file such as
+            configs/sohes_phase2.py, or what
+            :func:`sohes.apis.run_config.read_config` made of one.
         resume (str, optional): a checkpoint to continue from, or 'auto' for
             the last one in the work dir; None: a new run.
         trust_checkpoint (bool): run what checkpoints carry beside data.
@@ -50,6 +53,7 @@ def train_model(config: Config, resume: str | None = None,
         UsageError: for whatever the person can mend; what, where, and how.
         NonFiniteLossError: if training diverged.
     """
+    config = _read(config)
     if not config.get('train_cfg'):
         raise UsageError(f'{config.filename} has no train_cfg: it is no '
                          'configuration to train with')
@@ -83,14 +87,14 @@ def _train(config: Config, resume: str | None,
     return runner
 
 
-def test_model(config: Config,
+def test_model(config: Config | str | Path,
                checkpoint: str,
                out: str | None = None,
                trust_checkpoint: bool = False) -> dict[str, float]:
     """Evaluate a checkpoint with the configuration's metrics.
 
     Args:
-        config (Config): from :func:`sohes.apis.run_config.read_config`.
+        config (Config | str | Path): as of :func:`train_model`.
         checkpoint (str): a file written by a training run.
         out (str, optional): a json to write the predictions to, as a list of
             COCO results; the configuration needs an ``EntityMetric``.
@@ -102,6 +106,7 @@ def test_model(config: Config,
     Raises:
         UsageError: for whatever the person can mend; what, where, and how.
     """
+    config = _read(config)
     if not config.get('test_dataloader'):
         raise UsageError(f'{config.filename} has no test_dataloader: it is '
                          'no configuration to test with')
@@ -116,6 +121,11 @@ def test_model(config: Config,
                   _part_of(runner.model, content) or runner.model,
                   str(config.filename))
     return runner.test()
+
+
+def _read(config: Config | str | Path) -> Config:
+    """The configuration of a file, or the one that is read already."""
+    return config if isinstance(config, Config) else read_config(str(config))
 
 
 def _keep_feature_maps(config: Config) -> None:

@@ -16,6 +16,8 @@ from sohes.structures import EntityForest
 from sohes.structures.mask_ops import text_rle
 from sohes.utils.files import whole_file
 from sohes.visualization.colors import forest_colors
+from sohes.visualization.forest_picture import draw_forest
+from sohes.visualization.save import save_picture
 
 HERE = Path(__file__).resolve().parent
 #: In the order in which a page loads them.
@@ -65,6 +67,45 @@ class Photo:
                 raise ValueError(
                     f'{self.name} is {size[1]} x {size[0]} pixels, its masks '
                     f'are {rle["size"][1]} x {rle["size"][0]}')
+
+    def masks(self) -> np.ndarray:
+        """(N, H, W) bool, decoded."""
+        from pycocotools import mask as coco_mask
+        masks = np.zeros((len(self.rles), *self.image.shape[:2]), bool)
+        for mask, rle in zip(masks, self.rles):
+            mask[:] = coco_mask.decode(dict(rle))
+        return masks
+
+    def to_coco(self) -> dict[str, Any]:
+        """A COCO json of this photo, which training reads as it is.
+
+        An annotation has ``parent_id`` (null: a whole entity),
+        ``ancestor_ids`` and ``score`` beside what COCO wants.
+        """
+        labels = coco_labels(photo_record(self, ''))
+        annotations = labels['annotations']
+        for annotation, above in zip(annotations, self.forest.ancestors.T):
+            annotation['ancestor_ids'] = [
+                annotations[k]['id'] for k in np.flatnonzero(above)]
+        return labels
+
+    def save_json(self, path: str | Path) -> None:
+        """Write :meth:`to_coco`, whole or not at all."""
+        with whole_file(Path(path)) as file:
+            json.dump(self.to_coco(), file)
+
+    def draw(self) -> np.ndarray:
+        """The photo, its masks by level and the tree, (H', W', 3) RGB.
+
+        See :func:`~sohes.visualization.draw_forest`.
+        """
+        levels = None if self.levels is None else np.asarray(self.levels)
+        return draw_forest(self.image, self.rles, self.forest, self.scores,
+                           levels=levels)
+
+    def save_picture(self, path: str | Path) -> None:
+        """Write :meth:`draw` as a JPEG, whole or not at all."""
+        save_picture(Path(path), self.draw())
 
 
 def photo_record(photo: Photo, image_url: str) -> dict[str, Any]:
@@ -156,7 +197,7 @@ def write_masks(path: Path, photo: Photo) -> None:
     record = photo_record(photo, '')
     with whole_file(path, binary=True) as target, zipfile.ZipFile(
             target, 'w') as archive:
-        archive.writestr('labels.json', json.dumps(coco_labels(record)))
+        archive.writestr('labels.json', json.dumps(photo.to_coco()))
         for number, rle in zip(record['ids'], photo.rles):
             file = io.BytesIO()
             mask = coco_mask.decode(dict(rle)).astype(bool)

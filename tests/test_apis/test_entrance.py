@@ -1,0 +1,62 @@
+"""What ``sohes.apis`` offers, and how little it imports."""
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sohes import apis
+from sohes.pseudo_labels.images import ImageError
+from sohes.structures import EntityForest
+from sohes.utils.errors import UsageError
+from sohes.visualization.viewer import Photo
+from tests.in_process import ROOT
+
+
+def test_importing_it_imports_no_model():
+    code = ('import sys, sohes.apis\n'
+            'print([name for name in ("mmcv", "mmdet", "mmengine", "torch")'
+            ' if name in sys.modules])')
+    done = subprocess.run([sys.executable, '-c', code], cwd=ROOT,
+                          capture_output=True, text=True, check=True)
+    assert done.stdout == '[]\n'
+
+
+def test_its_names_are_what_they_say():
+    for name in apis.__all__:
+        assert getattr(apis, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'train'"):
+        _ = apis.train
+
+
+def test_a_configuration_may_be_a_file(tmp_path):
+    for run in (apis.train_model, lambda path: apis.test_model(path, 'x')):
+        with pytest.raises(UsageError, match=r'none\.py: no such config'):
+            run(tmp_path / 'none.py')
+        with pytest.raises(UsageError, match=r'phase1_cpu\.py has no model'):
+            run(ROOT / 'configs/sohes_phase1_cpu.py')
+
+
+def test_a_mistake_is_one_sentence(tmp_path):
+    with pytest.raises(ImageError, match=r'none\.jpg: does not exist'):
+        apis.label_image(tmp_path / 'none.jpg')
+    photo = tmp_path / 'photo.png'
+    Image.new('RGB', (40, 30)).save(photo)
+    with pytest.raises(UsageError, match=r'none\.py: no such configuration'):
+        apis.label_image(photo, tmp_path / 'none.py')
+    with pytest.raises(UsageError, match=r'none\.pth'):
+        apis.label_image(photo, weights=tmp_path / 'none.pth')
+
+
+def test_a_photo_without_entities(tmp_path):
+    photo = Photo('a.png', np.zeros((30, 40, 3), np.uint8), [],
+                  EntityForest([]), np.zeros(0))
+    assert photo.masks().shape == (0, 30, 40)
+    photo.save_picture(tmp_path / 'forest.jpg')
+    photo.save_json(tmp_path / 'a.json')
+    written = json.loads((tmp_path / 'a.json').read_text())
+    assert written['annotations'] == []
+    assert written['images'] == [
+        dict(id=1, file_name='a.png', width=40, height=30)]
