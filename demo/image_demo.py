@@ -23,37 +23,47 @@ from sohes.environment import check_environment
 
 check_environment()
 
-from sohes.utils.arguments import trust_argument, vit_argument
+from sohes.utils.arguments import (
+    at_least,
+    device_argument,
+    quiet_argument,
+    score_argument,
+    tool_parser,
+    trust_argument,
+    vit_argument,
+)
 from sohes.utils.completion import complete
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('inputs', help='a photo, a folder or a video')
-    parser.add_argument('model', nargs='?',
-                        help='a configuration; default: that of the weights')
-    parser.add_argument('weights', help='a checkpoint that training wrote')
-    parser.add_argument('--out-dir', default='outputs')
-    parser.add_argument('--device', help='default: a GPU if there is one')
-    parser.add_argument('--pred-score-thr', type=float, default=0.3,
-                        help='pictures leave out what is less sure')
-    parser.add_argument('--batch-size', type=int, default=1)
-    parser.add_argument('--show', action='store_true', help='open a window')
-    parser.add_argument('--no-save-vis', action='store_true')
-    parser.add_argument('--no-save-pred', action='store_true')
-    parser.add_argument('--print-result', action='store_true')
-    parser.add_argument('--quiet', action='store_true',
-                        help='no progress bar, print errors only')
+    parser = tool_parser(__doc__)
+    parser.add_argument('inputs', metavar='PHOTO',
+                        help='Photo, folder of photos or video.')
+    parser.add_argument('model', nargs='?', metavar='CONFIG',
+                        help='Configuration. Default: the one inside the '
+                        'checkpoint.')
+    parser.add_argument('weights', metavar='CKPT',
+                        help='Checkpoint of Phase 2 or 3.')
+    parser.add_argument('--out-dir', default='outputs',
+                        help='Folder to write into. Default: %(default)s.')
+    device_argument(parser)
+    score_argument(parser, 'Pictures leave out')
+    parser.add_argument('--batch-size', type=at_least(1), default=1,
+                        metavar='N', help='Photos in a forward pass. Default: '
+                        '%(default)s.')
+    parser.add_argument('--show', action='store_true',
+                        help='Open a window for each picture.')
+    parser.add_argument('--no-save-vis', action='store_true',
+                        help='Write no pictures.')
+    parser.add_argument('--no-save-pred', action='store_true',
+                        help='Write no predictions.')
+    parser.add_argument('--print-result', action='store_true',
+                        help='Print the predictions.')
+    quiet_argument(parser)
     trust_argument(parser)
     vit_argument(parser)
     complete(parser)
-    args = parser.parse_args()
-    if args.batch_size < 1:
-        parser.error(f'--batch-size must be at least 1, got '
-                     f'{args.batch_size}')
-    return args
+    return parser.parse_args()
 
 
 def main() -> int:

@@ -1,11 +1,11 @@
 """A trained model beside the labels of Phase 1, with seconds for each.
 
-    python demo/model_demo.py [--img-dir PHOTOS] [--out-dir outputs]
+    python demo/model_demo.py [CKPT] [--img-dir PHOTOS] [--out-dir outputs]
 
 writes OUT_DIR/comparison.jpg: a row for each photo with what Phase 1 and what
 the model found, and the wall-clock seconds of each. Without --img-dir it takes
-photos that scikit-image ships. --model names another checkpoint than the one
-in demo/models/. Phase 1 takes the model's own ViT where that is frozen, else
+photos that scikit-image ships. CKPT is another checkpoint than the one in
+demo/models/. Phase 1 takes the model's own ViT where that is frozen, else
 the weights of `make demo`. Exit codes: 0 done, 2 an input or the model is
 missing or wrong, 130 interrupted.
 """
@@ -25,32 +25,41 @@ from sohes.environment import check_environment
 
 check_environment()
 
-from sohes.utils.arguments import trust_argument, vit_argument
+from sohes.utils.arguments import (
+    device_argument,
+    num_photos_argument,
+    old_spelling,
+    score_argument,
+    tool_parser,
+    trust_argument,
+    vit_argument,
+)
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--img-dir', help='your own photos')
-    parser.add_argument('--photos', type=int, default=6, metavar='N',
-                        help='of these at most (6)')
+    parser = tool_parser(__doc__)
+    parser.add_argument('model', nargs='?', metavar='CKPT',
+                        default='sohes-vits14-demo',
+                        help='Checkpoint of Phase 2 or 3, or the name of a '
+                        'model in demo/models/. Default: %(default)s.')
+    parser.add_argument('--model', dest='named', help=argparse.SUPPRESS)
+    parser.add_argument('--img-dir', help='Folder of your own photos. '
+                        'Default: four photos of scikit-image.')
+    num_photos_argument(parser, 'The first N photos.', '--photos', default=6)
     parser.add_argument(
-        '--out-dir', default=str(ROOT / 'outputs' / 'demo-model'))
-    parser.add_argument('--model', default='sohes-vits14-demo',
-                        metavar='NAME|CKPT')
-    parser.add_argument(
-        '--config', default=str(ROOT / 'configs' / 'sohes_phase1_fast.py'),
-        help='of Phase 1')
-    parser.add_argument('--device', help='default: a GPU if there is one')
-    parser.add_argument('--pred-score-thr', type=float, default=0.3,
-                        help="the model's masks that are less sure are left "
-                        'out')
+        '--out-dir', default=str(ROOT / 'outputs' / 'demo-model'),
+        help='Folder to write into. Default: %(default)s.')
+    action = parser.add_argument(
+        '--phase1-config', metavar='CONFIG', dest='config',
+        default=str(ROOT / 'configs' / 'sohes_phase1_fast.py'),
+        help='Configuration of Phase 1. Default: %(default)s.')
+    old_spelling(parser, action, '--config')
+    device_argument(parser)
+    score_argument(parser, 'The model leaves out')
     trust_argument(parser)
     vit_argument(parser)
     args = parser.parse_args()
-    if args.photos < 1:
-        parser.error(f'--photos must be at least 1, got {args.photos}')
+    args.model = args.named or args.model
     return args
 
 
@@ -84,7 +93,7 @@ def compare(args: argparse.Namespace) -> Path:
     }
     photos = Path(args.img_dir or shipped_photos(out / 'photos'))
     rows = []
-    for name in find_images(photos)[:args.photos]:
+    for name in find_images(photos)[:args.num_photos]:
         image = load_image(photos / name)
         panels = []
         for title, find in finders.items():

@@ -26,16 +26,22 @@ from sohes.environment import check_environment
 
 check_environment()
 
+from sohes.utils.arguments import old_spelling, tool_parser
+
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--img-dir', help='your own photos')
-    parser.add_argument('--out-dir', default=str(ROOT / 'outputs' / 'demo'))
-    parser.add_argument(
-        '--config', default=str(ROOT / 'configs' / 'sohes_phase1_fast.py'))
-    parser.add_argument('--weights', help='a name or a file')
+    parser = tool_parser(__doc__)
+    parser.add_argument('--img-dir', help='Folder of your own photos. '
+                        'Default: four photos of scikit-image.')
+    parser.add_argument('--out-dir', default=str(ROOT / 'outputs' / 'demo'),
+                        help='Folder to write into. Default: %(default)s.')
+    action = parser.add_argument(
+        '--phase1-config', metavar='CONFIG', dest='config',
+        default=str(ROOT / 'configs' / 'sohes_phase1_fast.py'),
+        help='Configuration of Phase 1. Default: %(default)s.')
+    old_spelling(parser, action, '--config')
+    parser.add_argument('--weights', help='Weights of the ViT, a name or a '
+                        'file. Default: see above.')
     return parser.parse_args()
 
 

@@ -32,7 +32,17 @@ from sohes.environment import check_environment
 
 check_environment()
 
-from sohes.utils.arguments import ConfigOptions, trust_argument, vit_argument
+from sohes.utils.arguments import (
+    at_least,
+    device_argument,
+    options_argument,
+    quiet_argument,
+    score_argument,
+    tool_parser,
+    trust_argument,
+    vit_argument,
+    weights_argument,
+)
 from sohes.utils.completion import complete
 
 PHASE1 = str(ROOT / 'configs' / 'sohes_phase1_cpu.py')
@@ -43,43 +53,35 @@ FRAME = ('width:100%;height:min(88vh,820px);border:1px solid #8884;'
 EMPTY = '<p>The forest of the photo appears here.</p>'
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f'must be at least 1, got {number}')
-    return number
-
-
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tool_parser(__doc__)
     parser.add_argument('model', nargs='*', metavar='CONFIG CKPT',
-                        help='of training; without: Phase 1')
-    parser.add_argument('--weights', help="of Phase 1's ViT: name or file")
-    parser.add_argument(
-        '--phase1-config', metavar='PY', default=PHASE1)
-    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions,
-                        metavar='KEY=VALUE',
-                        help='of that configuration, such as '
-                        'pseudo_labels.refiner=None, which is faster')
-    parser.add_argument('--device', help='default: a GPU if there is one')
-    parser.add_argument('--pred-score-thr', type=float, default=0.3,
-                        help='a trained model leaves out what is less sure')
+                        help='Configuration and checkpoint of a trained '
+                        'model, or the checkpoint alone. Default: Phase 1.')
+    weights_argument(parser)
+    parser.add_argument('--phase1-config', metavar='CONFIG', default=PHASE1,
+                        help='Configuration of Phase 1. Default: %(default)s.')
+    options_argument(parser, 'pseudo_labels.refiner=None')
+    device_argument(parser)
+    score_argument(parser, 'A trained model leaves out')
     parser.add_argument('--host', default='127.0.0.1',
-                        help='0.0.0.0 lets other machines in')
-    parser.add_argument('--port', type=int, default=7860)
-    parser.add_argument('--max-upload', type=_positive, default=50,
-                        metavar='MIB', help='of a photo')
-    parser.add_argument('--max-pixels', type=_positive, default=40,
-                        metavar='MILLIONS', help='of a photo')
-    parser.add_argument('--max-queue', type=_positive, default=8,
-                        metavar='N', help='photos that may wait')
-    parser.add_argument('--max-seconds', type=_positive, default=300,
-                        metavar='S', help='for a photo, which is then given '
-                        'up')
-    parser.add_argument('--quiet', action='store_true',
-                        help='print errors only')
+                        help='Address to serve at; 0.0.0.0 lets other '
+                        'machines in. Default: %(default)s.')
+    parser.add_argument('--port', type=int, default=7860, metavar='PORT',
+                        help='Port to serve at. Default: %(default)s.')
+    parser.add_argument('--max-upload', type=at_least(1), default=50,
+                        metavar='MIB', help='Size of a photo at most, in MiB. '
+                        'Default: %(default)s.')
+    parser.add_argument('--max-pixels', type=at_least(1), default=40,
+                        metavar='MILLIONS', help='Size of a photo at most, in '
+                        'millions of pixels. Default: %(default)s.')
+    parser.add_argument('--max-queue', type=at_least(1), default=8,
+                        metavar='N', help='Photos that may wait. Default: '
+                        '%(default)s.')
+    parser.add_argument('--max-seconds', type=at_least(1), default=300,
+                        metavar='SECONDS', help='Seconds after which a photo '
+                        'is given up. Default: %(default)s.')
+    quiet_argument(parser)
     trust_argument(parser)
     vit_argument(parser)
     complete(parser)

@@ -68,8 +68,8 @@ def test_example_of_the_help_text_works(tool, capsys, monkeypatch):
     with pytest.raises(SystemExit):
         runpy.run_path(str(ROOT / tool), run_name='__main__')
     text = ' '.join(capsys.readouterr().out.split())
-    example = re.search(r'override configuration keys, such as ([^-]*)',
-                        text)[1]
+    example = re.search(
+        r'Override keys of the configuration, such as "(.*?)"', text)[1]
     pairs = re.findall(r'(\S+)=(\S+)', example)
     assert pairs
     from mmengine.config import DictAction

@@ -4,7 +4,8 @@
 
 Every step says what it does and how long it takes, and is done once;
 interrupting it anywhere and running it again is safe. Needs nothing but
-Python's standard library.
+Python's standard library. Exit codes: 0 done, 2 the machine needs a hand, 130
+interrupted; else that of the command.
 """
 from __future__ import annotations
 
@@ -264,18 +265,20 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--stage', choices=tuple(STAGES), default='demo')
+    parser.add_argument('--stage', choices=tuple(STAGES), default='demo',
+                        help='What to set up for. Default: %(default)s.')
     parser.add_argument('--stack', choices=tuple(STACKS), default='onedl',
                         help="OneDL's maintained forks, or OpenMMLab's own "
-                        'last releases')
+                        'last releases. Default: %(default)s.')
     parser.add_argument('--python', default=os.environ.get('PYTHON') or None,
-                        help='a Python to make the environment with')
-    parser.add_argument('--venv', help='its folder; default: .venv, or '
-                        '.venv-openmmlab, in the checkout')
+                        help='Python to make the environment with. Default: '
+                        '$PYTHON, or one that is found.')
+    parser.add_argument('--venv', help='Folder of the environment. Default: '
+                        '.venv, or .venv-openmmlab, in the checkout.')
     parser.add_argument('--has-python', action='store_true',
-                        help='only say which Python it would take')
+                        help='Only say which Python it would take.')
     parser.add_argument('command', nargs=argparse.REMAINDER,
-                        help='after --: what to run with its Python')
+                        help='After --: what to run with its Python.')
     return parser.parse_args()
 
 
@@ -296,7 +299,7 @@ def main() -> int:
         Setup(environment, args.python).run(args.stage)
     except SetupError as error:
         print(f'[setup] {error}', file=sys.stderr)
-        return 1
+        return 2
     except KeyboardInterrupt:
         print('[setup] Interrupted; the same command continues from here.',
               file=sys.stderr)

@@ -5,12 +5,13 @@
         --labels labels.json --results-json CutLER=cutler.json
 
 --datasets takes names of configs/datasets/, --dataset any COCO json and its
-photos. FILE may hold {dataset}, which becomes each dataset's name. --phase1
-labels the photos itself. In --out-dir appear table.md, table.json, table.png
-and grid_DATASET.png, and predictions/ of the checkpoint: a dataset that is
-there whole, of the same checkpoint, is not run again. The paper's rows stand
-beside, marked as quoted, where the paper has the dataset. Exit codes: 0 done,
-2 the command, its configuration or its data is wrong.
+photos. FILE may hold {dataset}, which becomes each dataset's name.
+--phase1-config labels the photos itself. In --out-dir appear table.md,
+table.json, table.png and grid_DATASET.png, and predictions/ of the checkpoint:
+a dataset that is there whole, of the same checkpoint, is not run again. The
+paper's rows stand beside, marked as quoted, where the paper has the dataset.
+Exit codes: 0 done, 2 the command, its configuration or its data is wrong, 130
+interrupted.
 """
 import argparse
 import json
@@ -28,42 +29,57 @@ from sohes.environment import check_environment
 
 check_environment()
 
-from sohes.utils.arguments import parse_run_args, run_parser
+from sohes.utils.arguments import (
+    checkpoint_argument,
+    num_photos_argument,
+    old_spelling,
+    parse_run_args,
+    run_parser,
+    weights_argument,
+)
 
 
 def parse_args() -> argparse.Namespace:
     parser = run_parser(__doc__, 'model.test_cfg.max_per_image=1000')
-    parser.add_argument('config', nargs='?', help='of the checkpoint')
-    parser.add_argument('checkpoint', nargs='?',
-                        help='a file that training wrote')
+    parser.add_argument('config', nargs='?', metavar='CONFIG',
+                        help='Configuration of the checkpoint.')
+    checkpoint_argument(parser, nargs='?')
     parser.add_argument('--datasets', nargs='+', default=[], metavar='NAME',
-                        help='of configs/datasets/')
+                        help='Names of configs/datasets/, such as coco.')
     parser.add_argument('--dataset', action='append', default=[],
-                        metavar='NAME=GT_JSON:IMG_DIR[:FOREST_JSON]')
+                        metavar='NAME=GT_JSON:IMG_DIR[:FOREST_JSON]',
+                        help='Any other dataset: its COCO json, its photos '
+                        'and maybe a json with parts. May be repeated.')
     parser.add_argument('--name', default='ours',
-                        help='of the checkpoint, in the table')
+                        help='Name of the checkpoint in the table. Default: '
+                        '%(default)s.')
     parser.add_argument('--results-json', action='append', default=[],
                         metavar='METHOD=FILE',
-                        help="another method's COCO results")
-    parser.add_argument('--labels', metavar='FILE',
-                        help='what generate_pseudo_labels.py wrote')
-    parser.add_argument('--phase1', metavar='CONFIG',
-                        help='label the photos, as generate_pseudo_labels.py')
-    parser.add_argument('--weights', help='of --phase1')
-    parser.add_argument('--out-dir', default='work_dirs/zero_shot')
-    parser.add_argument('--grid-images', type=int, default=5,
-                        help='photos in a picture, 0: no picture')
+                        help='COCO results of another method. May be '
+                        'repeated.')
+    parser.add_argument('--labels', metavar='JSON',
+                        help='Labels that generate_pseudo_labels.py wrote.')
+    action = parser.add_argument(
+        '--phase1-config', metavar='CONFIG', dest='phase1',
+        help='Configuration of Phase 1 to label the photos with.')
+    old_spelling(parser, action, '--phase1')
+    weights_argument(parser)
+    parser.add_argument('--out-dir', default='work_dirs/zero_shot',
+                        help='Folder to write into. Default: %(default)s.')
+    num_photos_argument(parser, 'Photos in the picture of each dataset; with '
+                        '0 there is no picture.', '--grid-images', default=5,
+                        least=0)
     args = parse_run_args(parser)
     if bool(args.config) != bool(args.checkpoint):
         parser.error('CONFIG and CKPT belong together')
     if args.phase1 and args.config and args.launcher != 'none':
-        parser.error('with a launcher, run --phase1 in a command of its own '
-                     'first: its processes share no GPU')
+        parser.error('with a launcher, run --phase1-config in a command of '
+                     'its own first: its processes share no GPU')
     if not (args.datasets or args.dataset):
         parser.error('give --datasets or --dataset')
     if not (args.config or args.results_json or args.labels or args.phase1):
         parser.error('nothing to evaluate: give CONFIG CKPT, --labels, '
-                     '--phase1 or --results-json')
+                     '--phase1-config or --results-json')
     return args
 
 
@@ -147,9 +163,9 @@ def evaluate(args: argparse.Namespace, datasets: list,
                               as_many.setdefault(name, MethodScores(name)))
                 notes.append(f'as many masks: of each image the best by '
                              f'score, as many as {first} has.')
-        if inputs and args.grid_images > 0:
+        if inputs and args.num_photos > 0:
             save_comparison(out / f'grid_{dataset.name}.png', dataset, inputs,
-                            args.grid_images)
+                            args.num_photos)
     quoted = quoted_scores(names)
     rows = [*quoted, *scores.values(), *as_many.values()]
     notes = list(dict.fromkeys(notes))

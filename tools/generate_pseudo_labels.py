@@ -27,34 +27,42 @@ check_environment()
 from sohes.apis.command import run_command
 from sohes.apis.generate import generate, phase1_config
 from sohes.apis.preset_search import apply_preset
-from sohes.utils.arguments import parse_run_args, run_parser
+from sohes.utils.arguments import (
+    parse_run_args,
+    quiet_argument,
+    run_parser,
+    weights_argument,
+)
 
 
 def parse_args() -> argparse.Namespace:
     parser = run_parser(
         __doc__, 'pseudo_labels.local=None pseudo_labels.refiner=None')
-    parser.add_argument('config', help='such as configs/sohes_phase1.py')
+    parser.add_argument('config', help='Configuration of Phase 1, such '
+                        'as configs/sohes_phase1.py.')
     parser.add_argument(
-        '--img-dir', required=True, help='folder of images, subfolders too')
+        '--img-dir', required=True, help='Folder of photos; its subfolders '
+        'are read, too.')
     parser.add_argument(
-        '--out', required=True, help='the COCO json to write')
+        '--out', required=True, metavar='JSON',
+        help='COCO json to write.')
+    weights_argument(parser)
     parser.add_argument(
-        '--weights', help='a name or a file; replaces extractor.weights')
+        '--preset', metavar='FILE', help='Json of calibrate_thresholds.py '
+        '--preset, with feature, block, centring and thresholds. Default: '
+        'those of the configuration.')
     parser.add_argument(
-        '--preset', metavar='FILE', help='a json of calibrate_thresholds.py: '
-        'feature, block, centring and thresholds')
-    parser.add_argument(
-        '--show-dir', help='write a picture of every image into this folder')
+        '--show-dir', help='Folder for a picture of every photo. Default: '
+        'no pictures.')
     parser.add_argument(
         '--strict',
         action='store_true',
-        help='stop at the first image that cannot be read')
+        help='Stop at the first photo that cannot be read.')
     parser.add_argument(
         '--overwrite',
         action='store_true',
-        help='start anew where the output or an unfinished run exists')
-    parser.add_argument(
-        '--quiet', action='store_true', help='print errors only')
+        help='Start anew where the output or an unfinished run exists.')
+    quiet_argument(parser)
     return parse_run_args(parser)
 
 

@@ -13,7 +13,7 @@ given again; a stage that is done is not done again.
     --preset 8gpu     80 GB each: the paper's model (default from 8 on)
     --gpus 8          processes, one a GPU; without GPUs on the CPUs. With
                       several the learning rate follows their number
-    --partition NAME  through slurm, GPUS_PER_NODE and SRUN_ARGS as usual
+    --partition NAME  through Slurm, GPUS_PER_NODE and SRUN_ARGS as usual
 
 Exit codes: 0 done, 1 a stage was stopped, 2 the command or the data is wrong,
 130 interrupted, 70 a fault of the program.
@@ -46,6 +46,12 @@ from sohes.apis.command import CRASHED, run_command
 from sohes.apis.generate import UsageError
 from sohes.apis.last_checkpoint import last_checkpoint
 from sohes.pseudo_labels.images import find_images, load_image
+from sohes.utils.arguments import (
+    at_least,
+    num_photos_argument,
+    tool_parser,
+    weights_argument,
+)
 from sohes.utils.completion import complete
 from sohes.utils.files import whole_file
 from sohes.utils.locks import sole_command
@@ -72,34 +78,36 @@ class CommandFailed(Exception):
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('photos', help='folder of images, subfolders too')
-    parser.add_argument('--out-dir', required=True)
-    parser.add_argument('--preset', choices=PRESETS)
-    parser.add_argument(
-        '--weights', help='of the ViT, a name or a file; default: the '
-        "configurations'")
+    parser = tool_parser(__doc__)
+    parser.add_argument('photos', metavar='PHOTOS',
+                        help='Folder of photos; its subfolders are read, too.')
+    parser.add_argument('--out-dir', required=True,
+                        help='Folder to write into.')
+    parser.add_argument('--preset', choices=PRESETS,
+                        help='Configurations for a machine, see above. '
+                        'Default: by the GPUs that are there.')
+    weights_argument(parser)
     for phase in (1, 2, 3):
-        parser.add_argument(f'--phase{phase}-config', metavar='PY',
-                            help="instead of the preset's")
+        parser.add_argument(f'--phase{phase}-config', metavar='CONFIG',
+                            help=f'Configuration of Phase {phase}. Default: '
+                            'that of the preset.')
         parser.add_argument(f'--phase{phase}-options', nargs='+', default=[],
-                            metavar='KEY=VALUE', help='of that configuration')
-    parser.add_argument('--gpus', type=int, default=1, metavar='N')
-    parser.add_argument('--partition', help='of slurm')
-    parser.add_argument('--pictures', type=int, default=6, metavar='N',
-                        help='photos in the report (6)')
+                            metavar='KEY=VALUE',
+                            help='Override keys of that configuration.')
+    parser.add_argument('--gpus', type=at_least(1), default=1, metavar='N',
+                        help='Processes, one for each GPU. Default: '
+                        '%(default)s.')
+    parser.add_argument('--partition', metavar='NAME',
+                        help='Slurm partition to submit to. Default: '
+                        'everything runs on this machine.')
+    num_photos_argument(parser, 'Photos in the report.', '--pictures',
+                        default=6, least=0)
     parser.add_argument(
         '--quiet', action='store_true',
-        help='of the stages print errors only; their log files have the rest')
+        help='Print only the errors of the stages; their log files have the '
+        'rest.')
     complete(parser)
-    args = parser.parse_args()
-    for name, least in (('gpus', 1), ('pictures', 0)):
-        if getattr(args, name) < least:
-            parser.error(f'--{name} must be at least {least}, got '
-                         f'{getattr(args, name)}')
-    return args
+    return parser.parse_args()
 
 
 class Pipeline:
@@ -170,7 +178,7 @@ class Pipeline:
             self._stage(f'phase{phase}', self._decides(phase),
                         lambda phase=phase: self._train(phase))
         self._stage('publish', '', self._publish)
-        self._stage('report', str(self.args.pictures), self._report)
+        self._stage('report', str(self.args.num_photos), self._report)
         return self.out / 'report.html'
 
     def _decides(self, phase: int) -> str:
@@ -314,7 +322,7 @@ class Pipeline:
         index = EntityIndex.open(self.out / 'labels.json')
         inferencer = EntityInferencer(weights=model, show_progress=False,
                                       vit_weights=self._vit_weights(model))
-        count = min(self.args.pictures, len(index.images))
+        count = min(self.args.num_photos, len(index.images))
         pictures = []
         for k in range(count):
             # Spread over the folder, whose order often means something.

@@ -20,18 +20,24 @@ from sohes.environment import check_environment
 
 check_environment()
 
-from sohes.utils.arguments import parse_run_args, run_parser
+from sohes.utils.arguments import (
+    checkpoint_argument,
+    parse_run_args,
+    run_parser,
+)
 
 
 def parse_args() -> argparse.Namespace:
     parser = run_parser(__doc__, 'test_evaluator.0.ann_file=val.json')
-    parser.add_argument('config', help='such as configs/sohes_phase2.py')
-    parser.add_argument('checkpoint', help='a file that training wrote')
+    parser.add_argument('config', help='Configuration, such as '
+                        'configs/sohes_phase2.py.')
+    checkpoint_argument(parser)
     parser.add_argument(
-        '--work-dir', help='logs; default work_dirs/CONFIG')
+        '--work-dir', help='Folder of logs. Default: work_dirs/CONFIG.')
     parser.add_argument(
         '--out', metavar='JSON',
-        help='write the predictions as a list of COCO results')
+        help='Json to write the predictions into, as a list of COCO '
+        'results. Default: they are not written.')
     return parse_run_args(parser)
 
 

@@ -27,23 +27,26 @@ from sohes.utils.arguments import parse_run_args, run_parser
 
 def parse_args() -> argparse.Namespace:
     parser = run_parser(__doc__, 'train_dataloader.batch_size=1')
-    parser.add_argument('config', help='such as configs/sohes_phase2.py')
+    parser.add_argument('config', help='Configuration, such as '
+                        'configs/sohes_phase2.py.')
     parser.add_argument(
         '--work-dir',
-        help='logs and checkpoints; default work_dirs/CONFIG')
+        help='Folder of logs and checkpoints. Default: work_dirs/CONFIG.')
     parser.add_argument(
-        '--amp', action='store_true', help='mixed precision, in bf16')
+        '--amp', action='store_true',
+        help='Train in mixed precision, in bfloat16.')
     parser.add_argument(
         '--resume',
         nargs='?',
         const='auto',
         metavar='CKPT',
-        help='continue this checkpoint, or the last one in the work dir')
+        help='Continue from this checkpoint; without CKPT, from the last one '
+        'in --work-dir. Default: a new run.')
     parser.add_argument(
         '--auto-scale-lr',
         action='store_true',
-        help='scale the learning rate from auto_scale_lr.base_batch_size to '
-        'the batch of all processes')
+        help='Scale the learning rate by the batch of all processes over '
+        'auto_scale_lr.base_batch_size.')
     return parse_run_args(parser)
 
 

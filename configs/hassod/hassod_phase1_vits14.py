@@ -9,7 +9,7 @@ features are those of the weights' preset, and the thresholds are what
 
     python tools/analysis_tools/calibrate_thresholds.py \
         configs/hassod/hassod_phase1_vits14.py --weights WEIGHTS \
-        --img-dir BSDS500_TRAIN --images 16 --count 3 --budget 100
+        --img-dir BSDS500_TRAIN --num-photos 16 --count 3 --budget 100
 
 prints. Hardware: 2 CPU cores, 4 GB. Result: the table of docs/hassod.md.
 """

@@ -1,7 +1,7 @@
 """Can Phase 2 learn at all? A few photos by heart, on two CPU cores.
 
-    python tools/analysis_tools/filter_labels.py LABELS DIR/labels.json \
-        --images 8 --largest 40
+    python tools/analysis_tools/filter_labels.py LABELS \
+        --out DIR/labels.json --num-photos 8 --largest 40
     python tools/train.py configs/tiny/sohes_phase2_overfit.py --cfg-options \
         data_root=DIR/ model.backbone.weights=WEIGHTS
 

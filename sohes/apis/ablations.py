@@ -80,13 +80,15 @@ class Row:
                    for name in METRICS}}
 
 
-def read_photos(gt: str, img_dir: str,
+def read_photos(gt: str, img_dir: str, most: int | None = None,
                 every: int = 1) -> list[dict[str, Any]]:
     """Rows of a ground truth, their photos looked at.
 
     Args:
         gt (str): a COCO json.
         img_dir (str): the photos.
+        most (int, optional): so many of them, evenly spaced from the first
+            on; None: all.
         every (int): every Nth of them.
 
     Returns:
@@ -97,6 +99,8 @@ def read_photos(gt: str, img_dir: str,
         ImageError: a photo that cannot be read.
     """
     photos = list(read_ground_truth(gt).values())[::every]
+    if most is not None and most < len(photos):
+        photos = [photos[k * len(photos) // most] for k in range(most)]
     if not any(photo['masks'].gt_rles for photo in photos):
         raise UsageError(f'{gt}: none of the {len(photos)} images has a mask '
                          'to compare with')

@@ -9,6 +9,11 @@ from sohes.apis.command import run_command
 from sohes.converters.coco_like import CocoLike, convert_coco_like
 from sohes.converters.entity_json import sample
 from sohes.converters.image_by_image import convert_images
+from sohes.utils.arguments import (
+    num_photos_argument,
+    quiet_argument,
+    tool_parser,
+)
 
 
 def dataset_parser(doc: str,
@@ -19,22 +24,21 @@ def dataset_parser(doc: str,
         doc (str): the script's docstring, printed as it stands.
         split (bool): the dataset's splits have a known number of images.
     """
-    parser = argparse.ArgumentParser(
-        description=doc,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tool_parser(doc)
     parser.add_argument('--out', required=True, type=Path, metavar='JSON',
-                        help='the one-class COCO json to write')
-    parser.add_argument('--limit', type=positive, metavar='N',
-                        help='only N images, chosen at random')
-    parser.add_argument('--seed', type=int, default=0,
-                        help='of --limit; default %(default)s')
+                        help='One-class COCO json to write.')
+    num_photos_argument(parser, 'Photos to take, chosen at random.',
+                        '--limit')
+    parser.add_argument('--seed', type=int, default=0, metavar='SEED',
+                        help='Seed of the choice of --num-photos. Default: '
+                        '%(default)s.')
     if split:
         parser.add_argument('--subset', action='store_true',
-                            help='the input is not a whole published split: '
-                            'do not check how many images it has')
+                            help='Do not check how many photos there are: '
+                            'the input is not a whole published split.')
     parser.add_argument('--overwrite', action='store_true',
-                        help='write over an existing output')
-    parser.add_argument('--quiet', action='store_true', help='no progress')
+                        help='Write over an existing output.')
+    quiet_argument(parser)
     return parser
 
 
@@ -50,15 +54,17 @@ def run_coco_like(kind: CocoLike, doc: str, both: bool = False) -> int:
         int: the exit code.
     """
     parser = dataset_parser(doc)
-    parser.add_argument('annotations', type=Path, help='the published json')
+    parser.add_argument('annotations', type=Path, metavar='JSON',
+                        help='The published json.')
     if both:
         parser.add_argument('--only', choices=('objects', 'parts'),
-                            help='default: objects and parts')
+                            help='Take only these. Default: both.')
     args = parser.parse_args()
     return run_converter(
         args.out, lambda: convert_coco_like(
             kind, args.annotations, args.out, getattr(args, 'only', None),
-            args.limit, args.seed, args.subset, args.overwrite, args.quiet))
+            args.num_photos, args.seed, args.subset, args.overwrite,
+            args.quiet))
 
 
 def run_images(args: argparse.Namespace, title: str,
@@ -78,8 +84,8 @@ def run_images(args: argparse.Namespace, title: str,
     """
 
     def convert() -> Counter:
-        names = sample(find(), args.limit, args.seed)
-        info = dict(description=title, **rules, limit=args.limit,
+        names = sample(find(), args.num_photos, args.seed)
+        info = dict(description=title, **rules, limit=args.num_photos,
                     seed=args.seed)
         return convert_images(args.out, names, read, info, args.overwrite,
                               args.quiet, getattr(args, 'workers', 1))
@@ -108,11 +114,3 @@ def run_converter(out: Path, convert: Callable[[], Counter],
                                      if number))
 
     return run_command(run, stopped)
-
-
-def positive(text: str) -> int:
-    """A number from 1 on, as argparse's ``type``."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f'must be at least 1, got {number}')
-    return number

@@ -46,7 +46,7 @@ def test_from_published_files_to_a_dataset(name, run_tool, tmp_path):
     assert len(dataset) == count
     # As a prediction of itself it is perfect.
     done = run_tool('tools/analysis_tools/evaluate_masks.py', '--gt', out,
-                    '--pred', out, '--json', tmp_path / 'metrics.json')
+                    '--pred', out, '--out', tmp_path / 'metrics.json')
     assert done.returncode == 0, done.stderr
     metrics = json.loads((tmp_path / 'metrics.json').read_text())
     assert metrics['AR@1000'] == 100

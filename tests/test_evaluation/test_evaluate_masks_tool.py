@@ -79,7 +79,7 @@ def run(tmp_path: Path, run_tool):
         out = tmp_path / 'out.json'
         process = run_tool(
             'tools/analysis_tools/evaluate_masks.py', '--gt', 'gt.json',
-            '--pred', 'pred.json', '--json', out, *options, cwd=tmp_path)
+            '--pred', 'pred.json', '--out', out, *options, cwd=tmp_path)
         return process, json.loads(out.read_text()) if out.exists() else None
     return run_on
 

@@ -89,7 +89,7 @@ def test_report_of_a_folder(browse, tmp_path, capsys):
 
 def test_a_report_is_replaced_only_when_told(browse, tmp_path, capsys):
     report = tmp_path / 'report'
-    assert browse('--html', report, '--images', 1, '--quiet') == 0
+    assert browse('--html', report, '--num-photos', 1, '--quiet') == 0
     assert capsys.readouterr() == ('', '')
     assert browse('--html', report) == 2
     assert '--overwrite' in capsys.readouterr().err
@@ -139,7 +139,7 @@ def test_an_interrupted_report_leaves_nothing(browse, tmp_path, monkeypatch,
 
 def test_pictures_into_a_folder(browse, tmp_path):
     out = tmp_path / 'pictures'
-    assert browse('--output-dir', out, '--not-show') == 0
+    assert browse('--out-dir', out, '--not-show') == 0
     assert {path.relative_to(out).as_posix() for path in out.rglob('*.jpg')
             } == {'sub/a.png.forest.jpg', 'b.png.forest.jpg'}
 
@@ -151,7 +151,7 @@ def test_two_photos_that_are_one_file(browse, labels, tmp_path, capsys,
     data['images'].append(dict(data['images'][1], id=3, file_name=other))
     labels.write_text(json.dumps(data))
     out = tmp_path / 'pictures'
-    assert browse('--output-dir', out, '--not-show') == 2
+    assert browse('--out-dir', out, '--not-show') == 2
     error = capsys.readouterr().err
     assert 'are one file on systems that fold case or accents' in error
     assert repr(other) in error and not out.exists()

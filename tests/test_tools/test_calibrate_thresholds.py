@@ -68,3 +68,12 @@ def test_what_is_no_preset_is_refused(text, message, work, run_tool,
         tmp_path / 'preset.json')
     assert done.returncode == 2
     assert message in done.stderr and 'Traceback' not in done.stderr
+
+
+def test_no_threshold_within_the_budget_is_a_mistake(work, run_tool):
+    done = run_tool(
+        'tools/analysis_tools/calibrate_thresholds.py', CONFIG, '--img-dir',
+        work / 'images', '--weights', work / 'vit.pth', '--budget', '0.1',
+        '--cfg-options', 'pseudo_labels.image_size=128')
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith('error: even threshold ')

@@ -36,7 +36,7 @@ def test_a_row_for_each_configuration_and_dataset(work):
         TOOL, work / 'ours.py', work / 'theirs.py', '--weights',
         work / 'vit.pth', '--data', 'drawn', data / 'val.json',
         data / 'images', '--data', 'again', data / 'val.json',
-        data / 'images', '--every', '2', '--out-dir', work / 'out')
+        data / 'images', '--num-photos', '2', '--out-dir', work / 'out')
     assert done.returncode == 0, done.stderr
     rows = json.loads((work / 'out/labels.json').read_text())['rows']
     assert [(row['data'], row['labels'], row['photos']) for row in rows] == [

@@ -57,7 +57,7 @@ def test_labels_and_another_method_beside_the_paper(run, data, tmp_path,
                                                     capsys):
     assert run(dataset(data), '--labels', data / 'labels.json',
                '--results-json', f'Half={data}/some.json',
-               '--grid-images', '2') == 0
+               '--num-photos', '2') == 0
     found = json.loads((tmp_path / 'out' / 'table.json').read_text())
     rows = {row['method']: row for row in found['methods']}
     assert [row['quoted'] for row in rows.values()] == [True] * 5 + [False] * 2
@@ -88,7 +88,7 @@ def test_a_truth_of_its_own_for_the_forest(run, data, tmp_path):
         row['parent_id'] = None
     (tmp_path / 'forest.json').write_text(json.dumps(truth))
     assert run(f'{dataset(data)}:{tmp_path / "forest.json"}', '--labels',
-               data / 'labels.json', '--grid-images', '0') == 0
+               data / 'labels.json', '--num-photos', '0') == 0
     rows = json.loads((tmp_path / 'out' / 'table.json').read_text())
     assert rows['methods'][-1]['forests']['coco']['pairs'] == 6
 
@@ -125,7 +125,7 @@ def test_a_dataset_of_configs_datasets(tmp_path):
 
 def test_draws_of_the_images(run, data, tmp_path, monkeypatch):
     command = (dataset(data), '--results-json', f'Half={data}/some.json',
-               '--labels', data / 'labels.json', '--grid-images', '0')
+               '--labels', data / 'labels.json', '--num-photos', '0')
     assert run(*command) == 0
     path = tmp_path / 'out' / 'table.md'
     assert 'other draws' not in path.read_text()  # of three images
@@ -161,7 +161,7 @@ def test_as_many_masks_as_the_first(run, data, tmp_path):
 def test_files_by_dataset(run, data, tmp_path, capsys):
     (tmp_path / 'x_a.json').write_text((data / 'some.json').read_text())
     datasets = dataset(data, 'a'), dataset(data, 'b')
-    assert run(*datasets, '--grid-images', '0', '--results-json',
+    assert run(*datasets, '--num-photos', '0', '--results-json',
                f'X={tmp_path}/x_{{dataset}}.json') == 0
     text = (tmp_path / 'out' / 'table.md').read_text()
     assert '| X      | 50.0 | - |' in text.replace('|    - |', '| - |')
@@ -214,7 +214,7 @@ def test_phase_1_labels_the_photos_of_the_truth_alone(run, data, tmp_path,
         ' device="cpu")\n'
         'pseudo_labels = dict(image_size=256, thresholds=(.6, .3, 0., -.3),\n'
         '    local=None)\nworkers = 1\n')
-    command = (f'--dataset=x={data}/val.json:{photos}', '--grid-images', '0',
+    command = (f'--dataset=x={data}/val.json:{photos}', '--num-photos', '0',
                '--phase1', tmp_path / 'phase1.py', '--weights',
                save_tiny_vit(tmp_path / 'vit.pth'))
     assert run(*command) == 0
@@ -253,7 +253,7 @@ def model(data, tmp_path) -> tuple[Path, Path]:
 def test_two_processes_give_the_table_of_one(run, model, data, tmp_path):
     # Three photos: one process has two of them, the other one twice.
     command = [*map(str, model), dataset(data, 'a'), dataset(data, 'b'),
-               '--grid-images', '0']
+               '--num-photos', '0']
     assert run(*command) == 0
     done = subprocess.run(
         [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2',
@@ -271,7 +271,7 @@ def test_two_processes_give_the_table_of_one(run, model, data, tmp_path):
 
 
 def test_a_checkpoint_is_run_once(run, model, data, tmp_path, monkeypatch):
-    command = (*model, dataset(data, 'val'), '--grid-images', '0')
+    command = (*model, dataset(data, 'val'), '--num-photos', '0')
     checkpoint = model[1]
     assert run(*command) == 0
     out = tmp_path / 'out'

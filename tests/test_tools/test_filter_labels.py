@@ -51,7 +51,7 @@ def labels(tmp_path):
     (('--largest', 2), [(7, 100, None), (7, 50, 1), (9, 9, None)]),
     # its parent goes: the quarter hangs from nothing
     (('--best', 1), [(7, 25, None), (9, 9, None)]),
-    (('--images', 1, '--best', 2), [(7, 50, None), (7, 25, 1)]),
+    (('--num-photos', 1, '--best', 2), [(7, 50, None), (7, 25, 1)]),
 ])
 def test_what_stays(tool, labels, tmp_path, options, expected):
     out = tmp_path / 'out.json'
@@ -71,7 +71,7 @@ def test_a_parent_left_out_is_passed_on(tool, labels, tmp_path):
         row['score'] = score
     labels.write_text(json.dumps(content))
     out = tmp_path / 'out.json'
-    tool(labels, out, '--best', 2, '--images', 1)
+    tool(labels, out, '--best', 2, '--num-photos', 1)
     assert [(r['area'], r['parent_id'])
             for r in json.loads(out.read_text())['annotations']
             ] == [(100, None), (25, 1)]

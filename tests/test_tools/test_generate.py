@@ -274,9 +274,9 @@ def test_calibrate_prints_thresholds_within_the_budget(work, run_tool,
                                                        tmp_path):
     done = run_tool(
         'tools/analysis_tools/calibrate_thresholds.py', work / 'tiny.py',
-        '--img-dir', work / 'photos', '--images', 3, '--budget', 20,
-        '--lowest', -0.4, '--step', 0.1, '--out', tmp_path / 'curve.png',
-        '--json', tmp_path / 'curve.json')
+        '--img-dir', work / 'photos', '--num-photos', 3, '--budget', 20,
+        '--lowest', -0.4, '--step', 0.1, '--picture', tmp_path / 'curve.png',
+        '--out', tmp_path / 'curve.json')
     assert done.returncode == 0, done.stderr
     curve = json.loads((tmp_path / 'curve.json').read_text())
     chosen = curve['chosen']

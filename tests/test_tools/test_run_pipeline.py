@@ -54,7 +54,7 @@ def words(work: Path, *options: str, photos: str = 'data/images'
     configs = [word for phase in (1, 2, 3) for word in
                (f'--phase{phase}-config', str(work / f'phase{phase}.py'))]
     return ['tools/run_pipeline.py', str(work / photos), '--out-dir',
-            str(work / 'out'), '--pictures', '2', *configs,
+            str(work / 'out'), '--num-photos', '2', *configs,
             '--phase1-options', f'extractor.weights={work / "vit.pth"}',
             *options]
 

@@ -50,35 +50,40 @@ from sohes.apis.generate import UsageError
 from sohes.pseudo_labels.images import load_image
 from sohes.pseudo_labels.options import ExploreOptions
 from sohes.pseudo_labels.refinement import build_refiner
-from sohes.utils.arguments import ConfigOptions
+from sohes.utils.arguments import (
+    options_argument,
+    spaced_photos_argument,
+    tool_parser,
+)
 from sohes.utils.files import whole_file
 from sohes.utils.progress import Progress
 from sohes.version import __version__
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='of Phase 1')
-    parser.add_argument('--gt', required=True, help='a COCO dataset json; '
-                        'its classes count as one')
-    parser.add_argument('--img-dir', required=True)
-    parser.add_argument('--out-dir', required=True)
+    parser = tool_parser(__doc__)
+    parser.add_argument('config', metavar='CONFIG',
+                        help='Configuration of Phase 1.')
+    parser.add_argument('--gt', required=True, metavar='JSON',
+                        help='Ground truth: a COCO json, whose classes count '
+                        'as one.')
+    parser.add_argument('--img-dir', required=True,
+                        help='Folder of the photos of --gt.')
+    parser.add_argument('--out-dir', required=True,
+                        help='Folder to write into.')
     parser.add_argument('--tables', nargs='+', choices=list(PAPER),
-                        default=list(PAPER))
+                        default=list(PAPER),
+                        help='Tables to make. Default: all.')
     parser.add_argument('--weights', nargs='+', metavar='WEIGHTS',
-                        help="replace the configuration's; all but the first "
-                        'count for table 7 alone')
+                        help='Weights of the ViT, names or files; all but '
+                        'the first count for table 7 alone. Default: those of '
+                        'the configuration.')
     parser.add_argument('--image-sizes', nargs='+', type=int, metavar='PIXELS',
-                        help="sides for table 7; default: the configuration's")
-    parser.add_argument('--every', type=int, default=1, metavar='N',
-                        help='every Nth photo of the ground truth')
-    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions)
-    args = parser.parse_args()
-    if args.every < 1:
-        parser.error(f'--every must be at least 1, got {args.every}')
-    return args
+                        help='Sides of the input in pixels, for table 7. '
+                        'Default: that of the configuration.')
+    spaced_photos_argument(parser)
+    options_argument(parser, 'pseudo_labels.max_candidates=400')
+    return parser.parse_args()
 
 
 def build_extractors(args: argparse.Namespace,
@@ -143,7 +148,8 @@ def run(args: argparse.Namespace) -> None:
         config.merge_from_dict(args.cfg_options or {})
         options = ExploreOptions.from_dict(config.pseudo_labels.to_dict())
         build_refiner(options.refiner)
-        photos = read_photos(args.gt, args.img_dir, args.every)
+        photos = read_photos(args.gt, args.img_dir, args.num_photos,
+                             args.every)
         extractors = build_extractors(args, config)
         out = Path(args.out_dir)
         out.mkdir(parents=True, exist_ok=True)

@@ -41,6 +41,7 @@ import numpy as np
 from sohes.apis.command import run_command
 from sohes.apis.last_checkpoint import last_checkpoint
 from sohes.models.backbones.vit_files import sha256_of
+from sohes.utils.arguments import tool_parser
 from sohes.utils.errors import UsageError
 from sohes.utils.files import whole_file
 from sohes.utils.scalars import read_scalars
@@ -64,17 +65,23 @@ class RunFailed(Exception):
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='of Phase 3')
-    parser.add_argument('checkpoint', help='of Phase 2')
-    parser.add_argument('--out-dir', required=True)
-    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
+    parser = tool_parser(__doc__)
+    parser.add_argument('config', metavar='CONFIG',
+                        help='Configuration of Phase 3.')
+    parser.add_argument('checkpoint', metavar='CKPT',
+                        help='Checkpoint of Phase 2.')
+    parser.add_argument('--out-dir', required=True,
+                        help='Folder to write into.')
+    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2],
+                        metavar='SEED',
+                        help='Seeds, one run each. Default: 0 1 2.')
     parser.add_argument('--rows', nargs='+', choices=ROWS,
-                        default=list(ROWS))
+                        default=list(ROWS),
+                        help='Rows of the table. Default: all.')
     parser.add_argument('--cfg-options', nargs='+', default=[],
-                        metavar='KEY=VALUE', help='of all runs')
+                        metavar='KEY=VALUE',
+                        help='Override keys of the configuration in all '
+                        'runs.')
     return parser.parse_args()
 
 

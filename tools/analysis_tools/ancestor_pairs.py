@@ -32,31 +32,29 @@ from sohes.apis.ablations import CoverChange
 from sohes.apis.command import run_command
 from sohes.datasets.entity_index import EntityIndex
 from sohes.structures import EntityForest
+from sohes.utils.arguments import num_photos_argument, tool_parser
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('labels', help='any COCO json')
+    parser = tool_parser(__doc__)
+    parser.add_argument('labels', metavar='JSON', help='Any COCO json.')
     parser.add_argument('--coverage', type=float, default=0.9,
-                        help='theta_cover of the labels; default: 0.9')
-    parser.add_argument('--images', type=int, metavar='N',
-                        help='the first N images by id; default: all')
+                        metavar='SHARE', help='Value of theta_cover that the '
+                        'labels were made with, in (0, 1]. Default: '
+                        '%(default)s.')
+    num_photos_argument(parser, 'The first N photos by id.', '--images')
     parser.add_argument('--table-6b', action='store_true',
-                        help='print the change with theta_cover, too')
+                        help='Print the change with theta_cover, too.')
     args = parser.parse_args()
     if not 0 < args.coverage <= 1:
         parser.error(f'--coverage must be in (0, 1], got {args.coverage}')
-    if args.images is not None and args.images < 1:
-        parser.error(f'--images must be at least 1, got {args.images}')
     return args
 
 
 def compare(args: argparse.Namespace) -> None:
     """Count pairs and print them."""
     index = EntityIndex.open(args.labels, coverage=args.coverage)
-    count = min(len(index), args.images or len(index))
+    count = min(len(index), args.num_photos or len(index))
     tested, change = 0, CoverChange(args.coverage)
     # Of the trees, of the json: pairs that are kept, pairs that are new.
     counts = np.zeros((2, 2), int)

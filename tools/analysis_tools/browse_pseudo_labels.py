@@ -5,7 +5,7 @@
         --img-dir PHOTOS --html report
 
 writes a folder; open report/index.html, no server is needed. Without --html
-each photo is drawn as one picture: in a window, and with --output-dir as a
+each photo is drawn as one picture: in a window, and with --out-dir as a
 file. The labels are any COCO json; without parent_id the forest is found from
 the masks. Exit codes: 0 done, 1 some photos could not be shown, 2 the command
 or the labels are wrong, 130 interrupted.
@@ -29,6 +29,12 @@ check_environment()
 
 import numpy as np
 
+from sohes.utils.arguments import (
+    num_photos_argument,
+    old_spelling,
+    quiet_argument,
+    tool_parser,
+)
 from sohes.utils.completion import complete
 
 if TYPE_CHECKING:
@@ -36,38 +42,34 @@ if TYPE_CHECKING:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('labels', help='a COCO json')
-    parser.add_argument(
-        '--img-dir', help='folder of the photos; default: that of the json')
-    parser.add_argument(
-        '--html', metavar='DIR', help='write a report into this new folder')
-    parser.add_argument(
-        '--overwrite', action='store_true', help='replace a report')
-    parser.add_argument(
-        '--output-dir', help='write each picture into this folder')
-    parser.add_argument(
-        '--not-show', action='store_true', help='open no window')
-    parser.add_argument(
-        '--show-interval', type=float, default=2, metavar='S',
-        help='seconds that a picture stays (2); 0: until it is closed')
-    parser.add_argument(
-        '--images', type=int, metavar='N', help='the first N; default: all')
-    parser.add_argument(
-        '--quiet', action='store_true', help='print errors only')
+    parser = tool_parser(__doc__)
+    parser.add_argument('labels', metavar='JSON', help='Any COCO json.')
+    parser.add_argument('--img-dir', help='Folder of the photos. Default: '
+                        'that of the json.')
+    parser.add_argument('--html', metavar='DIR',
+                        help='Write a report into this new folder.')
+    parser.add_argument('--overwrite', action='store_true',
+                        help='Replace the report that is there.')
+    action = parser.add_argument(
+        '--out-dir', help='Write a picture of each photo into this folder.')
+    old_spelling(parser, action, '--output-dir')
+    parser.add_argument('--not-show', action='store_true',
+                        help='Open no window.')
+    parser.add_argument('--show-interval', type=float, default=2,
+                        metavar='SECONDS',
+                        help='Seconds that a picture stays; with 0 it stays '
+                        'until it is closed. Default: %(default)s.')
+    num_photos_argument(parser, 'The first N photos.', '--images')
+    quiet_argument(parser)
     complete(parser)
     args = parser.parse_args()
-    if args.images is not None and args.images < 1:
-        parser.error(f'--images must be at least 1, got {args.images}')
     if args.show_interval < 0:
         parser.error(f'--show-interval must be at least 0, got '
                      f'{args.show_interval}')
-    if args.html and args.output_dir:
-        parser.error('--html and --output-dir exclude each other')
-    if not args.html and args.not_show and not args.output_dir:
-        parser.error('nothing to do: --not-show wants --output-dir or --html')
+    if args.html and args.out_dir:
+        parser.error('--html and --out-dir exclude each other')
+    if not args.html and args.not_show and not args.out_dir:
+        parser.error('nothing to do: --not-show wants --out-dir or --html')
     return args
 
 
@@ -99,7 +101,7 @@ class Photos:
         if not self.folder.is_dir():
             raise UsageError(f'{self.folder} is no folder: --img-dir must '
                              'be where the photos are')
-        count = min(len(self.index), args.images or len(self.index))
+        count = min(len(self.index), args.num_photos or len(self.index))
         names = map(self.index.file_name, range(count))
         self.names = list(names)
         if not any((self.folder / name).is_file() for name in self.names):
@@ -171,7 +173,7 @@ def draw(photos: Photos, args: argparse.Namespace) -> None:
     from sohes.utils.names import same_file
     from sohes.visualization import picture_path
     from sohes.visualization.forest_visualizer import ForestVisualizer
-    alike = same_file(photos.names) if args.output_dir else None
+    alike = same_file(photos.names) if args.out_dir else None
     if alike:
         raise UsageError(
             f'{args.labels} has the images {alike[0]!r} and {alike[1]!r}, '
@@ -189,11 +191,11 @@ def draw(photos: Photos, args: argparse.Namespace) -> None:
             show=not args.not_show,
             wait_time=args.show_interval,
             pred_score_thr=-np.inf,
-            out_file=args.output_dir and picture_path(args.output_dir,
-                                                      photo.name))
-    if args.output_dir and not args.quiet:
+            out_file=args.out_dir and picture_path(args.out_dir,
+                                                   photo.name))
+    if args.out_dir and not args.quiet:
         print(f'{len(photos.names) - photos.failed} pictures: '
-              f'{args.output_dir}')
+              f'{args.out_dir}')
 
 
 def main() -> int:
@@ -208,7 +210,7 @@ def main() -> int:
                 or os.environ.get('DISPLAY')
                 or os.environ.get('WAYLAND_DISPLAY')):
             raise UsageError('there is no screen to open a window on: give '
-                             '--html DIR, or --not-show --output-dir DIR')
+                             '--html DIR, or --not-show --out-dir DIR')
         photos = Photos(args)
         if args.html:
             write_html(photos, args)

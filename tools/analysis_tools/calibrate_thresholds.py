@@ -1,7 +1,7 @@
 """Choose merging thresholds by the number of masks they give (appendix D).
 
     python tools/analysis_tools/calibrate_thresholds.py \
-        configs/sohes_phase1_cpu.py --img-dir PHOTOS --out curve.png
+        configs/sohes_phase1_cpu.py --img-dir PHOTOS --picture curve.png
 
 Thresholds belong to the weights. The paper chose its own by the number of
 pseudo-labels an image, under 200: this does the same, on a few photos and
@@ -20,8 +20,8 @@ twelve settings, each with thresholds for the budget, the one most of whose
 masks return when the photos are flipped, cropped and rescaled. It writes that
 one for --preset of generate_pseudo_labels.py. --gt and --gt-img-dir print how
 far this measure, which looks at no annotation, follows AR. Photos that
-cannot be read are left out. Exit codes: 0 done, 1 no threshold fits the
-budget, 2 the command, its configuration or all photos are wrong, 130
+cannot be read are left out. Exit codes: 0 done, 2 no threshold fits the
+budget, or the command, its configuration or all photos are wrong, 130
 interrupted.
 """
 import argparse
@@ -49,49 +49,68 @@ from sohes.pseudo_labels.images import ImageError, find_images, load_image
 from sohes.pseudo_labels.merge_tree import MergeTree
 from sohes.pseudo_labels.methods import LabelOptions, read_options
 from sohes.pseudo_labels.proposals import pool_nodes, suppress_nodes
-from sohes.utils.arguments import ConfigOptions
-from sohes.utils.errors import said_in_a_sentence
+from sohes.utils.arguments import (
+    at_least,
+    num_photos_argument,
+    old_spelling,
+    options_argument,
+    tool_parser,
+    weights_argument,
+)
+from sohes.utils.errors import UsageError, said_in_a_sentence
 from sohes.utils.files import whole_file
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config')
-    parser.add_argument('--img-dir', required=True)
-    parser.add_argument('--weights', help='replaces extractor.weights')
-    parser.add_argument('--images', type=int, default=10,
-                        help='photos taken, evenly spaced')
-    parser.add_argument('--budget', type=float, default=200,
-                        help='masks an image, at most')
-    parser.add_argument('--lowest', type=float,
-                        help="lowest threshold; default: the preset's")
-    parser.add_argument('--step', type=float, default=0.05)
-    parser.add_argument('--count', type=int, metavar='N',
-                        help='mix N thresholds; default: all, a step apart')
-    parser.add_argument('--out', help='picture of the curve, .png')
-    parser.add_argument('--json', help='the curve and the choice')
-    parser.add_argument('--preset', metavar='OUT',
-                        help='also choose feature, block and centring, and '
-                        'write them to this json')
-    parser.add_argument('--gt', help='COCO json: compare the measure of '
-                        '--preset with AR@1000 on its photos')
-    parser.add_argument('--gt-img-dir', help='the photos of --gt')
-    parser.add_argument('--gt-images', type=int, default=25,
-                        help='photos of --gt, evenly spaced '
-                        '(default: %(default)s)')
-    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions)
+    parser = tool_parser(__doc__)
+    parser.add_argument('config', metavar='CONFIG',
+                        help='Configuration of Phase 1.')
+    parser.add_argument('--img-dir', required=True,
+                        help='Folder of photos; its subfolders are read, '
+                        'too.')
+    weights_argument(parser)
+    num_photos_argument(parser, 'Photos of --img-dir, evenly spaced.',
+                        '--images', default=10)
+    parser.add_argument('--budget', type=float, default=200, metavar='N',
+                        help='Masks of a photo at most, on average. Default: '
+                        '%(default)s.')
+    parser.add_argument('--lowest', type=float, metavar='THRESHOLD',
+                        help='Lowest threshold, a cosine similarity. Default: '
+                        'that of the preset of the weights.')
+    parser.add_argument('--step', type=float, default=0.05,
+                        metavar='THRESHOLD',
+                        help='Distance of two thresholds, a cosine '
+                        'similarity. Default: %(default)s.')
+    parser.add_argument('--count', type=at_least(1), metavar='N',
+                        help='Thresholds in the mix. Default: all, --step '
+                        'apart.')
+    parser.add_argument('--out', metavar='JSON',
+                        help='Json to write the curve and the choice into.')
+    parser.add_argument('--picture', metavar='PNG',
+                        help='Picture of the curve to write.')
+    parser.add_argument('--json', help=argparse.SUPPRESS)
+    parser.add_argument('--preset', metavar='JSON',
+                        help='Also choose feature, block and centring, and '
+                        'write them into this json.')
+    parser.add_argument('--gt', metavar='JSON',
+                        help='Ground truth, a COCO json: compare the measure '
+                        'of --preset with AR@1000 on its photos.')
+    parser.add_argument('--gt-img-dir', help='Folder of the photos of --gt.')
+    action = parser.add_argument(
+        '--num-gt-photos', type=at_least(1), default=25, metavar='N',
+        help='Photos of --gt, evenly spaced. Default: %(default)s.')
+    old_spelling(parser, action, '--gt-images')
+    options_argument(parser, 'pseudo_labels.image_size=518')
     args = parser.parse_args()
     if (args.gt is None) != (args.gt_img_dir is None) or (
             args.gt and not args.preset):
         parser.error('--gt goes with --gt-img-dir and --preset')
-    for name in ('images', 'count', 'gt_images'):
-        value = getattr(args, name)
-        if value is not None and value < 1:
-            parser.error(f'--{name} must be at least 1, got {value}')
     if args.step <= 0:
         parser.error(f'--step must be above 0, got {args.step}')
+    # As it once was: --out for the picture, --json for the json.
+    if args.out and not args.out.endswith('.json'):
+        args.picture, args.out = args.picture or args.out, None
+    args.out = args.out or args.json
     return args
 
 
@@ -194,8 +213,12 @@ def read_photos(folder: str, names: Sequence[str],
 
 
 def search(args: argparse.Namespace, arguments: dict[str, Any],
-           options: LabelOptions, photos: list[np.ndarray]) -> int:
-    """Choose feature, block and centring too; the exit code."""
+           options: LabelOptions, photos: list[np.ndarray]) -> None:
+    """Choose feature, block and centring too.
+
+    Raises:
+        UsageError: no setting stays within the budget.
+    """
     from sohes.apis.preset_search import (
         all_settings,
         measure,
@@ -210,7 +233,7 @@ def search(args: argparse.Namespace, arguments: dict[str, Any],
     if args.gt:
         rows = list(read_ground_truth(args.gt).values())
         truth = [(load_image(Path(args.gt_img_dir) / row['file_name']),
-                  row['masks']) for row in evenly(rows, args.gt_images)]
+                  row['masks']) for row in evenly(rows, args.num_gt_photos)]
     print('feature block centre  masks  % that  masks that' +
           ('    AR' if truth else ''))
     print('                       return     return')
@@ -221,9 +244,8 @@ def search(args: argparse.Namespace, arguments: dict[str, Any],
                                 else -0.2, args.step, args.budget, options,
                                 args.count)['chosen'], truth)
     if not found:
-        print('error: no setting has thresholds within --budget '
-              f'{args.budget:g}; raise it or lower --lowest', file=sys.stderr)
-        return 1
+        raise UsageError('no setting has thresholds within --budget '
+                         f'{args.budget:g}; raise it or lower --lowest')
     if truth:
         print(f'rank correlation of masks that return with AR@1000 on '
               f'{len(truth)} photos of {args.gt}, {len(found)} settings: '
@@ -233,11 +255,14 @@ def search(args: argparse.Namespace, arguments: dict[str, Any],
     print(f'chosen: {found[0].feature} of block {found[0].block}, centring '
           f'{"on" if found[0].center else "off"}, thresholds '
           f'{found[0].thresholds}; written to {args.preset}')
-    return 0
 
 
-def run(args: argparse.Namespace) -> int:
-    """Count and print; the exit code."""
+def run(args: argparse.Namespace) -> None:
+    """Count and print.
+
+    Raises:
+        UsageError: no threshold stays within the budget.
+    """
     with said_in_a_sentence():
         config = Config.fromfile(args.config)
         config.merge_from_dict(args.cfg_options or {})
@@ -246,9 +271,10 @@ def run(args: argparse.Namespace) -> int:
         from sohes.models.backbones import ViTFeatureExtractor
         arguments = config.extractor.to_dict()
         arguments['weights'] = args.weights or arguments['weights']
-        photos = read_photos(args.img_dir, names, args.images)
+        photos = read_photos(args.img_dir, names, args.num_photos)
         if args.preset:
-            return search(args, arguments, options, photos)
+            search(args, arguments, options, photos)
+            return
         extractor = ViTFeatureExtractor(**arguments)
     trees = [
         MergeTree.from_features(extractor([photo], options.image_size)[0])
@@ -263,20 +289,18 @@ def run(args: argparse.Namespace) -> int:
     for row in zip(curve['thresholds'], curve['alone'], curve['mixed']):
         print('{:9.2f}{:8.1f}{:17.1f}'.format(*row))
     if not curve['chosen']:
-        print(f'error: even threshold {lowest} alone gives more than '
-              f'{args.budget:g} masks an image; lower --lowest or raise '
-              '--budget', file=sys.stderr)
-        return 1
+        raise UsageError(f'even threshold {lowest} alone gives more than '
+                         f'{args.budget:g} masks an image; lower --lowest or '
+                         'raise --budget')
     print(f'\non {len(trees)} photos, at most {args.budget:g} masks an '
           f'image:\npseudo_labels = dict(thresholds='
           f'{tuple(curve["chosen"])})')
-    if args.json:
-        with whole_file(Path(args.json)) as file:
-            file.write(json.dumps(curve, indent=1) + '\n')
     if args.out:
-        plot(curve, args.budget, args.out)
-        print(f'curve: {args.out}')
-    return 0
+        with whole_file(Path(args.out)) as file:
+            file.write(json.dumps(curve, indent=1) + '\n')
+    if args.picture:
+        plot(curve, args.budget, args.picture)
+        print(f'curve: {args.picture}')
 
 
 def main() -> int:

@@ -45,30 +45,30 @@ from sohes.evaluation.forest_pairs import (
 from sohes.pseudo_labels.images import load_image
 from sohes.pseudo_labels.methods import LabelOptions, explore
 from sohes.pseudo_labels.refinement import build_refiner
+from sohes.utils.arguments import (
+    spaced_photos_argument,
+    tool_parser,
+    weights_argument,
+)
 from sohes.utils.files import whole_file
 from sohes.utils.progress import Progress
 from sohes.version import __version__
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tool_parser(__doc__)
     parser.add_argument('configs', nargs='+', metavar='CONFIG',
-                        help='of Phase 1')
-    parser.add_argument('--weights',
-                        help="replaces every configuration's")
+                        help='Configurations of Phase 1.')
+    weights_argument(parser)
     parser.add_argument('--data', nargs=3, action='append', required=True,
                         metavar=('NAME', 'GT', 'IMG_DIR'),
-                        help='a COCO json, whose classes count as one, and '
-                        'its photos; may be given several times')
-    parser.add_argument('--out-dir', required=True)
-    parser.add_argument('--every', type=int, default=1, metavar='N',
-                        help='every Nth photo of each ground truth')
-    args = parser.parse_args()
-    if args.every < 1:
-        parser.error(f'--every must be at least 1, got {args.every}')
-    return args
+                        help='Name for the table, ground truth as a COCO '
+                        'json, whose classes count as one, and folder of its '
+                        'photos. May be repeated.')
+    parser.add_argument('--out-dir', required=True,
+                        help='Folder to write into.')
+    spaced_photos_argument(parser)
+    return parser.parse_args()
 
 
 @dataclass
@@ -147,7 +147,8 @@ def write(rows: Sequence[ComparedRow], methods: Sequence[Method],
 def run(args: argparse.Namespace) -> None:
     """Label, count and write."""
     try:
-        data = {name: (gt, read_photos(gt, folder, args.every))
+        data = {name: (gt, read_photos(gt, folder, args.num_photos,
+                                       args.every))
                 for name, gt, folder in args.data}
         methods = [Method.read(path, args.weights) for path in args.configs]
         out = Path(args.out_dir)

@@ -1,7 +1,7 @@
 """Class-agnostic AR and AP of masks against any COCO ground truth.
 
     python tools/analysis_tools/evaluate_masks.py \
-        --gt instances_val2017.json --pred labels.json --json metrics.json
+        --gt instances_val2017.json --pred labels.json --out metrics.json
 
 prints AR@1000, AR by COCO's sizes, AP and masks per image, as the tables of
 the paper do, and AR@1, 10, 100, AP@100, AP50, AP75 and recall by IoU: in
@@ -30,34 +30,34 @@ from sohes.evaluation.coco_files import (
     read_evaluation_input,
 )
 from sohes.evaluation.mask_metrics import MaskMetrics, evaluate_masks
+from sohes.utils.arguments import at_least, old_spelling, tool_parser
 from sohes.utils.files import whole_file
 from sohes.version import __version__
 
 
 def parse_args() -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description='Class-agnostic AR and AP of masks, equal to pycocotools')
+    parser = tool_parser(__doc__)
+    parser.add_argument('--gt', required=True, metavar='JSON',
+                        help='Ground truth: a COCO json, whose classes count '
+                        'as one.')
     parser.add_argument(
-        '--gt', required=True, help='ground truth: a COCO dataset json; its '
-        'classes count as one')
-    parser.add_argument(
-        '--pred', required=True, help='predictions: what '
+        '--pred', required=True, metavar='JSON', help='Predictions: what '
         'generate_pseudo_labels.py wrote, any COCO dataset json with scores, '
-        'or a list of COCO results; images are matched by file name where '
-        'both files have names, else by id')
+        'or a list of COCO results. Images are matched by file name where '
+        'both files have names, else by id.')
     parser.add_argument(
-        '--max-dets', type=int, default=1000,
-        help='predictions an image that count (default: %(default)s)')
+        '--max-dets', type=at_least(1), default=1000, metavar='N',
+        help='Predictions of an image that count, the surest first. Default: '
+        '%(default)s.')
     parser.add_argument(
-        '--only-predicted', action='store_true', help='leave out images '
-        'without predictions, such as those that were not labelled')
-    parser.add_argument(
-        '--json', metavar='OUT', help='also write the metrics to this file')
-    args = parser.parse_args()
-    if args.max_dets < 1:
-        parser.error(f'--max-dets must be at least 1, got {args.max_dets}')
-    return args
+        '--only-predicted', action='store_true', help='Leave out images '
+        'without predictions, such as those that were not labelled.')
+    action = parser.add_argument(
+        '--out', metavar='JSON',
+        help='Also write the metrics, in percent, into this json.')
+    old_spelling(parser, action, '--json')
+    return parser.parse_args()
 
 
 def describe(data: EvaluationInput, max_dets: int) -> dict[str, int]:
@@ -127,8 +127,8 @@ def evaluate(args: argparse.Namespace) -> None:
                              'for none has a prediction')
     metrics = evaluate_masks(data.images, args.max_dets)
     counts = describe(data, args.max_dets)
-    if args.json:
-        with whole_file(Path(args.json)) as file:
+    if args.out:
+        with whole_file(Path(args.out)) as file:
             file.write(json.dumps({
                 **metrics.percentages(), 'unit': 'percent',
                 'gt': args.gt, 'pred': args.pred, **counts,

@@ -1,7 +1,7 @@
 """Keep some of the images and masks of a COCO json, and their forest.
 
-    python tools/analysis_tools/filter_labels.py labels.json few.json \
-        --images 8 --largest 40
+    python tools/analysis_tools/filter_labels.py labels.json \
+        --out few.json --num-photos 8 --largest 40
 
 keeps the first 8 images by id and of each the 40 largest masks (or with
 --best those with the highest scores). A mask whose parent goes hangs from its
@@ -29,27 +29,32 @@ import numpy as np
 from sohes.apis.command import run_command
 from sohes.datasets.entity_index import EntityIndex, ImageEntities
 from sohes.structures.mask_ops import text_rle
+from sohes.utils.arguments import (
+    at_least,
+    num_photos_argument,
+    tool_parser,
+)
 from sohes.utils.files import whole_file
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('labels', help='any COCO json')
-    parser.add_argument('out', help='the json to write')
-    parser.add_argument('--images', type=int, metavar='N',
-                        help='the first N images by id; default: all')
+    parser = tool_parser(__doc__)
+    parser.add_argument('labels', metavar='JSON', help='Any COCO json.')
+    # Where --out once was.
+    parser.add_argument('few', nargs='?', help=argparse.SUPPRESS)
+    parser.add_argument('--out', metavar='JSON', help='COCO json to write.')
+    num_photos_argument(parser, 'The first N photos by id.', '--images')
     which = parser.add_mutually_exclusive_group()
-    which.add_argument('--largest', type=int, metavar='N',
-                       help='of each image the N largest masks')
-    which.add_argument('--best', type=int, metavar='N',
-                       help='of each image the N masks of highest score')
+    which.add_argument('--largest', type=at_least(1), metavar='N',
+                       help='Keep the N largest masks of each photo. Default: '
+                       'all.')
+    which.add_argument('--best', type=at_least(1), metavar='N',
+                       help='Keep the N masks of highest score of each photo. '
+                       'Default: all.')
     args = parser.parse_args()
-    for name in ('images', 'largest', 'best'):
-        value = getattr(args, name)
-        if value is not None and value < 1:
-            parser.error(f'--{name} must be at least 1, got {value}')
+    if (args.out is None) == (args.few is None):
+        parser.error('give --out, the json to write')
+    args.out = args.out or args.few
     return args
 
 
@@ -95,7 +100,7 @@ def annotations(index: EntityIndex, count: int,
 def write(args: argparse.Namespace) -> None:
     """Write the json that is asked for."""
     index = EntityIndex.open(args.labels)
-    count = min(len(index), args.images or len(index))
+    count = min(len(index), args.num_photos or len(index))
     images = [
         dict(id=int(index.images[k]['id']), file_name=index.file_name(k),
              height=int(index.images[k]['height']),

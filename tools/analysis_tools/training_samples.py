@@ -32,25 +32,20 @@ from mmengine.registry import DATASETS, init_default_scope
 from sohes.apis.command import run_command
 from sohes.apis.run_config import read_config
 from sohes.datasets.samplers import ResumableSampler
-from sohes.utils.arguments import ConfigOptions
+from sohes.utils.arguments import at_least, options_argument, tool_parser
 from sohes.utils.errors import said_in_a_sentence
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='of Phase 2 or 3')
-    parser.add_argument('--draws', type=int, default=200, metavar='N',
-                        help='samples; default: 200')
-    parser.add_argument('--seed', type=int, default=0,
-                        help='of the run; default: 0')
-    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions,
-                        help='key=value of the configuration')
-    args = parser.parse_args()
-    if args.draws < 1:
-        parser.error(f'--draws must be at least 1, got {args.draws}')
-    return args
+    parser = tool_parser(__doc__)
+    parser.add_argument('config', metavar='CONFIG',
+                        help='Configuration of Phase 2 or 3.')
+    parser.add_argument('--draws', type=at_least(1), default=200, metavar='N',
+                        help='Samples to draw. Default: %(default)s.')
+    parser.add_argument('--seed', type=int, default=0, metavar='SEED',
+                        help='Seed of the run. Default: %(default)s.')
+    options_argument(parser, 'data_root=DIR/')
+    return parser.parse_args()
 
 
 def build(config: Config) -> Any:

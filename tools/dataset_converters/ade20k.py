@@ -25,7 +25,8 @@ from sohes.environment import check_environment
 check_environment()
 
 from sohes.converters.ade20k import SPLITS, find_ade20k, read_ade20k
-from sohes.converters.command import dataset_parser, positive, run_images
+from sohes.converters.command import dataset_parser, run_images
+from sohes.utils.arguments import at_least
 
 
 def levels(text: str) -> tuple[int, ...] | None:
@@ -40,15 +41,16 @@ def levels(text: str) -> tuple[int, ...] | None:
 
 def main() -> int:
     parser = dataset_parser(__doc__)
-    parser.add_argument('root', type=Path, help='the dataset, or any folder '
-                        'in it')
+    parser.add_argument('root', type=Path, metavar='DIR',
+                        help='Folder of the dataset, or any folder in it.')
     parser.add_argument('--split', choices=tuple(SPLITS),
-                        default='validation')
+                        default='validation',
+                        help='Split to convert. Default: %(default)s.')
     parser.add_argument('--levels', type=levels, default=(0, ),
-                        help='0 for whole entities (the default), 0,1 with '
-                        'their parts, all')
-    parser.add_argument('--workers', type=positive, default=1,
-                        help='threads; default %(default)s')
+                        help='Levels of parts: 0 for whole entities, 0,1 '
+                        'with their parts, or all. Default: 0.')
+    parser.add_argument('--workers', type=at_least(1), default=1,
+                        metavar='N', help='Threads. Default: %(default)s.')
     args = parser.parse_args()
     return run_images(
         args, f'ADE20K {args.split} as entities',

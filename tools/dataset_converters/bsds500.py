@@ -25,14 +25,16 @@ from sohes.converters.command import dataset_parser, run_images
 
 def main() -> int:
     parser = dataset_parser(__doc__)
-    parser.add_argument('root', type=Path,
-                        help='the folder with groundTruth and images')
-    parser.add_argument('--split', choices=tuple(SPLITS), default='val')
+    parser.add_argument('root', type=Path, metavar='DIR',
+                        help='Folder with groundTruth and images.')
+    parser.add_argument('--split', choices=tuple(SPLITS), default='val',
+                        help='Split to convert. Default: %(default)s.')
     parser.add_argument('--min-area', type=int, default=64, metavar='PIXELS',
-                        help='of a region; default %(default)s')
+                        help='Smallest region in pixels. Default: '
+                        '%(default)s.')
     parser.add_argument('--same', type=float, default=0.8, metavar='IOU',
-                        help='from which on two annotators drew the same '
-                        'region; default %(default)s')
+                        help='IoU from which on two annotators drew the '
+                        'same region. Default: %(default)s.')
     args = parser.parse_args()
     rules = dict(split=args.split, min_area=args.min_area, same=args.same)
     return run_images(

@@ -1,7 +1,7 @@
 """SA-1B: the masks of one or several packs as one class.
 
     python tools/dataset_converters/sa1b.py data/sa1b --pack sa_000020 \
-        --limit 1000 --out data/sa1b/entities_sa_000020.json
+        --num-photos 1000 --out data/sa1b/entities_sa_000020.json
 
 Stopped, it continues when the same command is given again. docs/datasets.md
 says where the files come from.
@@ -26,10 +26,11 @@ from sohes.converters.sa1b import find_sa1b, read_sa1b
 
 def main() -> int:
     parser = dataset_parser(__doc__, split=False)
-    parser.add_argument('root', type=Path, help='the folder of the packs')
+    parser.add_argument('root', type=Path, metavar='DIR',
+                        help='Folder of the packs.')
     parser.add_argument('--pack', action='append', metavar='FOLDER',
-                        help='such as sa_000020; may be repeated; default: '
-                        'all that is there')
+                        help='Pack to convert, such as sa_000020. May be '
+                        'repeated. Default: all that is there.')
     args = parser.parse_args()
     return run_images(
         args, 'SA-1B as entities', dict(packs=args.pack),

@@ -52,6 +52,7 @@ from sohes.pseudo_labels.local import square_crop
 from sohes.registry import DATASETS
 from sohes.structures import EntityForest, PackedMasks
 from sohes.utils import register_all_modules
+from sohes.utils.arguments import tool_parser, weights_argument
 from sohes.visualization.colors import forest_colors
 from sohes.visualization.panels import paint_level
 
@@ -61,15 +62,16 @@ VIEW = (384, 384)
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('photo')
-    parser.add_argument('other', help='to paste from, in phase2.jpg')
-    parser.add_argument('--weights', required=True, help='of the ViT')
-    parser.add_argument('--out-dir', default=str(ROOT / 'docs/images'))
-    parser.add_argument('--seed', type=int, default=0,
-                        help='of the augmentations (0)')
+    parser = tool_parser(__doc__)
+    parser.add_argument('photo', metavar='PHOTO', help='Photo to draw.')
+    parser.add_argument('other', metavar='OTHER',
+                        help='Photo to paste from, in phase2.jpg.')
+    weights_argument(parser, required=True)
+    parser.add_argument('--out-dir', default=str(ROOT / 'docs/images'),
+                        help='Folder to write into. Default: %(default)s.')
+    parser.add_argument('--seed', type=int, default=0, metavar='SEED',
+                        help='Seed of the augmentations. Default: '
+                        '%(default)s.')
     return parser.parse_args()
 
 

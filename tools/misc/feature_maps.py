@@ -22,16 +22,16 @@ check_environment()
 
 from sohes.apis.command import run_command
 from sohes.models.backbones.feature_maps import FeatureMapStore
+from sohes.utils.arguments import tool_parser
 from sohes.utils.errors import UsageError
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('folder', type=Path, help='of the maps')
+    parser = tool_parser(__doc__)
+    parser.add_argument('folder', type=Path, metavar='DIR',
+                        help='Folder of the maps.')
     parser.add_argument('--delete', action='store_true',
-                        help='delete the maps in it')
+                        help='Delete the maps in it.')
     return parser.parse_args()
 
 

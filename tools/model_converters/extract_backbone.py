@@ -25,7 +25,7 @@ from sohes.utils.arguments import converter_parser
 def main() -> int:
     parser = converter_parser(__doc__)
     parser.add_argument('--vit', action='store_true',
-                        help='the ViT without its adapter')
+                        help='Take the ViT without its adapter.')
     args = parser.parse_args()
     from mmengine.config import Config
 

@@ -31,7 +31,7 @@ from sohes.utils.arguments import converter_parser
 def main() -> int:
     parser = converter_parser(__doc__)
     parser.add_argument('--half', action='store_true',
-                        help='weights in half precision: half the size')
+                        help='Write weights in half precision: half the size.')
     args = parser.parse_args()
     from sohes.apis.command import run_command
     from sohes.apis.publish import publish_model
