@@ -148,7 +148,7 @@ def test_the_demonstration_of_a_model(shipped, folder, tmp_path, run_tool):
         'pseudo_labels = dict(image_size=64, thresholds=(.6, .3, 0., -.3),\n'
         '    local=None, refiner=None)\n')
     words = ('demo/model_demo.py', '--img-dir', folder / 'images',
-             '--out-dir', tmp_path / 'out', '--config', config,
+             '--out-dir', tmp_path / 'out', '--phase1-config', config,
              '--pred-score-thr', '0', '--device', 'cpu')
     done = run_tool(*words)
     assert done.returncode == 0, done.stderr
