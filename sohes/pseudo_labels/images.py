@@ -32,6 +32,10 @@ _MOST_WAYS = 100
 _STRIP = 1 << 22
 #: Scans of a progressive JPEG; programs write about ten.
 _MOST_SCANS = 100
+#: Pixels of a JPEG 2000 for each of its bytes, beyond so many that do no
+#: harm. Its decoder is slow, also where a picture of one colour is a kilobyte
+#: long.
+_MOST_PER_BYTE, _HARMLESS = 200, 1 << 22
 _ORIENTATION = 0x0112  # EXIF tag
 _16_BIT = 65535
 #: What moves the cursor, sets colours or turns the direction of text.
@@ -73,6 +77,7 @@ def load_image(path: str | os.PathLike,
             if pixels > limit:
                 raise ImageError(too_large(pixels, limit))
             _check_scans(path, image)
+            _check_density(path, image)
             image.load()
             # After loading: Pillow turns a TIFF upright while it loads.
             pixels = _turn_upright(_to_rgb(image), _orientation(image))
@@ -276,6 +281,17 @@ def _check_scans(path: str | os.PathLike, image: 'Image') -> None:
     if scans > _MOST_SCANS:
         raise ImageError(f'is a JPEG of {scans} scans, more than the '
                          f'{_MOST_SCANS} of any camera')
+
+
+def _check_density(path: str | os.PathLike, image: 'Image') -> None:
+    """Refuse a JPEG 2000 that is much larger than its file."""
+    pixels, size = image.width * image.height, os.path.getsize(path)
+    if (image.format == 'JPEG2000' and pixels > _HARMLESS
+            and pixels > _MOST_PER_BYTE * size):
+        raise ImageError(
+            f'is a JPEG 2000 of {pixels / 1e6:.1f} million pixels in {size} '
+            f'bytes, more than the {_MOST_PER_BYTE} pixels a byte of any '
+            'photo; shrink or convert it')
 
 
 def _refused_kind(path: str | os.PathLike) -> str | None:

@@ -102,3 +102,21 @@ def test_a_size_in_a_header_costs_nothing(tmp_path):
         (tmp_path / name).write_bytes(data)
         with pytest.raises(ImageError):
             load_image(tmp_path / name)
+
+
+def test_a_jpeg_2000_far_larger_than_its_file_is_not_decoded(tmp_path,
+                                                             monkeypatch):
+    pytest.importorskip('PIL.Jpeg2KImagePlugin')
+    from PIL import Jpeg2KImagePlugin
+    for name, side in (('small.jp2', 300), ('large.jp2', 2100)):
+        Image.new('RGB', (side, side), 'teal').save(
+            tmp_path / name, num_resolutions=1)
+    assert load_image(tmp_path / 'small.jp2').shape == (300, 300, 3)
+
+    def decoded(self: Image.Image) -> None:
+        raise AssertionError('it was decoded')
+
+    monkeypatch.setattr(Jpeg2KImagePlugin.Jpeg2KImageFile, 'load', decoded)
+    with pytest.raises(ImageError, match='large.jp2: is a JPEG 2000 of 4.4 '
+                       'million pixels in .* bytes, more than'):
+        load_image(tmp_path / 'large.jp2')
