@@ -38,21 +38,9 @@ max_iters = 40000  # appendix A
 base_lr = 0.0008  # appendix A, for a batch of 128
 
 train_dataloader = dict(batch_size=batch_size, num_workers=num_workers)
-# The rate follows the batch with --auto-scale-lr, in proportion.
-auto_scale_lr = dict(enable=False, base_batch_size=128)
-
-# ----- possibly changed -----------------------------------------------------
+train_cfg = dict(max_iters=max_iters)
 optim_wrapper = dict(optimizer=dict(lr=base_lr))
-
 param_scheduler = dict(
-    type='MultiStepLR',
-    by_epoch=False,
-    begin=0,
     end=max_iters,
-    milestones=[36000],  # 90 % of the steps; ours
-    gamma=0.1)
-
-# ----- never changed --------------------------------------------------------
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters)
-test_cfg = dict(type='TestLoop')
+    milestones=[36000])  # 90 % of the steps; ours
 # No EMA here: Phase 3 has a teacher.

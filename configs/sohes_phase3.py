@@ -24,19 +24,21 @@ not measured. Result to expect: AR@1000 of 33.3 on SA-1B, 32.6 before (table
 """
 _base_ = [
     '_base_/models/entity_mask2former_vitb8.py',
-    '_base_/datasets/entities.py',
-    '_base_/datasets/strong_colors.py',
+    '_base_/datasets/entities_two_streams.py',
     '_base_/schedules/adan.py',
     '_base_/default_runtime.py',
 ]
 
 # ----- frequently changed ---------------------------------------------------
-data_root = 'data/entities/'
 batch_size = 2  # a GPU, of I1 and of I2; 128 over 64 GPUs (appendix A)
 num_workers = 4  # a GPU
 max_iters = 5000  # appendix A
 base_lr = 0.00008  # a tenth of Phase 2's; ours
-image_size = (1024, 1024)
+
+train_dataloader = dict(batch_size=batch_size, num_workers=num_workers)
+train_cfg = dict(max_iters=max_iters)
+optim_wrapper = dict(optimizer=dict(lr=base_lr))
+param_scheduler = []  # the rate is constant; ours
 
 # ----- possibly changed -----------------------------------------------------
 model = dict(
@@ -54,63 +56,9 @@ model = dict(
         min_area=1),  # pixels in the student's view
     semi_test_cfg=dict(predict_on='teacher'))
 
-meta_keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor',
-             'flip', 'flip_direction', 'homography_matrix')
-# Flip, large scale jittering and crop, as Phase 2's.
-geometry = _base_.train_pipeline[2:5]
-copy_paste = _base_.train_pipeline[5:7]  # with the canvas for it
-pack = [dict(type='sohes.PackEntityInputs', meta_keys=meta_keys)]
-
-sup_pipeline = [
-    dict(type='sohes.LoadEntityImage'),
-    dict(type='sohes.LoadEntities'), *geometry, *copy_paste,
-    *_base_.colors, *pack
-]
-weak_pipeline = [
-    dict(type='sohes.EntityResize', scale=image_size, keep_ratio=True),
-    dict(type='RandomFlip', prob=0.5), *pack
-]
-unsup_pipeline = [
-    dict(type='sohes.LoadEntityImage'),
-    dict(
-        type='sohes.OrderedMultiBranch',
-        branch_field=['unsup_teacher', 'unsup_student'],
-        unsup_teacher=weak_pipeline,
-        unsup_student=[*geometry, *_base_.colors, *pack])
-]
-train_dataloader = dict(
-    batch_size=batch_size,
-    num_workers=num_workers,
-    dataset=dict(
-        _delete_=True,
-        type='sohes.TwoStreamDataset',
-        labeled=dict(
-            type='sohes.EntityDataset',
-            data_root=data_root,
-            ann_file='labels.json',
-            data_prefix=dict(img='images/'),
-            filter_cfg=dict(min_masks=1),
-            pipeline=sup_pipeline),
-        unlabeled=dict(
-            type='sohes.ImageFolderDataset',
-            data_root=data_root,
-            data_prefix=dict(img='images/'),
-            pipeline=unsup_pipeline)))
-# The rate follows the batch with --auto-scale-lr, in proportion.
-auto_scale_lr = dict(enable=False, base_batch_size=128)
-
-optim_wrapper = dict(optimizer=dict(lr=base_lr))
-param_scheduler = []  # the rate is constant; ours
-
 # ----- never changed --------------------------------------------------------
-custom_hooks = [
-    # The teacher's momentum of 0.9995 (appendix A), said of the student.
-    dict(type='sohes.TeacherHook', momentum=0.0005),
-    dict(type='sohes.RandomStateHook'),
-    dict(type='sohes.NonFiniteLossHook')
-]
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters)
-test_cfg = dict(type='TestLoop')
+# The teacher's momentum of 0.9995 (appendix A), said of the student.
+custom_hooks = [dict(type='sohes.TeacherHook', momentum=0.0005)]
 default_hooks = dict(checkpoint=dict(interval=1000))
 # The teacher's counts jump from batch to batch: their mean since the last
 # line of the log.

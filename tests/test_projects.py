@@ -34,9 +34,10 @@ def test_the_model_and_the_training_are_the_repositorys(checkout, repo_root):
     for key, value in CLASSES.items():
         assert config.model.panoptic_head.pop(key) == value
     assert config.model.pop('init_cfg') is None
+    config.default_hooks.pop('visualization')  # MMDetection's own
     for key in ('model', 'train_dataloader', 'test_dataloader',
                 'test_evaluator', 'optim_wrapper', 'param_scheduler',
-                'train_cfg', 'custom_hooks', 'auto_scale_lr'):
+                'train_cfg', 'default_hooks', 'auto_scale_lr'):
         assert config[key] == ours[key], key
 
 

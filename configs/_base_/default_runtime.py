@@ -1,4 +1,4 @@
-"""What every training run has: scope, hooks, processes, logs."""
+"""What every training run has: scope, hooks, loops, processes, logs."""
 default_scope = 'mmdet'
 
 default_hooks = dict(
@@ -8,11 +8,13 @@ default_hooks = dict(
     checkpoint=dict(
         type='CheckpointHook', by_epoch=False, interval=5000,
         max_keep_ckpts=3),
-    sampler_seed=dict(type='DistSamplerSeedHook'))
-custom_hooks = [
-    dict(type='sohes.RandomStateHook'),  # --resume continues exactly
-    dict(type='sohes.NonFiniteLossHook')
-]
+    sampler_seed=dict(type='DistSamplerSeedHook'),
+    random_state=dict(type='sohes.RandomStateHook'),  # exact --resume
+    non_finite_loss=dict(type='sohes.NonFiniteLossHook'))
+custom_hooks = []  # what a configuration has beside these
+
+train_cfg = dict(type='IterBasedTrainLoop')
+test_cfg = dict(type='TestLoop')
 
 env_cfg = dict(
     cudnn_benchmark=False,

@@ -11,12 +11,19 @@ Hardware: as configs/sohes_phase3.py. The paper's result: AR of 27.0 on LVIS,
 29.2 on EntitySeg, 31.9 on SA-1B; not measured here.
 """
 _base_ = [
-    'sohes_cascade-mask-rcnn.py', '../_base_/datasets/strong_colors.py'
+    '../_base_/models/entity_cascade_mask_rcnn_vitb8.py',
+    '../_base_/datasets/entities_two_streams.py',
+    '../_base_/schedules/adan.py', '../_base_/default_runtime.py'
 ]
 
 # ----- frequently changed ---------------------------------------------------
 max_iters = 5000  # appendix A
 base_lr = 0.00008  # a tenth of Phase 2's; ours
+
+train_cfg = dict(max_iters=max_iters)
+optim_wrapper = dict(
+    optimizer=dict(lr=base_lr), clip_grad=dict(max_norm=1.0))
+param_scheduler = []  # the rate is constant; ours
 
 # ----- possibly changed -----------------------------------------------------
 model = dict(
@@ -33,55 +40,15 @@ model = dict(
         min_area=1),
     semi_test_cfg=dict(predict_on='teacher'))
 
-meta_keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor',
-             'flip', 'flip_direction', 'homography_matrix')
-geometry = _base_.train_pipeline[2:5]
-pack = [dict(type='sohes.PackEntityInputs', meta_keys=meta_keys)]
-sup_pipeline = [
-    *_base_.train_pipeline[:-1], *_base_.colors,
-    dict(type='sohes.PackEntityInputs', bitmaps=True, meta_keys=meta_keys)
-]
-weak_pipeline = [
-    dict(type='sohes.EntityResize', scale=_base_.image_size, keep_ratio=True),
-    dict(type='RandomFlip', prob=0.5), *pack
-]
-unsup_pipeline = [
-    dict(type='sohes.LoadEntityImage'),
-    dict(
-        type='sohes.OrderedMultiBranch',
-        branch_field=['unsup_teacher', 'unsup_student'],
-        unsup_teacher=weak_pipeline,
-        unsup_student=[*geometry, *_base_.colors, *pack])
-]
-data_root = _base_.data_root
+train_pipeline = _base_.train_pipeline
+train_pipeline[-1].bitmaps = True  # as mmdetection's heads want masks
 train_dataloader = dict(
-    dataset=dict(
-        _delete_=True,
-        type='sohes.TwoStreamDataset',
-        labeled=dict(
-            type='sohes.EntityDataset',
-            data_root=data_root,
-            ann_file='labels.json',
-            data_prefix=dict(img='images/'),
-            filter_cfg=dict(min_masks=1),
-            pipeline=sup_pipeline),
-        unlabeled=dict(
-            type='sohes.ImageFolderDataset',
-            data_root=data_root,
-            data_prefix=dict(img='images/'),
-            pipeline=unsup_pipeline)))
-
-optim_wrapper = dict(optimizer=dict(lr=base_lr))
-param_scheduler = []  # the rate is constant; ours
+    dataset=dict(labeled=dict(pipeline=train_pipeline)))
+test_evaluator = [_base_.test_evaluator[0]]  # EntityMetric; no forest
 
 # ----- never changed --------------------------------------------------------
-custom_hooks = [
-    # The teacher's momentum of 0.9995 (appendix A), said of the student.
-    dict(type='sohes.TeacherHook', momentum=0.0005),
-    dict(type='sohes.RandomStateHook'),
-    dict(type='sohes.NonFiniteLossHook')
-]
-train_cfg = dict(max_iters=max_iters)
+# The teacher's momentum of 0.9995 (appendix A), said of the student.
+custom_hooks = [dict(type='sohes.TeacherHook', momentum=0.0005)]
 default_hooks = dict(checkpoint=dict(interval=1000))
 log_processor = dict(custom_cfg=[
     dict(data_src=name, method_name='mean', window_size=50)

@@ -10,7 +10,7 @@ the photos in DIR/images/; to evaluate DIR/val.json and DIR/val/. The ResNet
 starts from DINO's weights, which mmengine downloads; without a network:
 --cfg-options model.backbone.init_cfg=None. For 4 GPUs of 4 images; fewer:
 --auto-scale-lr. A shorter run ends with precise BN when it is told so:
-train_cfg.max_iters=N custom_hooks.2.interval=N.
+train_cfg.max_iters=N custom_hooks.0.interval=N.
 
 Two mistakes of the released code are left out; to have them back:
 model.roi_head.bbox_head.{0,1,2}.nms_by_level=False (nested parts of nearly
@@ -34,33 +34,6 @@ base_lr = 0.01
 
 # ----- possibly changed -----------------------------------------------------
 sync_bn = 'torch'  # in backbone and FPN, where there are several processes
-bbox_heads = [
-    dict(
-        type='sohes.LevelBBoxHead',
-        in_channels=256,
-        fc_out_channels=1024,
-        roi_feat_size=7,
-        num_classes=1,  # entity
-        bbox_coder=dict(
-            type='DeltaXYWHBBoxCoder',
-            target_means=[0., 0., 0., 0.],
-            target_stds=stds),
-        reg_class_agnostic=True,
-        droploss_iou=0.01,
-        level_activation='softmax',
-        nms_by_level=True,  # ours; HASSOD: False
-        loss_cls=dict(
-            type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
-        loss_bbox=dict(type='SmoothL1Loss', beta=1.0, loss_weight=1.0),
-        loss_level=dict(
-            type='FocalLoss',
-            use_sigmoid=True,
-            gamma=2.0,
-            alpha=0.25,
-            loss_weight=1.0))
-    for stds in ([0.1, 0.1, 0.2, 0.2], [0.05, 0.05, 0.1, 0.1],
-                 [0.033, 0.033, 0.067, 0.067])
-]
 model = dict(
     data_preprocessor=dict(bgr_to_rgb=False),  # LoadEntityImage reads RGB
     backbone=dict(
@@ -73,29 +46,34 @@ model = dict(
     neck=dict(norm_cfg=dict(type='BN')),
     roi_head=dict(
         type='sohes.LevelCascadeRoIHead',
-        bbox_head=bbox_heads,
+        bbox_head=[
+            dict(
+                head,
+                type='sohes.LevelBBoxHead',
+                num_classes=1,  # entity
+                droploss_iou=0.01,
+                level_activation='softmax',
+                nms_by_level=True,  # ours; HASSOD: False
+                loss_level=dict(
+                    type='FocalLoss',
+                    use_sigmoid=True,
+                    gamma=2.0,
+                    alpha=0.25,
+                    loss_weight=1.0))
+            for head in _base_.model.roi_head.bbox_head
+        ],
         mask_head=dict(num_classes=1)),
     train_cfg=dict(
         rpn_proposal=dict(
             nms_pre=4000, max_per_img=4000, nms=dict(iou_threshold=0.65)),
         rcnn=[
             dict(
-                assigner=dict(
-                    type='MaxIoUAssigner',
-                    pos_iou_thr=iou,
-                    neg_iou_thr=iou,
-                    min_pos_iou=iou,
-                    match_low_quality=False,
-                    ignore_iof_thr=-1),
+                stage,
                 sampler=dict(
+                    stage.sampler,
                     type='sohes.EntitySampler',
-                    num=512,
-                    pos_fraction=0.5,
-                    neg_pos_ub=-1,
-                    add_gt_as_proposals=True),
-                mask_size=28,
-                pos_weight=-1,
-                debug=False) for iou in (0.5, 0.6, 0.7)
+                    pos_fraction=0.5))
+            for stage in _base_.model.train_cfg.rcnn
         ]),
     test_cfg=dict(
         rpn=dict(nms_pre=2000, max_per_img=2000),
@@ -119,14 +97,8 @@ train_pipeline = [
 ]
 train_dataloader = dict(
     batch_size=batch_size, dataset=dict(pipeline=train_pipeline))
-test_pipeline = [
-    dict(type='sohes.LoadEntityImage'),
-    dict(type='sohes.EntityResize', scale=(1333, 800), keep_ratio=True),
-    dict(
-        type='sohes.PackEntityInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape',
-                   'scale_factor'))
-]
+test_pipeline = _base_.test_pipeline
+test_pipeline[1].scale = (1333, 800)
 test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 
 optim_wrapper = dict(
@@ -143,13 +115,10 @@ auto_scale_lr = dict(enable=False, base_batch_size=16)
 # The step of HASSOD's schedule, at 80 000, is never reached.
 param_scheduler = dict(
     type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=1000)
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters)
-test_cfg = dict(type='TestLoop')
+train_cfg = dict(max_iters=max_iters)
 
 # ----- never changed --------------------------------------------------------
 custom_hooks = [
-    dict(type='sohes.RandomStateHook'),
-    dict(type='sohes.NonFiniteLossHook'),
     dict(  # means and variances of 200 batches, at the end
         type='mmpretrain.PreciseBNHook',
         num_samples=200 * 16,

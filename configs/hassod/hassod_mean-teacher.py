@@ -15,18 +15,20 @@ Hardware: 4 GPUs. Memory, hours: not measured. Result to expect: mask
 AR@1000 of 22.5 on LVIS, 26.0 on SA-1B, 28.3 on COCO (HASSOD's paper); not
 measured here.
 """
-_base_ = 'hassod_cascade-mask-rcnn_r50.py'
+_base_ = [
+    'hassod_cascade-mask-rcnn_r50.py',
+    '../_base_/datasets/strong_colors.py'
+]
 
 # ----- frequently changed ---------------------------------------------------
 max_iters = 2000
-data_root = 'data/entities/'
 batch_size = 2  # a GPU, of labelled and of unlabelled images; 8 in all
 
 # ----- possibly changed -----------------------------------------------------
 detector = _base_.model
 # No DropLoss: the teacher names what the labels have missed.
 detector.roi_head.bbox_head = [
-    dict(head, droploss_iou=None) for head in _base_.bbox_heads
+    dict(head, droploss_iou=None) for head in _base_.model.roi_head.bbox_head
 ]
 model = dict(
     _delete_=True,
@@ -39,31 +41,10 @@ model = dict(
     semi_test_cfg=dict(predict_on='student'))
 
 geometry = _base_.train_pipeline[2:4]  # resize and flip; no copy-paste
-# Of the strong view; what HASSOD's description leaves open is ours.
+# The strong view is Phase 3's without solarising, and with erasing; what
+# HASSOD's description leaves open is ours.
 colors = [
-    dict(type='mmpretrain.NumpyToPIL', to_rgb=False),
-    dict(
-        type='RandomApply',
-        prob=0.8,
-        transforms=[
-            dict(
-                type='mmpretrain.torchvision/ColorJitter',
-                brightness=0.4,
-                contrast=0.4,
-                saturation=0.4,
-                hue=0.1)
-        ]),
-    dict(type='mmpretrain.torchvision/RandomGrayscale', p=0.2),
-    dict(
-        type='RandomApply',
-        prob=0.5,
-        transforms=[
-            dict(
-                type='mmpretrain.torchvision/GaussianBlur',
-                kernel_size=13,  # ours
-                sigma=(0.1, 2.0))  # ours
-        ]),
-    dict(type='mmpretrain.PILToNumpy', to_bgr=False),
+    *_base_.colors[:4], _base_.colors[5],
     *[
         dict(
             type='mmpretrain.RandomErasing',
@@ -77,39 +58,35 @@ colors = [
     ]
 ]
 pack = [dict(type='sohes.PackEntityInputs', bitmaps=True)]
-
+train_pipeline = [
+    dict(type='sohes.LoadEntityImage'),
+    dict(type='sohes.LoadEntities'), *geometry,
+    dict(
+        type='sohes.OrderedMultiBranch',
+        branch_field=['sup', 'sup_weak'],
+        sup=[*colors, *pack],
+        sup_weak=pack)
+]
+unsup_pipeline = [
+    dict(type='sohes.LoadEntityImage'), *geometry,
+    dict(
+        type='sohes.OrderedMultiBranch',
+        branch_field=['unsup_teacher', 'unsup_student'],
+        unsup_teacher=pack,
+        unsup_student=[*colors, *pack])
+]
 train_dataloader = dict(
     batch_size=batch_size,
     dataset=dict(
         _delete_=True,
         type='sohes.TwoStreamDataset',
         labeled=dict(
-            type='sohes.EntityDataset',
-            data_root=data_root,
-            ann_file='labels.json',
-            data_prefix=dict(img='images/'),
-            filter_cfg=dict(min_masks=1),
-            pipeline=[
-                dict(type='sohes.LoadEntityImage'),
-                dict(type='sohes.LoadEntities'), *geometry,
-                dict(
-                    type='sohes.OrderedMultiBranch',
-                    branch_field=['sup', 'sup_weak'],
-                    sup=[*colors, *pack],
-                    sup_weak=pack)
-            ]),
+            _base_.train_dataloader.dataset, pipeline=train_pipeline),
         unlabeled=dict(
             type='sohes.ImageFolderDataset',
-            data_root=data_root,
+            data_root=_base_.data_root,
             data_prefix=dict(img='images/'),
-            pipeline=[
-                dict(type='sohes.LoadEntityImage'), *geometry,
-                dict(
-                    type='sohes.OrderedMultiBranch',
-                    branch_field=['unsup_teacher', 'unsup_student'],
-                    unsup_teacher=pack,
-                    unsup_student=[*colors, *pack])
-            ])))
+            pipeline=unsup_pipeline)))
 
 optim_wrapper = dict(  # fp32
     _delete_=True,
@@ -122,13 +99,9 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', T_max=max_iters, eta_min=0.0,
          by_epoch=False, begin=0, end=max_iters)
 ]
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters)
+train_cfg = dict(max_iters=max_iters)
 
 # ----- never changed --------------------------------------------------------
-custom_hooks = [
-    # A momentum of 0.9996, said of the student.
-    dict(type='sohes.TeacherHook', momentum=0.0004),
-    dict(type='sohes.RandomStateHook'),
-    dict(type='sohes.NonFiniteLossHook')
-]
+# A momentum of 0.9996, said of the student.
+custom_hooks = [dict(type='sohes.TeacherHook', momentum=0.0004)]
 default_hooks = dict(checkpoint=dict(interval=500))

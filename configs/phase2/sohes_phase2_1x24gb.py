@@ -19,48 +19,15 @@ base_lr = 0.0001  # 0.0008 (appendix A) x 16 / 128
 image_size = (640, 640)
 accumulative_counts = 8
 
-model = dict(
-    data_preprocessor=dict(batch_augments=[
-        dict(
-            type='BatchFixedSizePad',
-            size=image_size,
-            img_pad_value=0,
-            pad_mask=False,  # the head takes smaller masks
-            pad_seg=False)
-    ]),
-    backbone=dict(weights='dino_vitb16'))
+model = dict(backbone=dict(weights='dino_vitb16'))
+_base_.model.data_preprocessor.batch_augments[0].size = image_size
 
-train_pipeline = [
-    dict(type='sohes.LoadEntityImage'),
-    dict(type='sohes.LoadEntities'),
-    dict(type='RandomFlip', prob=0.5),
-    dict(
-        type='RandomResize',
-        scale=image_size,
-        ratio_range=(0.1, 2.0),
-        resize_type='sohes.EntityResize',
-        keep_ratio=True),
-    dict(
-        type='RandomCrop',
-        crop_size=image_size,
-        crop_type='absolute',
-        recompute_bbox=True,
-        allow_negative_crop=True),
-    dict(  # the canvas on which images are pasted
-        type='Pad',
-        size=image_size,
-        pad_val=dict(img=(124, 116, 104), masks=0)),  # the mean, RGB
-    dict(type='sohes.EntityCopyPaste', max_covered=0.5),
-    dict(type='sohes.PackEntityInputs')
-]
-test_pipeline = [
-    dict(type='sohes.LoadEntityImage'),
-    dict(type='sohes.EntityResize', scale=image_size, keep_ratio=True),
-    dict(
-        type='sohes.PackEntityInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape',
-                   'scale_factor'))
-]
+train_pipeline = _base_.train_pipeline
+train_pipeline[3].scale = image_size  # large scale jittering
+train_pipeline[4].crop_size = image_size
+train_pipeline[5].size = image_size  # the canvas
+test_pipeline = _base_.test_pipeline
+test_pipeline[1].scale = image_size
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 

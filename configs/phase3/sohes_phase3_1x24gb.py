@@ -19,60 +19,24 @@ base_lr = 0.00001  # a tenth of Phase 2's
 image_size = (640, 640)
 accumulative_counts = 8
 
-batch_augments = [
-    dict(
-        type='BatchFixedSizePad',
-        size=image_size,
-        img_pad_value=0,
-        pad_mask=False,  # the head takes smaller masks
-        pad_seg=False)
-]
-model = dict(
-    data_preprocessor=dict(
-        data_preprocessor=dict(batch_augments=batch_augments)),
-    detector=dict(
-        data_preprocessor=dict(batch_augments=batch_augments),
-        backbone=dict(weights='dino_vitb16')))
+model = dict(detector=dict(backbone=dict(weights='dino_vitb16')))
+_base_.model.detector.data_preprocessor.batch_augments[0].size = image_size
+_base_.model.data_preprocessor.data_preprocessor.batch_augments[
+    0].size = image_size
 
-geometry = [
-    dict(type='RandomFlip', prob=0.5),
-    dict(
-        type='RandomResize',
-        scale=image_size,
-        ratio_range=(0.1, 2.0),
-        resize_type='sohes.EntityResize',
-        keep_ratio=True),
-    dict(
-        type='RandomCrop',
-        crop_size=image_size,
-        crop_type='absolute',
-        recompute_bbox=True,
-        allow_negative_crop=True)
-]
-canvas = dict(_base_.copy_paste[0], size=image_size)
-sup_pipeline = [
-    dict(type='sohes.LoadEntityImage'),
-    dict(type='sohes.LoadEntities'), *geometry, canvas,
-    _base_.copy_paste[1], *_base_.colors, *_base_.pack
-]
-weak_pipeline = [
-    dict(type='sohes.EntityResize', scale=image_size, keep_ratio=True),
-    dict(type='RandomFlip', prob=0.5), *_base_.pack
-]
-unsup_pipeline = [
-    dict(type='sohes.LoadEntityImage'),
-    dict(
-        type='sohes.OrderedMultiBranch',
-        branch_field=['unsup_teacher', 'unsup_student'],
-        unsup_teacher=weak_pipeline,
-        unsup_student=[*geometry, *_base_.colors, *_base_.pack])
-]
-test_pipeline = [
-    _base_.test_pipeline[0], weak_pipeline[0], _base_.test_pipeline[2]
-]
+train_pipeline = _base_.train_pipeline
+train_pipeline[3].scale = image_size  # large scale jittering
+train_pipeline[4].crop_size = image_size
+train_pipeline[5].size = image_size  # the canvas
+unsup_pipeline = _base_.unsup_pipeline
+unsup_pipeline[1].unsup_teacher[0].scale = image_size
+unsup_pipeline[1].unsup_student[1].scale = image_size
+unsup_pipeline[1].unsup_student[2].crop_size = image_size
+test_pipeline = _base_.test_pipeline
+test_pipeline[1].scale = image_size
 train_dataloader = dict(
     dataset=dict(
-        labeled=dict(pipeline=sup_pipeline),
+        labeled=dict(pipeline=train_pipeline),
         unlabeled=dict(pipeline=unsup_pipeline)))
 test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 
@@ -82,8 +46,4 @@ optim_wrapper = dict(
 auto_scale_lr = dict(base_batch_size=2)
 # A quarter of the paper's updates, so a shorter average: the teacher ends as
 # far from its start.
-custom_hooks = [
-    dict(type='sohes.TeacherHook', momentum=0.002),
-    dict(type='sohes.RandomStateHook'),
-    dict(type='sohes.NonFiniteLossHook')
-]
+custom_hooks = [dict(type='sohes.TeacherHook', momentum=0.002)]

@@ -21,8 +21,4 @@ optim_wrapper = dict(optimizer=dict(lr=base_lr))
 auto_scale_lr = dict(base_batch_size=16)
 # Twice the paper's updates, so a longer average: the teacher ends as far from
 # its start.
-custom_hooks = [
-    dict(type='sohes.TeacherHook', momentum=0.00025),
-    dict(type='sohes.RandomStateHook'),
-    dict(type='sohes.NonFiniteLossHook')
-]
+custom_hooks = [dict(type='sohes.TeacherHook', momentum=0.00025)]

@@ -54,37 +54,23 @@ geometry = [
         folder=feature_maps['folder'],
         cells=_base_.cpu_model.backbone.cells)
 ]
-pack = [
-    dict(
-        type='sohes.PackEntityInputs',
-        meta_keys=_base_.meta_keys,
-        min_area=192)
+pack = dict(_base_.pack, min_area=192)
+train_pipeline = [
+    *_base_.train_pipeline[:2], *geometry,
+    _base_.train_pipeline[6],  # copy-paste; no canvas
+    *_base_.colors, pack
 ]
-sup_pipeline = [
-    dict(type='sohes.LoadEntityImage'),
-    dict(type='sohes.LoadEntities'), *geometry, _base_.copy_paste[1],
-    *_base_.colors, *pack
-]
-unsup_pipeline = [
-    dict(type='sohes.LoadEntityImage'),
-    dict(
-        type='sohes.OrderedMultiBranch',
-        branch_field=['unsup_teacher', 'unsup_student'],
-        unsup_teacher=[
-            whole, dict(type='RandomFlip', prob=0.5), geometry[2], *pack
-        ],
-        unsup_student=[*geometry, *_base_.colors, *pack])
-]
-test_pipeline = [
-    _base_.test_pipeline[0],
-    dict(type='Resize', scale=test_size, keep_ratio=False),
-    _base_.test_pipeline[2]
-]
+unsup_pipeline = _base_.unsup_pipeline
+unsup_pipeline[1].update(
+    unsup_teacher=[whole, geometry[0], geometry[2], pack],
+    unsup_student=[*geometry, *_base_.colors, pack])
+test_pipeline = _base_.test_pipeline
+test_pipeline[1] = dict(type='Resize', scale=test_size, keep_ratio=False)
 train_dataloader = dict(
     batch_size=batch_size,
     num_workers=num_workers,
     dataset=dict(
-        labeled=dict(pipeline=sup_pipeline),
+        labeled=dict(pipeline=train_pipeline),
         unlabeled=dict(pipeline=unsup_pipeline)))
 test_dataloader = dict(num_workers=1, dataset=dict(pipeline=test_pipeline))
 auto_scale_lr = dict(base_batch_size=2)
@@ -104,10 +90,6 @@ optim_wrapper = dict(
         norm_decay_mult=0.0),
     clip_grad=dict(max_norm=1.0, norm_type=2))
 # A third of the paper's steps: a shorter average.
-custom_hooks = [
-    dict(type='sohes.TeacherHook', momentum=0.002),
-    dict(type='sohes.RandomStateHook'),
-    dict(type='sohes.NonFiniteLossHook')
-]
+custom_hooks = [dict(type='sohes.TeacherHook', momentum=0.002)]
 default_hooks = dict(
     logger=dict(interval=25), checkpoint=dict(interval=250))

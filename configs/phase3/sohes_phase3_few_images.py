@@ -20,8 +20,4 @@ model = dict(
         panoptic_head=dict(in_channels=[384, 384, 384, 384])))
 
 train_cfg = dict(max_iters=max_iters)
-custom_hooks = [
-    dict(type='sohes.TeacherHook', momentum=0.005),
-    dict(type='sohes.RandomStateHook'),
-    dict(type='sohes.NonFiniteLossHook')
-]
+custom_hooks = [dict(type='sohes.TeacherHook', momentum=0.005)]

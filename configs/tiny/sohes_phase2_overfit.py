@@ -13,35 +13,26 @@ docs/training.md.
 """
 _base_ = 'sohes_phase2_tiny.py'
 
-data_root = 'data/entities/'
 max_iters = 900
 
-pipeline = [
-    dict(type='sohes.LoadEntityImage'),
-    dict(type='sohes.LoadEntities'),
-    dict(
-        type='sohes.EntityResize', scale=_base_.image_size, keep_ratio=True),
-    dict(type='sohes.PackEntityInputs')
+train_pipeline = [
+    *_base_.train_pipeline[:2],  # loads the image and its labels
+    _base_.test_pipeline[1],  # resizes
+    _base_.train_pipeline[-1]  # packs
 ]
-train_dataloader = dict(dataset=dict(pipeline=pipeline))
-test_pipeline = [pipeline[0], pipeline[2], _base_.test_pipeline[2]]
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 
 # What was learnt by heart is what is asked for.
 val_dataloader = dict(
-    batch_size=1,
+    _base_.test_dataloader,
     num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type='sohes.EntityDataset',
-        data_root=data_root,
+        _base_.test_dataloader.dataset,
         ann_file='labels.json',
-        data_prefix=dict(img='images/'),
-        test_mode=True,
-        pipeline=test_pipeline))
+        data_prefix=dict(img='images/')))
 val_evaluator = [
-    dict(type='sohes.EntityMetric', ann_file=data_root + 'labels.json'),
-    dict(type='sohes.ForestMetric', ann_file=data_root + 'labels.json')
+    dict(metric, ann_file=_base_.data_root + 'labels.json')
+    for metric in _base_.test_evaluator
 ]
 val_cfg = dict(type='ValLoop')
 test_dataloader = val_dataloader

@@ -26,37 +26,12 @@ image_size = (224, 224)
 
 model = _base_.tiny_model
 
-train_pipeline = [
-    dict(type='sohes.LoadEntityImage'),
-    dict(type='sohes.LoadEntities'),
-    dict(type='RandomFlip', prob=0.5),
-    dict(
-        type='RandomResize',
-        scale=image_size,
-        ratio_range=(0.5, 2.0),
-        resize_type='sohes.EntityResize',
-        keep_ratio=True),
-    dict(
-        type='RandomCrop',
-        crop_size=image_size,
-        crop_type='absolute',
-        recompute_bbox=True,
-        allow_negative_crop=True),
-    dict(  # the canvas on which images are pasted
-        type='Pad',
-        size=image_size,
-        pad_val=dict(img=(124, 116, 104), masks=0)),  # the mean, RGB
-    dict(type='sohes.EntityCopyPaste', max_covered=0.5),
-    dict(type='sohes.PackEntityInputs')
-]
-test_pipeline = [
-    dict(type='sohes.LoadEntityImage'),
-    dict(type='sohes.EntityResize', scale=image_size, keep_ratio=True),
-    dict(
-        type='sohes.PackEntityInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape',
-                   'scale_factor'))
-]
+train_pipeline = _base_.train_pipeline
+train_pipeline[3].update(scale=image_size, ratio_range=(0.5, 2.0))
+train_pipeline[4].crop_size = image_size
+train_pipeline[5].size = image_size  # the canvas
+test_pipeline = _base_.test_pipeline
+test_pipeline[1].scale = image_size
 train_dataloader = dict(
     batch_size=batch_size,
     num_workers=num_workers,
@@ -69,11 +44,7 @@ train_cfg = dict(max_iters=max_iters)
 optim_wrapper = dict(
     _delete_=True,
     type='OptimWrapper',
-    optimizer=dict(
-        type='sohes.Adan',
-        lr=base_lr,
-        betas=(0.98, 0.92, 0.99),
-        weight_decay=0.02),
+    optimizer=dict(_base_.optim_wrapper.optimizer, lr=base_lr),
     paramwise_cfg=_base_.optim_wrapper.paramwise_cfg,
     clip_grad=dict(max_norm=1.0, norm_type=2))
 param_scheduler = dict(end=max_iters, milestones=[900])

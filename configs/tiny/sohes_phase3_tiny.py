@@ -25,47 +25,22 @@ model = dict(
         data_preprocessor=_base_.tiny_model.data_preprocessor),
     detector=_base_.tiny_model)
 
-geometry = [
-    dict(type='RandomFlip', prob=0.5),
-    dict(
-        type='RandomResize',
-        scale=image_size,
-        ratio_range=(0.5, 2.0),
-        resize_type='sohes.EntityResize',
-        keep_ratio=True),
-    dict(
-        type='RandomCrop',
-        crop_size=image_size,
-        crop_type='absolute',
-        recompute_bbox=True,
-        allow_negative_crop=True)
-]
-canvas = dict(_base_.copy_paste[0], size=image_size)
-sup_pipeline = [
-    dict(type='sohes.LoadEntityImage'),
-    dict(type='sohes.LoadEntities'), *geometry, canvas,
-    _base_.copy_paste[1], *_base_.colors, *_base_.pack
-]
-weak_pipeline = [
-    dict(type='sohes.EntityResize', scale=image_size, keep_ratio=True),
-    dict(type='RandomFlip', prob=0.5), *_base_.pack
-]
-unsup_pipeline = [
-    dict(type='sohes.LoadEntityImage'),
-    dict(
-        type='sohes.OrderedMultiBranch',
-        branch_field=['unsup_teacher', 'unsup_student'],
-        unsup_teacher=weak_pipeline,
-        unsup_student=[*geometry, *_base_.colors, *_base_.pack])
-]
-test_pipeline = [
-    _base_.test_pipeline[0], weak_pipeline[0], _base_.test_pipeline[2]
-]
+jitter = dict(scale=image_size, ratio_range=(0.5, 2.0))
+train_pipeline = _base_.train_pipeline
+train_pipeline[3].update(jitter)
+train_pipeline[4].crop_size = image_size
+train_pipeline[5].size = image_size  # the canvas
+unsup_pipeline = _base_.unsup_pipeline
+unsup_pipeline[1].unsup_teacher[0].scale = image_size
+unsup_pipeline[1].unsup_student[1].update(jitter)
+unsup_pipeline[1].unsup_student[2].crop_size = image_size
+test_pipeline = _base_.test_pipeline
+test_pipeline[1].scale = image_size
 train_dataloader = dict(
     batch_size=batch_size,
     num_workers=num_workers,
     dataset=dict(
-        labeled=dict(pipeline=sup_pipeline),
+        labeled=dict(pipeline=train_pipeline),
         unlabeled=dict(pipeline=unsup_pipeline)))
 test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 auto_scale_lr = dict(base_batch_size=2)
@@ -75,18 +50,10 @@ train_cfg = dict(max_iters=max_iters)
 optim_wrapper = dict(
     _delete_=True,
     type='OptimWrapper',
-    optimizer=dict(
-        type='sohes.Adan',
-        lr=base_lr,
-        betas=(0.98, 0.92, 0.99),
-        weight_decay=0.02),
+    optimizer=dict(_base_.optim_wrapper.optimizer, lr=base_lr),
     paramwise_cfg=_base_.optim_wrapper.paramwise_cfg,
     clip_grad=dict(max_norm=1.0, norm_type=2))
 # A twentieth of the paper's 5 000 steps: the average must be shorter too.
-custom_hooks = [
-    dict(type='sohes.TeacherHook', momentum=0.01),
-    dict(type='sohes.RandomStateHook'),
-    dict(type='sohes.NonFiniteLossHook')
-]
+custom_hooks = [dict(type='sohes.TeacherHook', momentum=0.01)]
 default_hooks = dict(
     logger=dict(interval=10), checkpoint=dict(interval=50))

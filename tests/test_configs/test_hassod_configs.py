@@ -107,7 +107,7 @@ def read(name: str, data: Path, work_dir: Path, **options: Any) -> Config:
 @pytest.mark.parametrize('name', DETECTORS)
 def test_two_steps_of_the_detector_and_a_prediction(name, data, tmp_path):
     config = small(read(name, data, tmp_path, **{
-        'custom_hooks.2.interval': 2, 'custom_hooks.2.num_samples': 4}))
+        'custom_hooks.0.interval': 2, 'custom_hooks.0.num_samples': 4}))
     runner = train_model(config)
     losses = runner.message_hub.log_scalars
     for stage in range(3):

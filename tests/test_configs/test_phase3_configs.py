@@ -129,7 +129,7 @@ def test_the_papers_values():
     assert rate == pytest.approx(before.optim_wrapper.optimizer.pop('lr') / 10)
     assert config.optim_wrapper == before.optim_wrapper
     assert config.param_scheduler == []  # constant
-    kinds = [t.type for t in config.sup_pipeline]
+    kinds = [t.type for t in config.train_dataloader.dataset.labeled.pipeline]
     assert 'sohes.EntityCopyPaste' in kinds
 
 

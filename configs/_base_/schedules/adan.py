@@ -1,4 +1,7 @@
-"""Adan in bf16, for a batch of 128 (appendix A of the paper)."""
+"""Adan in bf16, for a batch of 128 (appendix A of the paper).
+
+A configuration adds ``end`` and ``milestones`` of the rate.
+"""
 optim_wrapper = dict(
     type='AmpOptimWrapper',  # deformable attention stays in fp32 inside it
     dtype='bfloat16',
@@ -27,3 +30,7 @@ optim_wrapper = dict(
         },
         norm_decay_mult=0.0),
     clip_grad=dict(max_norm=0.01, norm_type=2))  # Mask2Former's
+param_scheduler = dict(
+    type='MultiStepLR', by_epoch=False, begin=0, gamma=0.1)
+# The rate follows the batch with --auto-scale-lr, in proportion.
+auto_scale_lr = dict(enable=False, base_batch_size=128)

@@ -183,11 +183,9 @@ train_cfg = dict(
 default_hooks = dict(
     checkpoint=dict(
         _delete_=True, type='CheckpointHook', by_epoch=False, interval=5000,
-        max_keep_ckpts=3))
-custom_hooks = [
-    dict(type='sohes.RandomStateHook'),
-    dict(type='sohes.NonFiniteLossHook')
-]
+        max_keep_ckpts=3),
+    random_state=dict(type='sohes.RandomStateHook'),
+    non_finite_loss=dict(type='sohes.NonFiniteLossHook'))
 log_processor = dict(
     _delete_=True,
     type='LogProcessor',

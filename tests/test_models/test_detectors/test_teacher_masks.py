@@ -110,7 +110,9 @@ def views(weak_flip: float, strong_flip: float, scale: float, seed: int):
     init_default_scope('mmdet')
     config = Config.fromfile(ROOT / 'configs/sohes_phase3.py')
     np.random.seed(seed)
-    weak, strong = config.weak_pipeline, [*config.geometry, *config.pack]
+    branches = config.train_dataloader.dataset.unlabeled.pipeline[1]
+    weak, student = branches.unsup_teacher, branches.unsup_student
+    strong = [*student[:3], student[-1]]  # without its colours
     weak[0].scale = strong[1].scale = (512, 512)
     strong[2].crop_size = (400, 400)
     strong[1].ratio_range = (scale, scale)
