@@ -37,9 +37,8 @@ cpu_model = dict(
         # entities are found.
         zooms=[1, 2],
         view_size=448,
-        # Of N x N pairs of queries few are ancestors, so the scores are low,
-        # however well they tell the pairs apart.
-        ancestor_thr=0.05,
+        # A balanced loss makes scores high, so that 0.5 is too low.
+        ancestor_thr=0.9,
         nms_iou_thr=0.9,
         refiner=dict(type='localcrf'),  # Phase 1's step 3
         max_per_image=300))
