@@ -252,14 +252,14 @@ def test_the_model_in_the_checkout(shared_data, monkeypatch):
     if not path.is_file():
         pytest.skip(f'{path} is not in this checkout')
     assert path.stat().st_size < 15 * 10**6
-    meta = read_checkpoint(path)['meta']
-    assert meta['vit_digest'] == demo_weights.STAND_IN
+    checkpoint = read_checkpoint(path)
+    assert checkpoint['meta']['vit_digest'] == demo_weights.STAND_IN
     card = (path.parent / 'README.md').read_text()
     assert hashlib.sha256(path.read_bytes()).hexdigest() in card
     assert 'TODO' not in card
     monkeypatch.setenv('SOHES_WEIGHTS', str(
         shared_data / 'weights/dinov2_vits14_imgfocus_fp16.safetensors'))
-    config = inference_config(path, meta)
+    config = inference_config(path, checkpoint)
     config.model.test_cfg.update(zooms=[1], refiner=None)  # quick
     photo = min((shared_data / 'bsds500/images/val').glob('*.jpg'))
     found, = EntityInferencer(config, NAME, 'cpu', show_progress=False)(
