@@ -55,8 +55,8 @@ def convert_images(out: Path,
     check_out(out, [], overwrite)
     out.parent.mkdir(parents=True, exist_ok=True)
     with sole_run(out):
-        return _convert(ShardFolder(out, info, names, SHARD), read, info,
-                        overwrite, quiet, workers)
+        shards = ShardFolder(out, info, names, SHARD, labels=False)
+        return _convert(shards, read, info, overwrite, quiet, workers)
 
 
 def _convert(shards: ShardFolder, read: Callable[[str], dict[str, Any]],

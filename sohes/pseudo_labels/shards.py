@@ -92,6 +92,8 @@ class ShardFolder:
             hash, version. Goes into the json as it is.
         names (Sequence[str]): the images, in order.
         shard_size (int): images in a shard.
+        labels (bool): the records are Phase 1's, with all that
+            :func:`to_record` puts there; False: those of a converter.
 
     Raises:
         ValueError: if the folder holds another run; the sentence says which
@@ -99,12 +101,14 @@ class ShardFolder:
     """
 
     def __init__(self, out: str | Path, info: Mapping[str, Any],
-                 names: Sequence[str], shard_size: int) -> None:
+                 names: Sequence[str], shard_size: int,
+                 labels: bool = True) -> None:
         self.out = Path(out)
         self.folder = self.out.with_name(self.out.name + '.parts')
         self.info = json.loads(json.dumps(info))
         self.names = list(names)
         self.shard_size = shard_size
+        self.labels = labels
 
     def __len__(self) -> int:
         """Number of shards."""
@@ -190,8 +194,12 @@ class ShardFolder:
                 images = _checked_header(_parsed(file.readline),
                                          self.images_of(shard))
                 for image in images:
-                    _check_masks(_parsed(file.readline),
-                                 (image['height'], image['width']))
+                    masks = _parsed(file.readline)
+                    if self.labels:
+                        _check_label(image)
+                        _check_masks(masks, (image['height'], image['width']))
+                    elif not all(isinstance(mask, dict) for mask in masks):
+                        raise ValueError('it has a mask that is none of ours')
                 if file.read(1):
                     return 'it has more lines than images'
         except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -267,14 +275,17 @@ def _checked_header(header: Any, names: Sequence[str]) -> list[dict]:
                          None else f'it is of the image {other!r:.100}')
     for image in images:
         check_image_size(image['height'], image['width'])
-        counts = image['counts']
-        if set(image) != _IMAGE or not all(
-                is_whole(count, 0) for count in counts.values()):
-            raise ValueError('it has an image with other counts than ours')
     for image in failed:
         if set(image) != _FAILED or not isinstance(image['reason'], str):
             raise ValueError('it has a failure that is none of ours')
     return images
+
+
+def _check_label(image: dict) -> None:
+    """Refuse an image that is not as :func:`to_record` makes it."""
+    if set(image) != _IMAGE or not all(
+            is_whole(count, 0) for count in image['counts'].values()):
+        raise ValueError('it has an image with other counts than ours')
 
 
 def _check_masks(masks: Any, size: tuple[int, int]) -> None:

@@ -174,7 +174,8 @@ def numbered(name):
         dict(segmentation=rle, area=20, bbox=[0, 0, 1, 20], parent=None)])
 
 
-def test_a_stopped_run_goes_on_and_gives_the_same_bytes(tmp_path):
+@pytest.mark.parametrize('cut', [False, True])
+def test_a_stopped_run_goes_on_and_gives_the_same_bytes(tmp_path, cut):
     names = [str(k) for k in range(2 * SHARD + 3)]
     whole = tmp_path / 'whole.json'
     convert_images(whole, names, numbered, {}, quiet=True)
@@ -198,8 +199,12 @@ def test_a_stopped_run_goes_on_and_gives_the_same_bytes(tmp_path):
         again.append(name)
         return numbered(name)
 
+    if cut:  # a shard that is not whole is made again
+        shard, = out.with_name('out.json.parts').glob('shard-*')
+        shard.write_bytes(shard.read_bytes()[:-10])
     convert_images(out, names, notes, {}, quiet=True)
-    assert sorted(map(int, again)) == list(range(SHARD, len(names)))
+    first = 0 if cut else SHARD
+    assert sorted(map(int, again)) == list(range(first, len(names)))
     assert out.read_bytes() == whole.read_bytes()
     assert not out.with_name('out.json.parts').exists()
     with pytest.raises(ConverterError, match='--overwrite'):
