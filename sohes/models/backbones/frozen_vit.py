@@ -38,7 +38,7 @@ class FrozenViT(BaseModule):
         cells: Side of the map that the head gets; of 2 x 2 samples each.
         stem_channels: Of the stem's convolutions of stride 2.
         stem_blocks: Residual blocks of two convolutions behind them; each
-            lets a fine feature see four pixels of its map further.
+            lets a fine feature see two cells of its map further each way.
         dtype: 'fp32' or 'bf16', what the ViT computes in.
         init_cfg: As ever.
     """

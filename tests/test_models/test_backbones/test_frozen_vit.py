@@ -62,6 +62,22 @@ def test_with_maps_no_vit_is_built_and_none_is_saved(weights, monkeypatch):
     assert all(name.startswith('stem.') for name in vit.state_dict())
 
 
+def test_a_block_of_the_stem_adds_to_what_was_there():
+    """The stem alone while its last norm is 0; else something more."""
+    torch.manual_seed(0)
+    plain = FrozenViT('none', stem_channels=(8, 16)).stem
+    more = FrozenViT('none', stem_channels=(8, 16), stem_blocks=1).stem
+    more.load_state_dict(plain.state_dict(), strict=False)
+    images, last = torch.randn(2, 3, 32, 32), more[-1].layers[-1]
+    with torch.no_grad():
+        expected = plain(images)
+        assert expected.shape == (2, 16, 8, 8)
+        assert not torch.allclose(more(images), expected)
+        last.weight.zero_()
+        last.bias.zero_()
+        assert torch.allclose(more(images), expected)
+
+
 def test_settings_follow_weights_and_size(weights, tmp_path):
     other = save(random_vit(seed=1), tmp_path / 'other.pth')
     settings = [
