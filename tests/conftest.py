@@ -3,7 +3,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +82,19 @@ def shared_data() -> Path:
         pytest.skip(f'no real data: {path} is missing '
                     '(set SOHES_SHARED_DATA to the folder)')
     return path
+
+
+@pytest.fixture(autouse=True)
+def default_scope() -> Iterator[None]:
+    """Leaves mmengine's default scope as it was before the test.
+
+    A run of mmengine sets it for the whole process, where the next test
+    would find it, or not, by the order of the files.
+    """
+    from mmengine.registry import DefaultScope
+    before = DefaultScope._instance_dict.copy()
+    yield
+    DefaultScope._instance_dict = before
 
 
 @pytest.fixture
