@@ -93,6 +93,14 @@ def cut_by_view(masks: Tensor, box: Box) -> Tensor:
     return cut
 
 
+def mask_areas(masks: Tensor) -> Tensor:
+    """(n,) int32 pixels of (n, h, w) bool masks, under 2**31 each.
+
+    In torch's own int64 a CPU takes some ten times as long.
+    """
+    return masks.flatten(1).sum(1, dtype=torch.int32)
+
+
 def paste(logits: Tensor, box: Box, size: Sequence[int]) -> Tensor:
     """Masks of a view as masks of the photo.
 

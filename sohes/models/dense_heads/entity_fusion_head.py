@@ -13,7 +13,7 @@ from pycocotools import mask as coco_mask
 from torch import Tensor
 
 from sohes.models.dense_heads.mask_refinement import checked_refiner
-from sohes.models.views import view_boxes
+from sohes.models.views import mask_areas, view_boxes
 from sohes.registry import MODELS
 from sohes.structures import EntityForest
 
@@ -212,7 +212,7 @@ class EntityFusionHead(MaskFormerFusionHead):
                 full, size, mode='bilinear', align_corners=False)
         full = full[0]
         masks = full > 0
-        areas = masks.sum((1, 2))
+        areas = mask_areas(masks)
         inside = full.sigmoid_().mul_(masks).sum((1, 2))
         boxes = mask2bbox(masks)
         quality = inside / areas.clamp(min=1)

@@ -56,14 +56,18 @@ class MaskedAttention(nn.MultiheadAttention):
             raise ValueError('key_padding_mask is not supported')
         biases = ((None, ) * 3 if self.in_proj_bias is None else
                   self.in_proj_bias.chunk(3))
-        # (L, B, C) -> (B, heads, L, C / heads)
+        # (L, B, C) -> (B, heads, L, C / heads). Batch first already in the
+        # projection: mmcv's (L, B, C) is a transposed view, on which a CPU's
+        # bfloat16 product takes some fifty times as long.
         query, key, value = (
-            F.linear(each, weight, bias).unflatten(
-                -1, (self.num_heads, -1)).permute(1, 2, 0, 3)
+            F.linear(each.transpose(0, 1), weight, bias).unflatten(
+                -1, (self.num_heads, -1)).transpose(1, 2)
             for each, weight, bias in zip(
                 (query, key, value), self.in_proj_weight.chunk(3), biases))
         found = F.scaled_dot_product_attention(
             query, key, value,
             attn_mask=None if attn_mask is None else ~attn_mask[:, None],
             dropout_p=self.dropout if self.training else 0.0)
-        return self.out_proj(found.permute(2, 0, 1, 3).flatten(2)), None
+        # (B, heads, Q, C / heads) -> (Q, B, C)
+        return self.out_proj(
+            found.transpose(1, 2).flatten(2)).transpose(0, 1), None

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sohes.models.dense_heads.mask_refinement import refined
-from sohes.models.views import Box, cut_by_view, paste
+from sohes.models.views import Box, cut_by_view, mask_areas, paste
 from sohes.pseudo_labels.best_first import Refined
 from sohes.structures import EntityForest, PackedMasks
 from sohes.structures.mask_ops import pairwise_coverage, pairwise_iou
@@ -87,7 +87,7 @@ def _of_view(fusion: Any, classes: Tensor, logits: Tensor,
     """Scores and queries of the masks of a view that may stay."""
     probabilities = classes.float().softmax(-1)[:, 0]
     masks = logits > 0
-    areas = masks.flatten(1).sum(1)
+    areas = mask_areas(masks)
     inside = (logits.float().sigmoid() * masks).flatten(1).sum(1)
     scores = probabilities * inside / areas.clamp(min=1)
     good = (areas >= MIN_CELLS) & ~cut_by_view(masks, box)
@@ -156,12 +156,12 @@ def _encoded(fusion: Any, drawn: Iterator[Tensor], count: int,
              device: torch.device) -> tuple[Any, Tensor, Tensor]:
     """Masks in the format asked for, their areas and boxes."""
     masks: list[Any] = []
-    areas = [torch.zeros(0, dtype=torch.long, device=device)]
+    areas = [torch.zeros(0, dtype=torch.int32, device=device)]
     bounds = [torch.zeros(0, 4, device=device)]
     chunk = max(1, fusion.chunk_pixels // (size[0] * size[1]))
     for _ in range(0, count, chunk):
         some = torch.stack(list(itertools.islice(drawn, chunk)))
-        areas.append(some.sum((1, 2)))
+        areas.append(mask_areas(some))
         bounds.append(mask2bbox(some))
         masks += fusion.encoded(some)
     if fusion.mask_format != 'rle':
