@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sohes.models.backbones.cpu_attention import bf16_attention
 from sohes.models.backbones.positional_bias import PositionalBias
 from sohes.models.backbones.timm_vit import Projection as TimmProjection
 from sohes.models.backbones.timm_vit import TimmViT
@@ -136,10 +135,6 @@ class ViTFeatureExtractor:
         if self.feature != 'token':
             cut = TimmProjection if isinstance(vit, TimmViT) else _Projection
             vit.layers[-1] = cut(vit.layers[-1], self.feature)
-        if self.device.type == 'cpu' and self.dtype == torch.bfloat16:
-            for module in vit.modules():
-                if hasattr(module, 'scaled_dot_product_attention'):
-                    module.scaled_dot_product_attention = bf16_attention
         vit.requires_grad_(False)
         vit.eval()  # mmpretrain's eval() returns None
         return vit.to(self.device)

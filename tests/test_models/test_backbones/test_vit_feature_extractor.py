@@ -8,7 +8,6 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from sohes.models.backbones import PRESETS, ViTFeatureExtractor
-from sohes.models.backbones.cpu_attention import bf16_attention
 from sohes.registry import MODELS
 
 from .vit_reference import (
@@ -191,31 +190,6 @@ def test_bf16_is_close_to_fp32(vit_file: tuple,
     found = ViTFeatureExtractor(vit_file[1], dtype='bf16')(images, 96)
     assert found.dtype == np.float32
     assert 0 < relative_error(found, exact) < 0.03
-
-
-def test_bf16_attention_is_attention() -> None:
-    torch.manual_seed(0)
-    query, key, value = torch.randn(3, 2, 3, 1100, 16)
-    expected = torch.nn.functional.scaled_dot_product_attention(
-        query, key, value)
-    torch.testing.assert_close(bf16_attention(query, key, value), expected)
-    rounded = bf16_attention(
-        query.bfloat16(), key.bfloat16(), value.bfloat16(), dropout_p=0.0)
-    assert relative_error(rounded.float().numpy(), expected.numpy()) < 0.02
-
-
-@pytest.mark.parametrize('dtype, calls', [('bf16', 3), ('fp32', 0)])
-def test_bf16_on_a_cpu_has_an_attention_of_its_own(
-        vit_file: tuple, rng: np.random.Generator, dtype: str, calls: int,
-        monkeypatch: pytest.MonkeyPatch) -> None:
-    from sohes.models.backbones import vit_feature_extractor
-    count = []
-    monkeypatch.setattr(
-        vit_feature_extractor, 'bf16_attention',
-        lambda *args, **kwargs: count.append(1) or bf16_attention(*args))
-    ViTFeatureExtractor(vit_file[1], feature='token', block=3, dtype=dtype)(
-        photo(rng, 96, 96)[None], 96)
-    assert len(count) == calls
 
 
 def test_fp16_is_close_to_fp32_or_refused(vit_file: tuple,
