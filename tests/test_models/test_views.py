@@ -7,7 +7,14 @@ from mmengine import ConfigDict
 from sohes.models.backbones.feature_maps import view_of_map
 from sohes.models.dense_heads.entity_fusion_head import EntityFusionHead
 from sohes.models.dense_heads.view_fusion import fuse_views
-from sohes.models.views import crop_views, cut_by_view, paste, view_boxes
+from sohes.models.views import (
+    crop_views,
+    cut_by_view,
+    mask_areas,
+    mask_boxes,
+    paste,
+    view_boxes,
+)
 from sohes.pseudo_labels.best_first import Refined
 from tests.test_models.test_dense_heads.tiny_head import boxes_of
 
@@ -202,3 +209,13 @@ def test_a_mask_that_the_refiner_empties_stays_as_it_was():
         torch.full((1, 2, 2), -9.), [WHOLE], SIZE,
         np.zeros((*SIZE, 3), np.uint8))
     assert found.bboxes.tolist() == [[20, 20, 40, 40], [2, 6, 6, 10]]
+
+
+def test_areas_and_boxes_are_those_of_mmdet():
+    from mmdet.structures.mask import mask2bbox
+    masks = torch.rand(40, 17, 23) > torch.linspace(0, 1.1, 40)[:, None, None]
+    masks[3, :, 5:] = masks[4, 9:] = False
+    assert not masks[-1].any()
+    assert mask_areas(masks).tolist() == masks.sum((1, 2)).tolist()
+    assert torch.equal(mask_boxes(masks), mask2bbox(masks))
+    assert mask_boxes(masks[:0]).shape == (0, 4)
