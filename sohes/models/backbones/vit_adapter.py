@@ -63,10 +63,8 @@ class ViTAdapter(BaseModule):
         extra_extractors: extractors that follow the last group.
         prior_width: channels after the first convolution of the pyramid.
         num_points: samples a head takes of a map, in deformable attention.
-        deform_heads: its heads; None: as many as the ViT's.
         deform_ratio: width of its values, as a share of C. None: the
             authors' 1.0 up to 384 channels and 0.5 above.
-        ffn_ratio: width of the extractors' feed-forward layers, likewise.
         drop_path_rate: of the ViT's last block and of every extractor.
         norm_cfg: norm layers of the pyramid: SyncBN, BN, GN (with
             num_groups) or LN2d. None: SyncBN, which trains on GPUs alone.
@@ -95,9 +93,7 @@ class ViTAdapter(BaseModule):
                  extra_extractors: int = 2,
                  prior_width: int = 64,
                  num_points: int = 4,
-                 deform_heads: int | None = None,
                  deform_ratio: float | None = None,
-                 ffn_ratio: float = 0.25,
                  drop_path_rate: float = 0.0,
                  norm_cfg: dict | None = None,
                  with_cp: bool = False,
@@ -130,7 +126,7 @@ class ViTAdapter(BaseModule):
         if deform_ratio is None:
             deform_ratio = 1.0 if width <= 384 else 0.5
         attention: dict[str, Any] = dict(
-            num_heads=deform_heads or self.vit.arch_settings['num_heads'],
+            num_heads=self.vit.arch_settings['num_heads'],
             num_points=num_points,
             ratio=deform_ratio)
         self.prior = SpatialPrior(width, norm_cfg, prior_width)
@@ -138,7 +134,7 @@ class ViTAdapter(BaseModule):
         self.injectors = nn.ModuleList(
             Injector(width, **attention) for _ in self.groups)
         self.extractors = nn.ModuleList(
-            Extractor(width, ffn_ratio, drop_path_rate, **attention)
+            Extractor(width, drop_path_rate, **attention)
             for _ in range(num_interactions + extra_extractors))
         # No bias: a norm layer follows, which has one.
         self.up = nn.ConvTranspose2d(width, width, 2, 2, bias=False)

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 # nn.LayerNorm's own default is 1e-5; the authors train with this.
 _EPS = 1e-6
+# Channels inside an extractor's feed-forward layers, as a share of C.
+_FFN_RATIO = 0.25
 # (h, w, stride): a map and the pixels of the image that a cell spans.
 Level = tuple[int, int, int]
 
@@ -175,15 +177,14 @@ class Extractor(nn.Module):
 
     Args:
         channels: C.
-        ffn_ratio: channels inside the feed-forward layers, as a share of C.
         drop_path: probability of leaving out the feed-forward layers.
         attention: of the deformable attention.
     """
 
-    def __init__(self, channels: int, ffn_ratio: float, drop_path: float,
+    def __init__(self, channels: int, drop_path: float,
                  **attention: float) -> None:
         super().__init__()
-        inner = int(channels * ffn_ratio)
+        inner = int(channels * _FFN_RATIO)
         self.attention = _CrossAttention(channels, num_levels=1, **attention)
         self.ffn_norm = nn.LayerNorm(channels, eps=_EPS)
         self.fc1 = nn.Linear(channels, inner)
