@@ -12,6 +12,8 @@ from mmcv.cnn import build_norm_layer
 from mmcv.cnn.bricks.drop import build_dropout
 from torch import Tensor, nn
 
+from sohes.utils.imports import import_quietly
+
 # nn.LayerNorm's own default is 1e-5; the authors train with this.
 _EPS = 1e-6
 # Channels inside an extractor's feed-forward layers, as a share of C.
@@ -26,6 +28,7 @@ def build_norm(norm_cfg: dict, channels: int) -> nn.Module:
     LN2d, a LayerNorm over the channels, is mmpretrain's.
     """
     if norm_cfg['type'] == 'LN2d':
+        import_quietly('mmpretrain.models')
         norm_cfg = dict(norm_cfg, type='mmpretrain.LN2d')
     return build_norm_layer(norm_cfg, channels)[1]
 

@@ -14,6 +14,7 @@ from sohes.models.backbones.vit_keys import WeightsError, listed
 from sohes.models.backbones.vit_weights import LAYER_NORM_EPS, load_vit_weights
 from sohes.models.backbones.vit_zoo import ZOO, locate_weights
 from sohes.registry import MODELS
+from sohes.utils.imports import import_quietly
 
 # embed_dims, num_layers, num_heads; the feed-forward layers have 4 x width.
 _ARCHS = {
@@ -64,6 +65,7 @@ def build_vit(cfg: dict[str, Any], drop_path_rate: float) -> nn.Module:
     """
     if cfg['type'] == 'sohes.TimmViT':
         return MODELS.build(dict(cfg, drop_path_rate=drop_path_rate))
+    import_quietly('mmpretrain.models')
     return MODELS.build(
         dict(cfg, final_norm=False, out_type='raw',
              drop_path_rate=drop_path_rate))

@@ -19,6 +19,7 @@ from sohes.models.backbones.vit_presets import FEATURES, PRESETS
 from sohes.models.backbones.vit_weights import ViTWeights, load_vit_weights
 from sohes.models.backbones.vit_zoo import locate_weights
 from sohes.registry import MODELS
+from sohes.utils.imports import import_quietly
 
 Images = Sequence[NDArray[np.uint8]] | NDArray[np.uint8]
 
@@ -121,9 +122,11 @@ class ViTFeatureExtractor:
     def _build(self, loaded: ViTWeights | TimmViTWeights,
                num_heads: int | None) -> nn.Module:
         """The ViT up to the wanted block, frozen."""
-        vit = MODELS.build(
-            loaded.backbone_cfg(
-                depth=self.block, num_heads=num_heads, final_norm=False))
+        cfg = loaded.backbone_cfg(
+            depth=self.block, num_heads=num_heads, final_norm=False)
+        if cfg['type'].startswith('mmpretrain.'):
+            import_quietly('mmpretrain.models')
+        vit = MODELS.build(cfg)
         names = vit.state_dict().keys()
         vit.load_state_dict(
             {name: loaded.state_dict[name] for name in names})
