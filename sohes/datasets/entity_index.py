@@ -1,47 +1,31 @@
 """A COCO json as files that many processes share without reading them."""
-import errno
-import glob
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
 
-from sohes.datasets.index_draft import DraftWriter, read_images
-from sohes.datasets.index_forest import (
-    forest_from_coverage,
-    resolve_ancestors,
-    resolve_parents,
-)
+from sohes.datasets.index_building import build_index
 from sohes.datasets.index_records import (
-    ABSENT,
     ANNOTATION,
-    DRAFT,
     FORMAT,
     IMAGE,
-    LARGE_PAIR,
-    SMALL_PAIR,
     TREES,
-    UNKNOWN,
+    map_raw,
+    pair_dtype,
 )
 from sohes.structures import EntityForest
 from sohes.structures.rle_kernels import rle_stats
 from sohes.structures.segmentations import (
-    MOST_MASKS,
     SegmentationError,
     check_image_size,
 )
 from sohes.utils.json_stream import EntityIndexError
 from sohes.utils.names import name_fault
-
-#: Annotations put in order at a time.
-_BLOCK = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,9 +113,9 @@ class EntityIndex:
             self.annotations = _map(self.folder / 'annotations.npy',
                                     ANNOTATION)
             self._names = _map(self.folder / 'names.npy', np.dtype(np.uint8))
-            self._rle = _raw(self.folder / 'rle.bin', np.uint8)
-            self._pairs = _raw(self.folder / 'pairs.bin',
-                               _pair_dtype(self.images)).reshape(-1, 2)
+            self._rle = map_raw(self.folder / 'rle.bin', np.uint8)
+            self._pairs = map_raw(self.folder / 'pairs.bin',
+                                  pair_dtype(self.images)).reshape(-1, 2)
         except OSError:
             raise
         except Exception as error:  # numpy's reader raises nearly anything
@@ -182,7 +166,7 @@ class EntityIndex:
             raise EntityIndexError(f'{lock} is a link; remove it')
         with FileLock(lock):
             if not _is_current(folder, key):
-                _build(path, folder, key)
+                build_index(path, folder, key)
             return cls(folder)
 
     def file_name(self, position: int) -> str:
@@ -237,12 +221,6 @@ class EntityIndex:
         """Images with masks of which the json names parents only."""
         return int(((self.images['pairs'] == TREES) &
                     (self.images['masks'] > 0)).sum())
-
-
-def _pair_dtype(images: np.ndarray) -> np.dtype:
-    """The smallest that numbers the annotations of every image."""
-    most = images['count'].max(initial=0)
-    return LARGE_PAIR if most > np.iinfo(SMALL_PAIR).max else SMALL_PAIR
 
 
 def _map(path: Path, dtype: np.dtype) -> np.ndarray:
@@ -312,166 +290,3 @@ def _places(path: Path, index_dir: str | os.PathLike | None,
         return [beside]
     cached.parent.mkdir(parents=True, exist_ok=True)
     return [cached]
-
-
-def _build(path: Path, folder: Path, key: dict[str, Any]) -> None:
-    """Write a whole index, then give it its name."""
-    _remove_leftovers(folder)
-    draft = Path(tempfile.mkdtemp(prefix=f'{folder.name}.tmp-',
-                                  dir=folder.parent))
-    try:
-        _write(path, draft, key)
-        os.chmod(draft, 0o755)
-        if folder.exists():
-            old = draft.with_name(f'{draft.name}-old')
-            os.replace(folder, old)
-            os.replace(draft, folder)
-            shutil.rmtree(old)
-        else:
-            os.replace(draft, folder)
-    except BaseException as error:
-        shutil.rmtree(draft, ignore_errors=True)
-        if isinstance(error, OSError) and _is_full(error):
-            raise OSError(
-                f'the index of {path} cannot be written to {folder.parent} '
-                f'({error}); it is about as large as the json, and takes '
-                'twice that while annotations are sorted by image: make '
-                'room, or set index_dir to a folder on a larger disk'
-            ) from error
-        raise
-
-
-def _is_full(error: OSError) -> bool:
-    """Whether there was no room; numpy says so without a number."""
-    return error.errno in (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """What a killed build left; whoever holds the lock is alone."""
-    for left in folder.parent.glob(f'{glob.escape(folder.name)}.tmp-*'):
-        shutil.rmtree(left, ignore_errors=True)
-
-
-def _write(path: Path, folder: Path, key: dict[str, Any]) -> None:
-    """Write the files of an index into an empty folder."""
-    images, names = read_images(path)
-    writer = DraftWriter(path, images, folder)
-    writer.write()
-    draft = _raw(folder / 'draft.bin', DRAFT)
-    blob = _raw(folder / 'rle.bin', np.uint8)
-    order = np.argsort(draft['image'], kind='stable')
-    if (np.diff(order) != 1).any():
-        draft, blob = _reorder(folder, draft, blob, order)
-    images['count'] = np.bincount(draft['image'], minlength=len(images))
-    most = images[images['count'].argmax()]
-    if most['count'] > MOST_MASKS:
-        raise EntityIndexError(
-            f'{path}: image {most["id"]} has {most["count"]} annotations, '
-            f'more than the {MOST_MASKS} that one image may have')
-    images['masks'] = np.bincount(
-        draft['image'][~draft['crowd']], minlength=len(images))
-    images['first'] = np.cumsum(images['count']) - images['count']
-    order = np.argsort(draft['id'], kind='stable')
-    ids = draft['id'][order]
-    twice = np.flatnonzero(ids[1:] == ids[:-1])
-    if len(twice):
-        raise EntityIndexError(
-            f'{path}: the annotation id {ids[twice[0]]} comes twice')
-    parents = resolve_parents(path, draft, images['first'], ids, order)
-    with open(folder / 'pairs.bin', 'wb') as file:
-        _write_pairs(path, file, images, draft, ids, order, parents)
-        _add_coverage(path, file, images, draft, blob, parents,
-                      key['coverage'])
-    _save(folder, draft, parents)
-    np.save(folder / 'images.npy', images)
-    np.save(folder / 'names.npy', np.frombuffer(names, np.uint8))
-    del draft, blob
-    for scratch in folder.glob('draft*.bin'):
-        scratch.unlink()
-    meta = dict(key=key, source=path.name, categories=writer.categories)
-    with open(folder / 'meta.json', 'w', encoding='utf-8') as file:
-        json.dump(meta, file)
-
-
-def _write_pairs(path: Path, file: BinaryIO, images: np.ndarray,
-                 draft: np.ndarray, ids: np.ndarray, order: np.ndarray,
-                 parents: np.ndarray) -> None:
-    """Write the pairs that the json names; images learn where theirs are."""
-    ancestors = _raw(Path(file.name).with_name('draft_ancestors.bin'),
-                     np.int64)
-    images['pairs'] = TREES
-    dtype, at = _pair_dtype(images), 0
-    for here, counts, pairs in resolve_ancestors(path, draft, images, ids,
-                                                 order, ancestors, parents):
-        images['pair'][here] = at + np.cumsum(counts) - counts
-        images['pairs'][here] = counts
-        at += len(pairs)
-        pairs.astype(dtype).tofile(file)
-    images['pairs'][draft['image'][draft['ancestors'] == ABSENT]] = TREES
-
-
-def _add_coverage(path: Path, file: BinaryIO, images: np.ndarray,
-                  draft: np.ndarray, blob: np.ndarray, parents: np.ndarray,
-                  coverage: float) -> None:
-    """Find the forests of images without parent_id; append their pairs."""
-    dtype = _pair_dtype(images)
-    at = file.tell() // (2 * dtype.itemsize)
-    for image in np.unique(draft['image'][draft['parent_id'] == UNKNOWN]):
-        row = images[image]
-        here = slice(row['first'], row['first'] + row['count'])
-        try:
-            forest = forest_from_coverage(
-                draft[here], blob, (row['height'], row['width']), coverage)
-        except ValueError as error:
-            raise EntityIndexError(
-                f'{path}: image {row["id"]} has no parent_id that says who '
-                f'is part of whom, and {error}, or give each mask a '
-                'parent_id') from error
-        parents[here] = forest.parents
-        images['pair'][image], images['pairs'][image] = at, len(forest.pairs)
-        at += len(forest.pairs)
-        forest.pairs.astype(dtype).tofile(file)
-
-
-def _raw(path: Path, dtype: Any) -> np.ndarray:
-    """A file without a header as an array."""
-    if path.stat().st_size == 0:
-        return np.zeros(0, dtype)
-    # Not the subclass: its slices are slow to make.
-    return np.asarray(np.memmap(path, dtype, mode='r'))
-
-
-def _reorder(folder: Path, draft: np.ndarray, blob: np.ndarray,
-             order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Bring annotations together that are on the same image."""
-    at = 0
-    with open(folder / 'draft_sorted.bin', 'wb') as records, open(
-            folder / 'rle_sorted.bin', 'wb') as texts:
-        for start in range(0, len(order), _BLOCK):
-            block = draft[order[start:start + _BLOCK]]
-            for row, length in zip(block['rle'].tolist(),
-                                   block['length'].tolist()):
-                texts.write(blob[row:row + length])
-            block['rle'] = at + np.cumsum(
-                block['length'], dtype=np.int64) - block['length']
-            at += int(block['length'].sum(dtype=np.int64))
-            block.tofile(records)
-    os.replace(folder / 'rle_sorted.bin', folder / 'rle.bin')
-    return (_raw(folder / 'draft_sorted.bin', DRAFT),
-            _raw(folder / 'rle.bin', np.uint8))
-
-
-def _save(folder: Path, draft: np.ndarray, parents: np.ndarray) -> None:
-    """Write the annotations without what only the building needed."""
-    # Not a mapped file: a full disk would end the process without a word.
-    with open(folder / 'annotations.npy', 'wb') as file:
-        np.lib.format.write_array_header_1_0(file, dict(
-            descr=np.lib.format.dtype_to_descr(ANNOTATION),
-            fortran_order=False, shape=(len(draft), )))
-        for start in range(0, len(draft), _BLOCK):
-            here = slice(start, start + _BLOCK)
-            block = np.zeros(len(draft[here]), ANNOTATION)
-            for name in ANNOTATION.names:
-                block[name] = draft[name][here]
-            block['parent'] = parents[here]
-            file.write(block.tobytes())

@@ -1,4 +1,7 @@
-"""What an entity index keeps of each image and of each annotation."""
+"""What an entity index keeps of each image and annotation, and as what."""
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 
 #: Raise it when a field or file changes: older indices are then built anew.
@@ -49,3 +52,17 @@ ABSENT = -1
 #: parent_id of a root, and of an annotation without that key.
 ROOT = np.iinfo(np.int64).min
 UNKNOWN = ROOT + 1
+
+
+def pair_dtype(images: np.ndarray) -> np.dtype:
+    """The smallest that numbers the annotations of every image."""
+    most = images['count'].max(initial=0)
+    return LARGE_PAIR if most > np.iinfo(SMALL_PAIR).max else SMALL_PAIR
+
+
+def map_raw(path: Path, dtype: Any) -> np.ndarray:
+    """A file without a header as an array."""
+    if path.stat().st_size == 0:
+        return np.zeros(0, dtype)
+    # Not the subclass: its slices are slow to make.
+    return np.asarray(np.memmap(path, dtype, mode='r'))

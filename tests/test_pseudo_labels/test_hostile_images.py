@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sohes.pseudo_labels import images
+from sohes.pseudo_labels import image_pixels
 from sohes.pseudo_labels.images import ImageError, find_images, load_image
 from sohes.utils import limits
 
@@ -47,7 +47,7 @@ def test_by_strips_as_at_once(tmp_path, monkeypatch, rng, dtype):
     levels = levels.clip(None, 65535 if dtype == np.uint16 else np.inf)
     Image.fromarray(levels.astype(dtype)).save(tmp_path / 'a.tif')
     whole = load_image(tmp_path / 'a.tif')
-    monkeypatch.setattr(images, '_STRIP', 50)
+    monkeypatch.setattr(image_pixels, '_STRIP', 50)
     assert (load_image(tmp_path / 'a.tif') == whole).all()
 
 
@@ -58,7 +58,7 @@ def test_colours_by_strips_as_at_once(tmp_path, monkeypatch, rng, mode):
     image = image if mode == 'RGBA' else image.convert('RGB').convert(mode)
     image.save(tmp_path / 'a.tif')
     whole = load_image(tmp_path / 'a.tif')
-    monkeypatch.setattr(images, '_STRIP', 40)
+    monkeypatch.setattr(image_pixels, '_STRIP', 40)
     assert (load_image(tmp_path / 'a.tif') == whole).all()
 
 
