@@ -84,17 +84,15 @@ def shared_data() -> Path:
     return path
 
 
-@pytest.fixture(autouse=True)
-def default_scope() -> Iterator[None]:
-    """Leaves mmengine's default scope as it was before the test.
+@pytest.fixture(scope='module', autouse=True)
+def mmengine_of_the_file() -> Iterator[None]:
+    """Each file leaves mmengine's scope and loggers as it found them.
 
-    A run of mmengine sets it for the whole process, where the next test
-    would find it, or not, by the order of the files.
+    A run of mmengine sets them for the whole process, where the next file
+    would find them, or not, by the order of the files.
     """
-    from mmengine.registry import DefaultScope
-    before = DefaultScope._instance_dict.copy()
-    yield
-    DefaultScope._instance_dict = before
+    with in_process.mmengine_as_it_was():
+        yield
 
 
 @pytest.fixture

@@ -101,9 +101,9 @@ def _as_it_was() -> Iterator[None]:
               root.handlers, root.level, sohes.level)
     # logging.basicConfig does nothing beside other handlers.
     root.handlers = []
-    instances = [(kind, kind._instance_dict.copy()) for kind in _global()]
     try:
-        yield
+        with mmengine_as_it_was():
+            yield
     finally:
         sys.argv, sys.path[:] = before[:2]
         os.environ.clear()
@@ -112,16 +112,21 @@ def _as_it_was() -> Iterator[None]:
         root.handlers = before[4]
         root.setLevel(before[5])
         sohes.setLevel(before[6])
-        for kind, content in instances:
-            kind._instance_dict = content
 
 
-def _global() -> tuple[type, ...]:
-    """What mmengine keeps one of for a whole process."""
+@contextlib.contextmanager
+def mmengine_as_it_was() -> Iterator[None]:
+    """Put back what mmengine keeps one of for a whole process."""
     from mmengine.logging import MessageHub, MMLogger
     from mmengine.registry import DefaultScope
     from mmengine.visualization import Visualizer
-    return DefaultScope, MessageHub, MMLogger, Visualizer
+    kinds = DefaultScope, MessageHub, MMLogger, Visualizer
+    before = [kind._instance_dict.copy() for kind in kinds]
+    try:
+        yield
+    finally:
+        for kind, content in zip(kinds, before):
+            kind._instance_dict = content
 
 
 @contextlib.contextmanager

@@ -5,7 +5,6 @@ import pytest
 import torch
 from mmdet.models.task_modules import AssignResult
 from mmengine.config import ConfigDict
-from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from torch.nn import functional as F
 
@@ -18,13 +17,6 @@ from sohes.models.roi_heads.level_bbox_head import level_targets, near_labels
 
 CODER = dict(type='mmdet.DeltaXYWHBBoxCoder', target_means=[0.] * 4,
              target_stds=[0.1, 0.1, 0.2, 0.2])
-
-
-@pytest.fixture(autouse=True)
-def mmdet_scope():
-    """mmdet's box head builds its layers by names without a scope."""
-    with DefaultScope.overwrite_default_scope('mmdet'):
-        yield
 
 
 def head(**options) -> LevelBBoxHead:

@@ -6,13 +6,14 @@ import torch
 import torch.nn.functional as F
 from mmdet.models.seg_heads import MaskFormerFusionHead
 from mmdet.structures import SampleList
+from mmdet.structures.mask import mask2bbox
 from mmdet.utils import InstanceList, OptConfigType
 from mmengine.structures import InstanceData
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
 from sohes.models.dense_heads.mask_refinement import checked_refiner
-from sohes.models.views import mask_areas, mask_boxes, view_boxes
+from sohes.models.views import mask_areas, view_boxes
 from sohes.registry import MODELS
 from sohes.structures import EntityForest
 
@@ -213,7 +214,8 @@ class EntityFusionHead(MaskFormerFusionHead):
         masks = full > 0
         areas = mask_areas(masks)
         inside = full.sigmoid_().mul_(masks).sum((1, 2))
-        boxes = mask_boxes(masks)
+        # As bytes, whose any() is ten times as fast on a CPU.
+        boxes = mask2bbox(masks.view(torch.uint8))
         quality = inside / areas.clamp(min=1)
         return (quality, areas, boxes,
                 self.encoded(masks))

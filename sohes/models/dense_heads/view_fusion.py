@@ -5,18 +5,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmdet.structures.mask import mask2bbox
 from mmengine.structures import InstanceData
 from numpy.typing import NDArray
 from torch import Tensor
 
 from sohes.models.dense_heads.mask_refinement import refined
-from sohes.models.views import (
-    Box,
-    cut_by_view,
-    mask_areas,
-    mask_boxes,
-    paste,
-)
+from sohes.models.views import Box, cut_by_view, mask_areas, paste
 from sohes.pseudo_labels.best_first import Refined
 from sohes.structures import EntityForest, PackedMasks
 from sohes.structures.mask_ops import pairwise_coverage, pairwise_iou
@@ -167,7 +162,8 @@ def _encoded(fusion: Any, drawn: Iterator[Tensor], count: int,
     for _ in range(0, count, chunk):
         some = torch.stack(list(itertools.islice(drawn, chunk)))
         areas.append(mask_areas(some))
-        bounds.append(mask_boxes(some))
+        # As bytes, whose any() is ten times as fast on a CPU.
+        bounds.append(mask2bbox(some.view(torch.uint8)))
         masks += fusion.encoded(some)
     if fusion.mask_format != 'rle':
         masks = torch.stack(masks) if masks else torch.zeros(
