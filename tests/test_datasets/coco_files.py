@@ -49,3 +49,17 @@ def write_photo(path: Path, height: int, width: int, seed: int = 0) -> None:
     pixels = np.random.default_rng(seed).integers(
         0, 256, (height, width, 3), np.uint8)
     Image.fromarray(pixels).save(path)
+
+
+WHOLE = box_mask(9, 13, 1, 1, 11, 8)
+PART = box_mask(9, 13, 2, 2, 6, 6)
+CORNER = box_mask(9, 13, 9, 0, 13, 2)
+
+
+def two_images(**more) -> dict:
+    """Image 5 has a whole with a part and a corner, image 3 has none."""
+    return dataset([(5, 'b/ö.png', 9, 13), (3, 'a.png', 4, 6)], [
+        annotation(11, 5, WHOLE, score=0.5),
+        annotation(10, 5, PART, parent_id=11, **more),
+        annotation(12, 5, CORNER),
+    ])
