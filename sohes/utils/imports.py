@@ -2,18 +2,21 @@
 import contextlib
 import importlib
 import io
+from contextlib import AbstractContextManager
 
 
-def import_quietly(name: str) -> None:
-    """Import a module that prints while it is imported.
+def quiet_imports() -> AbstractContextManager:
+    """Inside, nothing that is imported prints.
 
     OneDL's mmdet and mmpretrain say that a package of their maker is not
     there, which nobody misses, to the standard output that a command's result
-    goes to. mmengine imports both when a type is looked up; an import before
+    goes to. mmengine imports both when it looks a type up; an import before
     that is the one that would print.
-
-    Args:
-        name: the module's full name, such as ``mmpretrain.models``.
     """
-    with contextlib.redirect_stdout(io.StringIO()):
+    return contextlib.redirect_stdout(io.StringIO())
+
+
+def import_quietly(name: str) -> None:
+    """Import a module, such as ``mmpretrain.models``, as above."""
+    with quiet_imports():
         importlib.import_module(name)

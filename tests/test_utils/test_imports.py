@@ -7,6 +7,10 @@ from pathlib import Path
 # import; in one process, since each import prints but once.
 CODE = """
 import sys
+from mmengine import Config
+from sohes.apis.checkpoint_config import check_types
+check_types(Config(dict(default_scope='mmdet', model=dict(), test_dataloader=
+                        dict(dataset=dict(pipeline=[])))))
 import torch
 from sohes.apis import EntityInferencer, publish_model
 from sohes.apis.photo_entities import inferencer_finder, phase1_finder
