@@ -24,7 +24,7 @@ from sohes.apis.generate import UsageError
 from sohes.models.backbones.vit_keys import WeightsError
 from sohes.models.backbones.vit_weights import vit_in_model
 from sohes.models.backbones.vit_zoo import ZOO
-from sohes.utils.imports import quiet_imports
+from sohes.utils.imports import nothing_printed
 from sohes.utils.json_guard import JsonBoundsError, JsonGuard
 
 #: Characters of a configuration; ours have 30 000.
@@ -185,7 +185,7 @@ def check_types(config: Config) -> None:
         raise ValueError(f'has the scope {config.default_scope!r:.60}')
     # The registries know a name once its module is there.
     from mmdet.utils import register_all_modules
-    with quiet_imports():
+    with nothing_printed():
         register_all_modules(init_default_scope=False)
         for registry in _registries(MODELS, TASK_UTILS, TRANSFORMS):
             registry.import_from_location()

@@ -5,7 +5,7 @@ import io
 from contextlib import AbstractContextManager
 
 
-def quiet_imports() -> AbstractContextManager:
+def nothing_printed() -> AbstractContextManager:
     """Inside, nothing that is imported prints.
 
     OneDL's mmdet and mmpretrain say that a package of their maker is not
@@ -18,5 +18,5 @@ def quiet_imports() -> AbstractContextManager:
 
 def import_quietly(name: str) -> None:
     """Import a module, such as ``mmpretrain.models``, as above."""
-    with quiet_imports():
+    with nothing_printed():
         importlib.import_module(name)
