@@ -1,4 +1,5 @@
-"""The forest of entities and the masks that it stands on; no mm* here."""
+"""Entities: masks, the forest of them, and their json; no mm* here."""
+from sohes.structures.entities import Entities
 from sohes.structures.entity_forest import EntityForest
 from sohes.structures.mask_ops import (
     PackedMasks,
@@ -8,6 +9,6 @@ from sohes.structures.mask_ops import (
 )
 
 __all__ = [
-    'EntityForest', 'PackedMasks', 'pairwise_coverage',
+    'Entities', 'EntityForest', 'PackedMasks', 'pairwise_coverage',
     'pairwise_intersections', 'pairwise_iou'
 ]
