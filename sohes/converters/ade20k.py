@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image
 from scipy.optimize import linear_sum_assignment
 
-from sohes.converters.entity_json import ConverterError
+from sohes.converters.entity_json import ConverterError, measures
 from sohes.converters.image_by_image import check_count, read_json
-from sohes.converters.rles import measures, region_rles
+from sohes.structures.rles import region_rles
 from sohes.utils.limits import pixel_limit, too_large
 
 #: How the names of a split's files begin, and how many images it has.

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from sohes.converters.entity_json import ConverterError
+from sohes.converters.entity_json import ConverterError, measures
 from sohes.converters.image_by_image import check_count
-from sohes.converters.rles import measures, region_rles
+from sohes.structures.rles import region_rles
 
 #: Images of each split, as published.
 SPLITS = dict(train=200, val=100, test=200)

@@ -13,10 +13,11 @@ from sohes.converters.entity_json import (
     ConverterError,
     check_image,
     check_out,
+    measures,
+    plain_segmentation,
     sample,
     write_entities,
 )
-from sohes.converters.rles import measures, plain_segmentation
 from sohes.structures.segmentations import (
     compressed_counts,
     is_number,
@@ -163,6 +164,7 @@ class _Reader:
             result = dict(
                 id=row['id'] + self.kind.shift,
                 image_id=row['image_id'],
+                category_id=1,
                 iscrowd=crowd,
                 **self._measures(row, segmentation),
                 segmentation=segmentation)

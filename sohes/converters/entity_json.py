@@ -1,15 +1,16 @@
-"""The one-class COCO json that every converter writes."""
-import json
+"""The one-class COCO json that every converter writes, and its masks."""
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, TypeVar
 
+from sohes.structures.annotations import write_coco
+from sohes.structures.rles import rle_areas, rle_boxes, text_rle
 from sohes.structures.segmentations import (
     SegmentationError,
     check_image_size,
+    compressed_counts,
 )
-from sohes.utils.files import whole_file
 from sohes.utils.names import name_fault
 from sohes.version import __version__
 
@@ -32,33 +33,54 @@ def write_entities(out: Path, images: Iterable[Mapping[str, Any]],
     Args:
         out (Path): where it will stand.
         images (Iterable): rows for ``images``.
-        annotations (Iterable): rows for ``annotations``; ``category_id`` is
-            added.
+        annotations (Iterable): rows for ``annotations``.
         info (Mapping): for ``info``, read after the last annotation.
 
     Returns:
         int: annotations written.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    number = 0
-    with whole_file(out) as file:
-        file.write('{"images": [')
-        for number, row in enumerate(images):
-            _item(file, number, row)
-        file.write('\n],\n"annotations": [')
-        number = 0
-        for number, row in enumerate(annotations, 1):
-            _item(file, number - 1, {**row, 'category_id': 1})
-        file.write('\n],\n"categories": [{"id": 1, "name": "entity"}],\n'
-                   '"info": ')
-        json.dump({**info, 'version': __version__}, file, indent=1)
-        file.write('}\n')
-    return number
+    return write_coco(out, images, annotations,
+                      lambda _: {**info, 'version': __version__})
 
 
-def _item(file: TextIO, number: int, row: Mapping[str, Any]) -> None:
-    file.write(',\n' if number else '\n')
-    json.dump(row, file, allow_nan=False)
+def measures(rle: dict[str, Any]) -> dict[str, Any]:
+    """Area in pixels and box, x, y, width and height, of an RLE."""
+    return dict(area=int(rle_areas([rle])[0]),
+                bbox=rle_boxes([rle])[0].tolist())
+
+
+def plain_segmentation(found: Any, size: tuple[int, int],
+                       where: str) -> Any:
+    """A segmentation that pycocotools reads, or nothing.
+
+    Args:
+        found (Any): polygons, compressed or plain RLE.
+        size (tuple): (H, W) of the image in pixels.
+        where (str): names the annotation in messages.
+
+    Returns:
+        Polygons of three points and more as they are, or a compressed RLE
+        with its counts as text. None: polygons without any area. With four
+        numbers pycocotools would take a polygon for a box.
+
+    Raises:
+        ConverterError: neither polygons nor an RLE of the image's size.
+    """
+    if isinstance(found, list):
+        found = [p for p in found if isinstance(p, list) and len(p) >= 6]
+        if not found:
+            return None
+    elif not isinstance(found, dict) or 'counts' not in found:
+        raise ConverterError(f'{where}: its segmentation is neither polygons '
+                             f'nor RLE: {found!r:.60}')
+    try:
+        counts = compressed_counts(found, size)
+    except SegmentationError as error:
+        raise ConverterError(f'{where}: {error}') from error
+    if isinstance(found, list):
+        return found
+    return text_rle(dict(size=size, counts=counts))
 
 
 def check_image(name: str, size: Sequence[int], where: str) -> None:

@@ -12,6 +12,7 @@ from sohes.converters.entity_json import (
     write_entities,
 )
 from sohes.pseudo_labels.shards import ShardFolder
+from sohes.structures.annotations import number_rows
 from sohes.utils.json_guard import JsonBoundsError, JsonGuard
 from sohes.utils.locks import sole_run
 from sohes.utils.progress import Progress
@@ -122,12 +123,8 @@ def _annotations(shards: ShardFolder,
             file.readline()
             for line in file:
                 rows, image_id = json.loads(line), next(image)
-                for offset, row in enumerate(rows):
-                    if 'parent' in row:
-                        at = row.pop('parent')
-                        row['parent_id'] = None if at is None else first + at
-                    yield dict(id=first + offset, image_id=image_id,
-                               iscrowd=0, **row)
+                yield from number_rows(rows, range(first, first + len(rows)),
+                                       image_id, iscrowd=0)
                 first += len(rows)
 
 

@@ -5,9 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sohes.converters.entity_json import ConverterError, check_image
+from sohes.converters.entity_json import (
+    ConverterError,
+    check_image,
+    measures,
+    plain_segmentation,
+)
 from sohes.converters.image_by_image import read_json
-from sohes.converters.rles import measures, plain_segmentation
 from sohes.structures.segmentations import is_whole
 
 _NAME = re.compile(r'sa_(\d+)\.json')

@@ -3,10 +3,10 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from sohes.pseudo_labels.shards import ShardFolder
-from sohes.utils.files import whole_file
+from sohes.structures.annotations import ENTITY, number_rows, write_coco
 
 
 def merge_shards(shards: ShardFolder) -> dict[str, Any]:
@@ -30,29 +30,18 @@ def merge_shards(shards: ShardFolder) -> dict[str, Any]:
         raise FileNotFoundError(
             f'{len(missing)} of {len(shards)} shards are missing, the first '
             f'is {shards.path(missing[0])}: start the same command again')
-    counts, failed = Counter(), []
-    with whole_file(shards.out) as file:
-        file.write('{"images": [')
-        for number, image in enumerate(_images(shards, counts, failed)):
-            _item(file, number, dict(id=number + 1, **image))
-        file.write('\n],\n"annotations": [')
-        number = 0
-        for number, annotation in enumerate(_annotations(shards), 1):
-            _item(file, number - 1, annotation)
-        info = dict(shards.info)
-        info['counts'] = dict(sorted(counts.items()), annotations=number)
+    counts, failed, info = Counter(), [], dict(shards.info)
+
+    def finished(annotations: int) -> dict[str, Any]:
+        info['counts'] = dict(sorted(counts.items()), annotations=annotations)
         info['failed'] = failed
-        file.write('\n],\n"categories": [{"id": 1, "name": "entity", '
-                   '"supercategory": "entity"}],\n"licenses": [],\n"info": ')
-        # Python would write Infinity, which is not json.
-        json.dump(info, file, indent=1, allow_nan=False)
-        file.write('}\n')
+        return info
+
+    images = (dict(id=number, **image) for number, image in enumerate(
+        _images(shards, counts, failed), 1))
+    write_coco(shards.out, images, _annotations(shards), finished,
+               [dict(ENTITY, supercategory='entity')], licenses=[])
     return info
-
-
-def _item(file: TextIO, number: int, value: dict) -> None:
-    file.write(',\n' if number else '\n')
-    json.dump(value, file, separators=(', ', ': '), allow_nan=False)
 
 
 def _images(shards: ShardFolder, counts: Counter,
@@ -76,18 +65,9 @@ def _annotations(shards: ShardFolder) -> Iterator[dict]:
             file.readline()
             for line in file:
                 masks = json.loads(line)
-                for offset, mask in enumerate(masks):
-                    parent = mask.pop('parent')
-                    above = mask.pop('ancestors')
-                    yield dict(
-                        id=next_id + offset,
-                        image_id=image_id,
-                        category_id=1,
-                        iscrowd=0,
-                        parent_id=None if parent is None else next_id +
-                        parent,
-                        ancestor_ids=[next_id + k for k in above],
-                        **mask)
+                yield from number_rows(
+                    masks, range(next_id, next_id + len(masks)), image_id,
+                    iscrowd=0)
                 image_id += 1
                 next_id += len(masks)
 

@@ -11,7 +11,6 @@ from sohes.converters.ade20k import find_ade20k, read_ade20k
 from sohes.converters.bsds500 import find_bsds500, read_bsds500
 from sohes.converters.entity_json import ConverterError
 from sohes.converters.image_by_image import SHARD, convert_images
-from sohes.converters.rles import region_rles
 from sohes.converters.sa1b import find_sa1b, read_sa1b
 from tests.test_converters import published
 
@@ -22,15 +21,6 @@ def boxes(record):
     """Of each mask, left, top, width and height."""
     return [[int(side) for side in row['bbox']]
             for row in record['annotations']]
-
-
-def test_regions_are_what_pycocotools_encodes(rng):
-    labels = rng.integers(0, 4, (13, 17))
-    found = region_rles(labels)
-    assert list(found) == [0, 1, 2, 3]
-    for value, rle in found.items():
-        mask = np.asfortranarray((labels == value).astype(np.uint8))
-        assert rle['counts'] == coco_mask.encode(mask)['counts'].decode()
 
 
 def test_ade20k_whole_entities(tmp_path):

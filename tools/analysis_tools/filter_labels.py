@@ -9,7 +9,6 @@ nearest mask above it that stays; ancestor_ids keep the ancestors that stay.
 Exit codes: 0 done, 2 one sentence on bad input, 130 interrupted.
 """
 import argparse
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,13 +27,13 @@ import numpy as np
 
 from sohes.apis.command import run_command
 from sohes.datasets.entity_index import EntityIndex, ImageEntities
-from sohes.structures.mask_ops import text_rle
+from sohes.structures.annotations import number_rows, write_coco
+from sohes.structures.rles import text_rle
 from sohes.utils.arguments import (
     at_least,
     num_photos_argument,
     tool_parser,
 )
-from sohes.utils.files import whole_file
 
 
 def parse_args() -> argparse.Namespace:
@@ -77,23 +76,20 @@ def annotations(index: EntityIndex, count: int,
         kept = chosen(entities, args)
         rles = entities.rles()
         some = entities.forest.subset(kept)
-        for place, k in enumerate(kept):
-            record, parent = entities.records[k], int(some.parents[place])
-            relation = {}
-            if some.pairs is not None:
-                relation['ancestor_ids'] = (
-                    number + np.flatnonzero(some.ancestors[:, place])).tolist()
-            yield dict(
-                id=number + place,
-                image_id=int(index.images[position]['id']),
-                category_id=1,
-                iscrowd=0,
-                area=int(record['area']),
-                bbox=record['box'].tolist(),
-                score=float(record['score']),
-                parent_id=None if parent < 0 else number + parent,
-                **relation,
-                segmentation=text_rle(rles[k]))
+        rows = [
+            dict(parent=int(parent) if parent >= 0 else None,
+                 area=int(record['area']),
+                 bbox=record['box'].tolist(),
+                 score=float(record['score']),
+                 segmentation=text_rle(rles[k]))
+            for k, record, parent in zip(kept, entities.records[kept],
+                                         some.parents)
+        ]
+        if some.pairs is not None:
+            for row, above in zip(rows, some.ancestors.T):
+                row['ancestors'] = np.flatnonzero(above).tolist()
+        yield from number_rows(rows, range(number, number + len(rows)),
+                               int(index.images[position]['id']), iscrowd=0)
         number += len(kept)
 
 
@@ -106,12 +102,10 @@ def write(args: argparse.Namespace) -> None:
              height=int(index.images[k]['height']),
              width=int(index.images[k]['width'])) for k in range(count)
     ]
-    number = 0
-    with whole_file(Path(args.out)) as file:
-        file.write('{"images": ' + json.dumps(images) + ',\n"annotations": [')
-        for number, row in enumerate(annotations(index, count, args), 1):
-            file.write((',\n' if number > 1 else '\n') + json.dumps(row))
-        file.write('],\n"categories": [{"id": 1, "name": "entity"}]}\n')
+    number = write_coco(Path(args.out), images,
+                        annotations(index, count, args),
+                        lambda _: dict(description='Some of the masks of '
+                                       f'{Path(args.labels).name}'))
     print(f'{number} masks on {count} images: {args.out}')
 
 
