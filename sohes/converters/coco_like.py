@@ -16,8 +16,8 @@ from sohes.converters.entity_json import (
     measures,
     plain_segmentation,
     sample,
-    write_entities,
 )
+from sohes.structures.annotations import write_coco
 from sohes.structures.segmentations import (
     compressed_counts,
     is_number,
@@ -30,6 +30,7 @@ from sohes.utils.json_stream import (
     stream_images,
 )
 from sohes.utils.progress import Progress
+from sohes.version import __version__
 
 
 def _own_name(image: Mapping[str, Any]) -> Any:
@@ -105,7 +106,8 @@ def convert_coco_like(kind: CocoLike,
     counts = Counter(images=len(images))
     reader = _Reader(kind, source, only, known, images, counts)
     info = dict(description=f'{kind.title} as entities', source=source.name,
-                only=only, limit=limit, seed=seed, counts=counts)
+                only=only, limit=limit, seed=seed, counts=counts,
+                version=__version__)
     blocks = -(-source.stat().st_size // BLOCK)
     passes = 1 if kind.whole is None else 2
     with Progress(passes * blocks, quiet, task='converting',
@@ -113,7 +115,8 @@ def convert_coco_like(kind: CocoLike,
         reader.on_block = progress.step
         if kind.whole is not None:
             reader.find_objects()
-        write_entities(out, images.values(), reader.rows(), info)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_coco(out, images.values(), reader.rows(), lambda _: info)
     return counts
 
 

@@ -1,10 +1,9 @@
-"""The one-class COCO json that every converter writes, and its masks."""
+"""What every converter checks of images, masks and its output."""
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sohes.structures.annotations import write_coco
 from sohes.structures.rles import rle_areas, rle_boxes, text_rle
 from sohes.structures.segmentations import (
     SegmentationError,
@@ -12,7 +11,6 @@ from sohes.structures.segmentations import (
     compressed_counts,
 )
 from sohes.utils.names import name_fault
-from sohes.version import __version__
 
 T = TypeVar('T')
 
@@ -20,28 +18,6 @@ T = TypeVar('T')
 class ConverterError(ValueError):
     """Files that are not what a converter expects; says which, in a sentence.
     """
-
-
-def write_entities(out: Path, images: Iterable[Mapping[str, Any]],
-                   annotations: Iterable[Mapping[str, Any]],
-                   info: Mapping[str, Any]) -> int:
-    """Write a COCO json with the category 'entity', a line at a time.
-
-    It appears whole or not at all. It holds neither time nor folder, so the
-    same input gives the same bytes.
-
-    Args:
-        out (Path): where it will stand.
-        images (Iterable): rows for ``images``.
-        annotations (Iterable): rows for ``annotations``.
-        info (Mapping): for ``info``, read after the last annotation.
-
-    Returns:
-        int: annotations written.
-    """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    return write_coco(out, images, annotations,
-                      lambda _: {**info, 'version': __version__})
 
 
 def measures(rle: dict[str, Any]) -> dict[str, Any]:

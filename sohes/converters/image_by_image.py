@@ -9,13 +9,13 @@ from typing import Any
 from sohes.converters.entity_json import (
     ConverterError,
     check_out,
-    write_entities,
 )
 from sohes.pseudo_labels.shards import ShardFolder
-from sohes.structures.annotations import number_rows
+from sohes.structures.annotations import number_rows, write_coco
 from sohes.utils.json_guard import JsonBoundsError, JsonGuard
 from sohes.utils.locks import sole_run
 from sohes.utils.progress import Progress
+from sohes.version import __version__
 
 #: Images in a shard: what a killed run has to do again.
 SHARD = 50
@@ -91,8 +91,9 @@ def _merge(shards: ShardFolder, info: Mapping[str, Any]) -> Counter:
     counts = Counter(images=len(shards.names))
     ids: list[int] = []
     images = _images(shards, ids, counts)
-    number = write_entities(shards.out, images, _annotations(shards, ids),
-                            {**info, 'counts': counts})
+    number = write_coco(
+        shards.out, images, _annotations(shards, ids),
+        lambda _: {**info, 'counts': counts, 'version': __version__})
     return counts + Counter(annotations=number)
 
 
