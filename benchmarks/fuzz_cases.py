@@ -143,7 +143,7 @@ def read_index(folder: Path, rng: random.Random) -> None:
 def evaluate_labels(folder: Path, rng: random.Random) -> None:
     """As ground truth, as predictions, or as a list of results."""
     from sohes.evaluation.coco_files import read_evaluation_input
-    from sohes.evaluation.forest_pairs import annotated_forest
+    from sohes.evaluation.forest_pairs import annotated_entities
     from sohes.evaluation.mask_matching import match_image
     paths = folder / 'gt.json', folder / 'pred.json'
     whole = json.dumps(labels()).encode()
@@ -156,7 +156,7 @@ def evaluate_labels(folder: Path, rng: random.Random) -> None:
     data = read_evaluation_input(*paths)
     for row, image in zip(data.rows, data.images):
         match_image(image, (1, 10))
-        annotated_forest(row, str(paths[0]))
+        annotated_entities(row, str(paths[0]))
 
 
 def convert_labels(folder: Path, rng: random.Random) -> None:

@@ -37,8 +37,9 @@ from sohes.evaluation.coco_files import read_ground_truth
 from sohes.pseudo_labels import best_first
 from sohes.pseudo_labels.images import load_image
 from sohes.pseudo_labels.options import ExploreOptions
-from sohes.pseudo_labels.pipeline import PseudoLabels, finish, propose
+from sohes.pseudo_labels.pipeline import finish, propose
 from sohes.pseudo_labels.warm_up import warm_up
+from sohes.structures import Entities
 
 # What configs/sohes_phase1_cpu.py refined with before localcrf.
 BEFORE = dict(type='densecrf', max_side=256, smooth=(1, 0.33),
@@ -84,7 +85,7 @@ def random_weights(arch: str, patch: int, folder: Path) -> str:
 
 
 def refine(clock: Clock, name: str, image: np.ndarray, found: Any,
-           options: ExploreOptions, everything: bool) -> PseudoLabels:
+           options: ExploreOptions, everything: bool) -> Entities:
     """Steps 3 and 4 under a name; all candidates if asked for."""
     settled = mock.patch.object(best_first, '_settled', lambda *args: False)
     if not everything:
@@ -150,7 +151,7 @@ class Comparison:
         }
         self.rows: dict[str, Row] = {}
 
-    def add(self, photo: str, results: dict[str, PseudoLabels],
+    def add(self, photo: str, results: dict[str, Entities],
             clock: Clock) -> None:
         """Take in what `measure` returns.
 

@@ -80,7 +80,7 @@ def compare(args: argparse.Namespace) -> Path:
     from sohes.models.backbones import resolve_demo_weights
     from sohes.pseudo_labels.images import find_images, load_image
     from sohes.utils.photo_files import shipped_photos
-    from sohes.visualization.comparison import Panel, draw_comparison
+    from sohes.visualization.comparison import draw_comparison
     from sohes.visualization.save import save_picture
     out = Path(args.out_dir)
     inferencer = EntityInferencer(
@@ -106,11 +106,8 @@ def compare(args: argparse.Namespace) -> Path:
             started = time.perf_counter()
             found = find(image)
             seconds = time.perf_counter() - started
-            caption = f'{len(found.rles)} masks, {seconds:.1f} s'
-            surest = (-found.scores).argsort(kind='stable')[:DRAWN]
-            panels.append(
-                Panel([found.rles[i] for i in surest],
-                      found.forest.subset(surest), caption))
+            caption = f'{len(found)} masks, {seconds:.1f} s'
+            panels.append((found.best(DRAWN), caption))
             print(f'{name}: {title}: {caption}', flush=True)
         rows.append((name, image, panels))
     path = out / 'comparison.jpg'

@@ -140,16 +140,14 @@ def build_page(look: Any, folder: str, title: str,
             image, found = look(path)
         except ImageError as error:
             raise gradio.Error(str(error)) from error
-        photo = Photo(os.path.basename(path), image, found.rles,
-                      found.forest, found.scores, levels=found.levels)
+        photo = Photo.of(os.path.basename(path), image, found)
         archive = tempfile.mkdtemp(dir=folder)
         target = Path(archive, f'{Path(path).stem}-masks.zip')
         write_masks(target, photo)
-        count = len(found.rles)
         wholes = len(found.forest.roots)
         return (photo_frame(photo, FRAME),
                 gradio.DownloadButton(value=str(target), visible=True),
-                f'{count} masks, {wholes} whole entities')
+                f'{len(found)} masks, {wholes} whole entities')
 
     with gradio.Blocks(title='SOHES', analytics_enabled=False,
                        delete_cache=(3600, 3600)) as page:

@@ -317,7 +317,7 @@ class Pipeline:
         """Phase 1's labels and the model's predictions of a few photos."""
         from sohes.apis import EntityInferencer
         from sohes.datasets import EntityIndex
-        from sohes.evaluation.predictions import ImagePrediction
+        from sohes.evaluation.predictions import predicted_entities
         from sohes.visualization import save_forest_picture
         index = EntityIndex.open(self.out / 'labels.json')
         inferencer = EntityInferencer(weights=model, show_progress=False,
@@ -335,8 +335,7 @@ class Pipeline:
                 entities.rles(), entities.forest)
             sample, = inferencer(str(self.photos / name),
                                  return_datasamples=True)['predictions']
-            found = ImagePrediction.of_instances(name, sample.pred_instances)
-            found = found.above(0.3)
+            found = predicted_entities(sample.pred_instances).above(0.3)
             predicted = save_forest_picture(
                 self.out / 'report' / 'model', name, image, found.rles,
                 found.forest, found.scores)

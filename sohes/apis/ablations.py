@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
 from sohes.apis.generate import UsageError
 from sohes.evaluation.coco_files import read_ground_truth
@@ -22,12 +21,11 @@ from sohes.pseudo_labels.options import ExploreOptions, LocalOptions
 from sohes.pseudo_labels.pipeline import (
     FeatureExtractor,
     Proposals,
-    PseudoLabels,
     finish,
     propose,
 )
 from sohes.pseudo_labels.refinement import build_refiner
-from sohes.structures import EntityForest
+from sohes.structures import Entities, EntityForest
 
 #: theta_small as a share of the image; 0 leaves step 2 out (table 6a).
 THETA_SMALL = (0.0, 1 / 2048, 1 / 1024, 1 / 512)
@@ -56,15 +54,10 @@ class Row:
     masks: list[ImageMasks] = field(default_factory=list)
     seconds: np.ndarray = field(default_factory=lambda: np.zeros(2))
 
-    def add(self, truth: ImageMasks, labels: PseudoLabels,
+    def add(self, truth: ImageMasks, labels: Entities,
             seconds: np.ndarray) -> None:
         """Take in the labels of a photo."""
-        self.masks.append(
-            replace(
-                truth,
-                rles=labels.rles,
-                scores=labels.scores.tolist(),
-                areas=[float(coco_mask.area(rle)) for rle in labels.rles]))
+        self.masks.append(truth.with_predictions(labels))
         self.seconds = self.seconds + seconds
 
     def result(self) -> dict[str, Any]:
@@ -175,10 +168,10 @@ class PhotoLabeller:
         self.image = image
         self.features = features
         self._proposed: dict[str, tuple[Proposals, np.ndarray]] = {}
-        self._labelled: dict[str, tuple[PseudoLabels, np.ndarray]] = {}
+        self._labelled: dict[str, tuple[Entities, np.ndarray]] = {}
 
     def label(self,
-              options: ExploreOptions) -> tuple[PseudoLabels, np.ndarray]:
+              options: ExploreOptions) -> tuple[Entities, np.ndarray]:
         """All four steps.
 
         Returns:

@@ -1,5 +1,6 @@
 """Which photos and masks of an evaluation go into a picture."""
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,12 +8,12 @@ import numpy as np
 from sohes.apis.generate import UsageError
 from sohes.apis.zero_shot import EvalDataset
 from sohes.evaluation.coco_files import EvaluationInput
-from sohes.evaluation.forest_pairs import annotated_forest
+from sohes.evaluation.forest_pairs import annotated_entities
 from sohes.pseudo_labels.images import ImageError, load_image
-from sohes.structures import EntityForest
+from sohes.structures import Entities, EntityForest
 from sohes.utils.files import whole_file
 from sohes.utils.names import name_fault
-from sohes.visualization.comparison import Panel, draw_comparison
+from sohes.visualization.comparison import draw_comparison
 
 
 def save_comparison(path: Path, dataset: EvalDataset,
@@ -48,9 +49,9 @@ def save_comparison(path: Path, dataset: EvalDataset,
             raise UsageError(f'{dataset.ann_file} has the image '
                              f'{name!r:.200}: {fault}')
         image = _load(Path(dataset.img_dir, name), row, dataset)
-        rles, forest = annotated_forest(row, dataset.ann_file)
+        truth = annotated_entities(row, dataset.ann_file)
         cells.append((Path(name).name, image, [
-            Panel(rles, forest, f'{len(rles)} masks'),
+            (truth, f'{len(truth)} masks'),
             *(_best(data, number, most) for _, data in methods)
         ]))
     picture = draw_comparison(
@@ -59,16 +60,16 @@ def save_comparison(path: Path, dataset: EvalDataset,
         Image.fromarray(picture).save(file, 'PNG')
 
 
-def _best(data: EvaluationInput, number: int, most: int) -> Panel:
-    """The best masks of one method on one image."""
-    image, forest = data.images[number], data.forests[number]
-    best = np.argsort(-np.asarray(image.scores), kind='stable')[:most]
-    rles = [image.rles[i] for i in best]
-    caption = f'{len(image.rles)} masks'
-    if len(best) < len(image.rles):
+def _best(data: EvaluationInput, number: int,
+          most: int) -> tuple[Entities, str]:
+    """The best masks of one method on one image, and what to write."""
+    found = data.found[number]
+    best, caption = found.best(most), f'{len(found)} masks'
+    if len(best) < len(found):
         caption = f'the best {most} of {caption}'
-    return Panel(rles, EntityForest.from_masks(rles) if forest is None else
-                 forest.subset(best), caption)
+    if not best.has_forest:
+        best = replace(best, forest=EntityForest.from_masks(best.rles))
+    return best, caption
 
 
 def _load(path: Path, row: dict, dataset: EvalDataset) -> np.ndarray:

@@ -20,13 +20,18 @@ from sohes.apis.checkpoint_config import inference_config
 from sohes.apis.checkpoints import check_weights, read_checkpoint
 from sohes.apis.generate import UsageError
 from sohes.apis.models_without_vit import SHIPPED, place_vit, shipped_model
+from sohes.apis.photo_entities import inferencer_finder
 from sohes.apis.run_config import read_config
 from sohes.apis.video import VIDEO_ENDINGS, Frames, write_video
-from sohes.evaluation.predictions import ImagePrediction
+from sohes.evaluation.predictions import (
+    plain_prediction,
+    predicted_entities,
+)
 from sohes.pseudo_labels.images import ImageError, find_images, load_image
 from sohes.utils.files import fitting_name, whole_file
 from sohes.visualization.forest_visualizer import ForestVisualizer
 from sohes.visualization.save import picture_path
+from sohes.visualization.viewer import Photo
 
 _LOG = logging.getLogger(__name__)
 _Input = str | Path | np.ndarray
@@ -62,6 +67,7 @@ class EntityInferencer(DetInferencer):
         >>> inferencer = EntityInferencer('sohes-0a1b2c3d.safetensors')
         >>> result = inferencer('photo.jpg', out_dir='outputs')
         >>> result['predictions'][0]['parents']  # -1: a whole entity
+        >>> inferencer.find('photo.jpg').save_json('entities.json')
     """
 
     def __init__(self,
@@ -130,6 +136,28 @@ class EntityInferencer(DetInferencer):
             inputs = str(inputs)
         return super().__call__(
             inputs, batch_size=batch_size, out_dir=str(out_dir), **kwargs)
+
+    def find(self, photo: _Input, min_score: float = 0.3) -> Photo:
+        """Find the entities of one photo.
+
+        Args:
+            photo: its file, or an array (H, W, 3) uint8 in BGR.
+            min_score: in [0, 1]; masks below it are left out.
+
+        Returns:
+            Its :class:`~sohes.structures.Entities`, with the photo:
+            ``save_picture`` and ``save_json`` write them.
+
+        Raises:
+            ImageError: it cannot be read.
+            UsageError: it is neither.
+        """
+        if isinstance(photo, (str, Path)):
+            name, image = Path(photo).name, load_image(photo)
+        else:
+            _check_pixels(photo)
+            name, image = 'photo', np.ascontiguousarray(photo[..., ::-1])
+        return Photo.of(name, image, inferencer_finder(self, min_score)(image))
 
     def _init_model(self, cfg: Config | ConfigDict, weights: str,
                     device: str) -> nn.Module:
@@ -286,7 +314,7 @@ class EntityInferencer(DetInferencer):
     def pred2dict(self, data_sample: DetDataSample,
                   pred_out_dir: str = '') -> dict[str, Any]:
         """A prediction as plain data, written if there is a folder."""
-        prediction = _plain(data_sample)
+        prediction = plain_prediction(data_sample)
         if pred_out_dir:
             name = Path(data_sample.img_id)
             path = Path(pred_out_dir, 'preds', name.parent,
@@ -310,9 +338,8 @@ class EntityInferencer(DetInferencer):
             for items, data in self._track(batches, frames.count,
                                            batch_size):
                 for item, sample in zip(items, self.forward(data)):
-                    predictions.append(_plain(sample))
-                    found = ImagePrediction.of_instances(
-                        item['img_id'], sample.pred_instances)
+                    predictions.append(plain_prediction(sample))
+                    found = predicted_entities(sample.pred_instances)
                     yield item['img'], found.above(pred_score_thr)
 
         if out_dir and not no_save_vis:
@@ -364,22 +391,6 @@ def _names(paths: Sequence[str]) -> Iterator[str]:
     for number, path in enumerate(paths):
         name = os.path.basename(path)
         yield name if counts[name] == 1 else f'{number:08d}-{name}'
-
-
-def _plain(sample: DetDataSample) -> dict[str, Any]:
-    """A data sample as what a json can hold."""
-    found = sample.pred_instances
-    prediction = ImagePrediction.of_instances(sample.img_id, found)
-    plain = dict(
-        img_path=sample.img_path,
-        scores=prediction.scores.tolist(),
-        labels=found.labels.tolist(),
-        bboxes=found.bboxes.tolist(),
-        masks=prediction.json_rles(),
-        parents=prediction.forest.parents.tolist())
-    if prediction.levels is not None:
-        plain['levels'] = prediction.levels.tolist()
-    return plain
 
 
 def _write_json(path: Path, value: Any) -> None:

@@ -1,12 +1,11 @@
 """The entities of one photo at a time, from Phase 1 or from a checkpoint."""
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sohes.structures import EntityForest
+from sohes.structures import Entities
 
 if TYPE_CHECKING:
     from sohes.visualization.viewer import Photo
@@ -14,25 +13,8 @@ if TYPE_CHECKING:
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
-@dataclass(frozen=True)
-class PhotoEntities:
-    """What was found in a photo.
-
-    Attributes:
-        rles: N compressed COCO RLEs at the photo's size.
-        scores: (N,) float64.
-        forest: of the N masks.
-        levels: (N,) int, 0 whole, 1 part, 2 subpart, of a model that
-            predicts them; None: of others.
-    """
-    rles: list[dict]
-    scores: np.ndarray
-    forest: EntityForest
-    levels: np.ndarray | None = None
-
-
 #: (H, W, 3) uint8 RGB -> what was found
-Finder = Callable[[np.ndarray], PhotoEntities]
+Finder = Callable[[np.ndarray], Entities]
 
 
 def label_image(photo: str | Path,
@@ -50,9 +32,8 @@ def label_image(photo: str | Path,
             the configuration's.
 
     Returns:
-        The photo with N masks (``rles``, ``masks()``), ``scores`` (N,) and
-        ``forest``, who is part of whom. ``save_picture`` and ``save_json``
-        write it.
+        Its :class:`~sohes.structures.Entities`, with the photo:
+        ``save_picture`` and ``save_json`` write them.
 
     Raises:
         ImageError: the photo cannot be read.
@@ -71,9 +52,7 @@ def label_image(photo: str | Path,
         config = _configs() / 'sohes_phase1_cpu.py'
     find = phase1_finder(phase1_config(config),
                          None if weights is None else str(weights))
-    found = find(image)
-    return Photo(Path(photo).name, image, found.rles, found.forest,
-                 found.scores)
+    return Photo.of(Path(photo).name, image, find(image))
 
 
 def _configs() -> Path:
@@ -103,11 +82,7 @@ def phase1_finder(config: Mapping[str, Any], weights: str | None) -> Finder:
         raise UsageError(str(error)) from error
     thresholds = options.thresholds or tuple(extractor.preset.thresholds)
 
-    def find(image: np.ndarray) -> PhotoEntities:
-        found = explore(image, extractor, thresholds, options)
-        return PhotoEntities(found.rles, found.scores, found.forest)
-
-    return find
+    return lambda image: explore(image, extractor, thresholds, options)
 
 
 def checkpoint_finder(config: str | None, weights: str,
@@ -142,16 +117,14 @@ def inferencer_finder(inferencer: Any, min_score: float = 0.3) -> Finder:
         inferencer: of a trained model.
         min_score: in [0, 1]; masks below it are left out.
     """
-    from sohes.evaluation.predictions import ImagePrediction
+    from sohes.evaluation.predictions import predicted_entities
 
-    def find(image: np.ndarray) -> PhotoEntities:
+    def find(image: np.ndarray) -> Entities:
         # Arrays are BGR, as OpenCV reads them.
         sample, = inferencer(
             np.ascontiguousarray(image[..., ::-1]),
             return_datasamples=True)['predictions']
-        found = ImagePrediction.of_instances(
-            'photo', sample.pred_instances).above(min_score)
-        return PhotoEntities(found.rles, found.scores, found.forest,
-                             found.levels)
+        return predicted_entities(sample.pred_instances,
+                                  image.shape[:2]).above(min_score)
 
     return find

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from sohes.apis.photo_entities import Finder, PhotoEntities
+from sohes.apis.photo_entities import Finder
 from sohes.pseudo_labels.images import (
     ImageError,
     find_formats,
     load_image,
 )
+from sohes.structures import Entities
 from sohes.utils.errors import UsageError
 
 
@@ -47,7 +48,7 @@ class PhotoWorker:
         with self._lock:
             self._start()
 
-    def __call__(self, path: str) -> tuple[np.ndarray, PhotoEntities]:
+    def __call__(self, path: str) -> tuple[np.ndarray, Entities]:
         """Look at one photo.
 
         Args:

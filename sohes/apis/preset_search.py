@@ -233,7 +233,5 @@ def _average_recall(setting: Setting,
             found = found - found.mean((0, 1))
         labels = explore(photo, partial(_given, found[None]),
                          setting.thresholds, options)
-        images.append(dataclasses.replace(
-            masks, rles=labels.rles, scores=labels.scores.tolist(),
-            areas=[int(m.sum()) for m in labels.masks()]))
+        images.append(masks.with_predictions(labels))
     return 100 * (evaluate_masks(images).ar or 0.0)

@@ -6,12 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from sohes.apis.generate import UsageError
-from sohes.evaluation.predictions import ImagePrediction
-from sohes.structures import PackedMasks
+from sohes.structures import Entities
 from sohes.utils.files import fitting_name
 from sohes.utils.limits import pixel_limit, too_large
-from sohes.visualization.colors import forest_colors
-from sohes.visualization.panels import paint_level
+from sohes.visualization.panels import paint_masks
 
 # Heads without a duration hold numbers beyond these, or none.
 _MAX_FPS, _USUAL_FPS, _MAX_FRAMES = 480, 25.0, 1e9
@@ -99,7 +97,7 @@ def _check_container(path: str) -> None:
 
 def write_video(
         path: Path, fps: float,
-        frames: Iterable[tuple[np.ndarray, ImagePrediction]]) -> None:
+        frames: Iterable[tuple[np.ndarray, Entities]]) -> None:
     """Paint entities over frames, parts over their wholes.
 
     Entities are not followed over time, so colours may change from frame to
@@ -135,12 +133,9 @@ def write_video(
         draft.unlink(missing_ok=True)
 
 
-def _paint(frame: np.ndarray, found: ImagePrediction) -> np.ndarray:
+def _paint(frame: np.ndarray, found: Entities) -> np.ndarray:
     """(H, W, 3) uint8 BGR, the same size."""
-    if not found.rles:
+    if not len(found):
         return frame
-    masks = PackedMasks.from_any(found.rles)
-    colors = forest_colors(found.forest, masks.areas)
-    painted = paint_level(frame[..., ::-1], masks, range(len(masks)), colors,
-                          frame.shape[:2])
+    painted = paint_masks(frame[..., ::-1], found.rles, found.forest)
     return np.ascontiguousarray(painted[..., ::-1])

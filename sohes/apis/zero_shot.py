@@ -7,11 +7,10 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from mmengine.config import Config
 
 from sohes.apis.generate import UsageError
@@ -20,7 +19,7 @@ from sohes.apis.training import test_model
 from sohes.evaluation.coco_files import EvaluationInput, read_evaluation_input
 from sohes.evaluation.forest_pairs import (
     ForestCounts,
-    annotated_forest,
+    annotated_entities,
     compare_forests,
 )
 from sohes.evaluation.image_matching import InputError
@@ -259,7 +258,8 @@ def read_scores(dataset: EvalDataset, path: Path, method: MethodScores,
                           'in the ground truth were left out.')
         if data.scores_missing:
             report.append(f'{where}no scores, so AP means little.')
-        if dataset.has_parents and any(data.forests):
+        if dataset.has_parents and any(
+                found.has_forest for found in data.found):
             _score_forest(dataset, path, data, method, report)
     except InputError as error:
         raise UsageError(str(error)) from error
@@ -281,12 +281,9 @@ def score_as_many(dataset: EvalDataset, data: EvaluationInput,
     """
     limits = detection_limits(1000)
     matches = []
-    for image, other in zip(data.images, first.images):
-        best = np.argsort(-np.asarray(image.scores, np.float64),
-                          kind='stable')[:len(other.rles)]
-        matches.append(match_image(replace(
-            image, **{name: [getattr(image, name)[i] for i in best]
-                      for name in ('rles', 'scores', 'areas')}), limits))
+    for image, found, other in zip(data.images, data.found, first.found):
+        matches.append(match_image(
+            image.with_predictions(found.best(len(other))), limits))
     method.masks[dataset.name] = summarize(matches).percentages()
     if len(matches) >= FEWEST_IMAGES:
         method.resampled[dataset.name] = resampled_ar(matches)
@@ -299,10 +296,9 @@ def _score_forest(dataset: EvalDataset, path: Path, data: EvaluationInput,
     if truth != dataset.ann_file:
         data = read_evaluation_input(truth, path)
     counts = ForestCounts()
-    for row, image, forest in zip(data.rows, data.images, data.forests):
+    for row, found in zip(data.rows, data.found):
         # Where nothing is predicted all pairs are lost.
-        rles = [] if forest is None else image.rles
-        counts += compare_forests(rles, forest, *annotated_forest(row, truth))
+        counts += compare_forests(found, annotated_entities(row, truth))
     method.forests[dataset.name] = counts.percentages()
     if not any('parent_id' in annotation for row in data.rows
                for annotation in row['annotations']):

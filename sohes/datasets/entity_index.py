@@ -18,7 +18,7 @@ from sohes.datasets.index_records import (
     map_raw,
     pair_dtype,
 )
-from sohes.structures import EntityForest
+from sohes.structures import Entities, EntityForest
 from sohes.structures.rle_kernels import rle_stats
 from sohes.structures.segmentations import (
     SegmentationError,
@@ -46,6 +46,15 @@ class ImageEntities:
 
     def __len__(self) -> int:
         return len(self.records)
+
+    def read(self) -> Entities:
+        """The N masks with their scores and forest, crowds among them.
+
+        Raises:
+            EntityIndexError: as :meth:`rles` does.
+        """
+        return Entities(self.size, self.rles(), self.records['score'],
+                        self.forest)
 
     @property
     def forest(self) -> EntityForest:

@@ -15,14 +15,17 @@ from sohes.evaluation.image_matching import (
     image_name,
     match_images,
     match_results,
+    other_size,
 )
 from sohes.evaluation.mask_matching import ImageMasks
-from sohes.evaluation.segmentations import is_finite, to_rle
-from sohes.structures import EntityForest
+from sohes.structures import Entities
+from sohes.structures.rles import rle_areas
 from sohes.structures.segmentations import (
     MOST_MASKS,
     SegmentationError,
     check_image_size,
+    checked_rle,
+    is_number,
     is_whole,
 )
 from sohes.utils.json_guard import JsonBoundsError, JsonGuard
@@ -37,8 +40,8 @@ class EvaluationInput:
         images: The masks of each image of the ground truth, by rising id.
         rows: Each image as in the file, with ``annotations``; see
             :func:`read_ground_truth`.
-        forests: What the predictions name as parents, None where they name
-            none.
+        found: What is predicted on each of them; the forest is that which
+            the predictions name.
         ignored_images: Images with predictions or listed in the predictions'
             file that the ground truth does not have.
         ignored_masks: Predictions on those.
@@ -46,7 +49,7 @@ class EvaluationInput:
     """
     images: list[ImageMasks]
     rows: list[dict]
-    forests: list[EntityForest | None]
+    found: list[Entities]
     ignored_images: int = 0
     ignored_masks: int = 0
     scores_missing: bool = False
@@ -77,9 +80,10 @@ def read_evaluation_input(gt_path: str | Path,
             number.
     """
     rows = read_ground_truth(gt_path)
-    result = EvaluationInput([row['masks'] for row in rows.values()],
-                             list(rows.values()), [])
+    result = EvaluationInput([], list(rows.values()), [])
     _add_predictions(pred_path, rows, result)
+    result.images = [row['masks'].with_predictions(found)
+                     for row, found in zip(result.rows, result.found)]
     return result
 
 
@@ -104,7 +108,7 @@ def read_ground_truth(path: str | Path) -> dict[Any, dict]:
     for number, annotation in enumerate(truth['annotations']):
         where = f'{path}: annotation {annotation.get("id", number)!r:.60}'
         row = _image_of(rows, annotation, where)
-        rle, area = to_rle(annotation, row, where)
+        rle = _to_rle(annotation, row, where)
         row['annotations'].append(annotation)
         row['masks'].gt_rles.append(rle)
         try:
@@ -112,8 +116,9 @@ def read_ground_truth(path: str | Path) -> dict[Any, dict]:
         except ValueError as error:
             raise InputError(f'{where}: {error}') from error
         # COCO goes by the area in the file, which is the polygon's.
-        area = annotation.get('area', area)
-        if not is_finite(area):
+        area = (annotation['area'] if 'area' in annotation else
+                float(rle_areas([rle])[0]))
+        if not is_number(area):
             raise InputError(f'{where}: the area must be a number of '
                              f'pixels, got {area!r:.60}')
         row['masks'].gt_areas.append(area)
@@ -136,7 +141,7 @@ def _add_predictions(path: str | Path, rows: dict[Any, dict],
         result.ignored_images = sum(t is None for t in targets.values())
     result.scores_missing = bool(annotations) and not any(
         'score' in annotation for annotation in annotations)
-    by_image: dict[Any, list[dict]] = {}
+    by_image: dict[Any, list[tuple]] = {key: [] for key in rows}
     for number, annotation in enumerate(annotations):
         where = (f'{path}: result {number}' if listed else
                  f'{path}: annotation {annotation.get("id", number)!r:.60}')
@@ -145,19 +150,43 @@ def _add_predictions(path: str | Path, rows: dict[Any, dict],
             result.ignored_masks += 1
             continue
         score = 1.0 if result.scores_missing else annotation.get('score')
-        if not is_finite(score):
+        if not is_number(score):
             raise InputError(f'{where} on image {image_name(row)}: the score '
                              f'must be a finite number, got {score!r:.60}')
-        rle, area = to_rle(annotation, row, where)
-        row['masks'].rles.append(rle)
-        row['masks'].scores.append(float(score))
-        row['masks'].areas.append(area)
-        by_image.setdefault(row['id'], []).append(annotation)
-    _refuse_crowded(path, result.rows, lambda row: len(row['masks'].rles))
-    result.forests = [
-        forest_of(by_image.get(row['id'], []), str(path),
-                  f'image {image_name(row)}') for row in result.rows
-    ]
+        by_image[row['id']].append(
+            (annotation, _to_rle(annotation, row, where), float(score)))
+    _refuse_crowded(path, result.rows, lambda row: len(by_image[row['id']]))
+    for row in result.rows:
+        here = by_image[row['id']]
+        result.found.append(Entities(
+            (row['height'], row['width']), [rle for _, rle, _ in here],
+            [score for _, _, score in here],
+            forest_of([annotation for annotation, _, _ in here], str(path),
+                      f'image {image_name(row)}')))
+
+
+def _to_rle(annotation: dict, row: dict, where: str) -> dict:
+    """A segmentation as compressed RLE.
+
+    Args:
+        annotation: With ``segmentation``: polygons, runs, or compressed RLE.
+        row: The image, with ``height`` and ``width``.
+        where: File and annotation, for messages.
+
+    Raises:
+        InputError: It is none of these, or of another size than the image.
+    """
+    found = annotation.get('segmentation')
+    size = row['height'], row['width']
+    where = f'{where} on image {image_name(row)}'
+    sides = found.get('size') if isinstance(found, dict) else None
+    if isinstance(sides, list) and len(sides) == 2 and all(
+            map(is_whole, sides)) and tuple(sides) != size:
+        raise InputError(other_size(where, sides, row))
+    try:
+        return checked_rle(found, size)
+    except SegmentationError as error:
+        raise InputError(f'{where}: {error}') from error
 
 
 def _read_json(path: str | Path) -> Any:

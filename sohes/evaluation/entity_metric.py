@@ -4,18 +4,16 @@ from typing import Any
 
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
-from pycocotools import mask as coco_mask
 
 from sohes.evaluation.coco_files import read_ground_truth
 from sohes.evaluation.mask_matching import (
-    ImageMasks,
     ImageMatches,
     detection_limits,
     match_image,
 )
 from sohes.evaluation.mask_metrics import summarize
 from sohes.evaluation.prediction_file import PredictionFile
-from sohes.evaluation.predictions import ImagePrediction, row_of
+from sohes.evaluation.predictions import predicted_entities, row_of
 from sohes.registry import METRICS
 
 
@@ -68,21 +66,20 @@ class EntityMetric(BaseMetric):
 
         Args:
             data_batch: Not needed.
-            data_samples: See :meth:`ImagePrediction.from_sample`.
+            data_samples: Each with ``img_id`` and the ``pred_instances`` of
+                :func:`predicted_entities`.
 
         Raises:
             ValueError: A prediction does not fit the ground truth.
         """
         for sample in data_samples:
-            found = ImagePrediction.from_sample(sample)
-            truth = row_of(self._rows, found, self.ann_file)['masks']
-            masks = ImageMasks(truth.gt_rles, truth.gt_areas, truth.gt_crowd,
-                               found.rles, found.scores.tolist(),
-                               [float(coco_mask.area(r)) for r in found.rles])
-            self.results.append(
-                (found.image_id, match_image(masks, self._limits)))
+            image_id = sample['img_id']
+            found = predicted_entities(sample['pred_instances'])
+            row = row_of(self._rows, image_id, found, self.ann_file)
+            self.results.append((image_id, match_image(
+                row['masks'].with_predictions(found), self._limits)))
             if self._file is not None:
-                self._file.add(found)
+                self._file.add(image_id, found)
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Bring the processes' results together and sum them up.

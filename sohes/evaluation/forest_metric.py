@@ -7,10 +7,10 @@ from mmengine.evaluator import BaseMetric
 from sohes.evaluation.coco_files import read_ground_truth
 from sohes.evaluation.forest_pairs import (
     ForestCounts,
-    annotated_forest,
+    annotated_entities,
     compare_forests,
 )
-from sohes.evaluation.predictions import ImagePrediction, row_of
+from sohes.evaluation.predictions import predicted_entities, row_of
 from sohes.registry import METRICS
 
 
@@ -59,7 +59,7 @@ class ForestMetric(BaseMetric):
         self.iou_thr = iou_thr
         self._rows = read_ground_truth(ann_file)
         self._truth = {
-            image_id: annotated_forest(row, self.ann_file, coverage)
+            image_id: annotated_entities(row, self.ann_file, coverage)
             for image_id, row in self._rows.items()
         }
 
@@ -69,20 +69,21 @@ class ForestMetric(BaseMetric):
 
         Args:
             data_batch: Not needed.
-            data_samples: See :meth:`ImagePrediction.from_sample`.
+            data_samples: Each with ``img_id`` and the ``pred_instances`` of
+                :func:`predicted_entities`.
 
         Raises:
             ValueError: There is no forest, or masks do not fit.
         """
         for sample in data_samples:
-            found = ImagePrediction.from_sample(sample)
-            if found.parents is None:
+            image_id = sample['img_id']
+            found = predicted_entities(sample['pred_instances'])
+            if not found.has_forest:
                 raise ValueError('ForestMetric: the model predicts no '
                                  'parents; its masks have no forest')
-            row_of(self._rows, found, self.ann_file)
-            self.results.append((found.image_id, compare_forests(
-                found.rles, found.forest, *self._truth[found.image_id],
-                self.iou_thr)))
+            row_of(self._rows, image_id, found, self.ann_file)
+            self.results.append((image_id, compare_forests(
+                found, self._truth[image_id], self.iou_thr)))
 
     def compute_metrics(
             self, results: list[tuple[Any, ForestCounts]]

@@ -6,11 +6,12 @@ the same numbers in the same order. What is kept of an image is a few
 kilobytes, so a test set's masks never have to be in memory together.
 """
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from sohes.structures import Entities
 from sohes.utils.compiled import njit
 
 #: IoU 0.5, 0.55 to 0.95, in pycocotools' own words: the same doubles.
@@ -44,6 +45,11 @@ class ImageMasks:
     rles: list[dict] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     areas: list[float] = field(default_factory=list)
+
+    def with_predictions(self, found: Entities) -> 'ImageMasks':
+        """The same ground truth beside these predictions."""
+        return replace(self, rles=found.rles, scores=found.scores.tolist(),
+                       areas=found.areas().tolist())
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,15 @@ The masks of a test set do not fit into memory; what one process finds goes
 to a file of its own, and in the end these become one COCO results json.
 """
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from mmengine.dist import get_dist_info
 
-from sohes.evaluation.predictions import ImagePrediction
+from sohes.structures import Entities
+from sohes.structures.annotations import number_rows, write_rows
+from sohes.structures.rles import text_rle
 from sohes.utils.files import whole_file
 
 
@@ -30,21 +32,22 @@ class PredictionFile:
         self.path = Path(path)
         self._file: IO[str] | None = None
 
-    def add(self, prediction: ImagePrediction) -> None:
+    def add(self, image_id: Any, found: Entities) -> None:
         """Write one image's to the file of this process."""
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._part(get_dist_info()[0]).open(
                 'w', encoding='utf-8')
-        parents, levels = prediction.parents, prediction.levels
-        json.dump(
-            dict(
-                image_id=prediction.image_id,
-                rles=prediction.json_rles(),
-                scores=prediction.scores.tolist(),
-                parents=None if parents is None else parents.tolist(),
-                levels=None if levels is None else levels.tolist()),
-            self._file)
+        # Neither area nor box: pycocotools would take them for the mask's.
+        rows = [dict(segmentation=text_rle(rle), score=score)
+                for rle, score in zip(found.rles, found.scores.tolist())]
+        if found.has_forest:
+            for row, parent in zip(rows, found.forest.parents.tolist()):
+                row['parent'] = None if parent < 0 else parent
+        if found.given_levels is not None:
+            for row, level in zip(rows, found.given_levels.tolist()):
+                row['level'] = level
+        json.dump(dict(image_id=image_id, rows=rows), self._file)
         self._file.write('\n')
 
     def close(self) -> None:
@@ -69,20 +72,11 @@ class PredictionFile:
                     places[json.loads(line)['image_id']] = part, place
                     place = file.tell()
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        count = 0
         with whole_file(self.path) as out:
             out.write('[')
-            for image_id in image_ids:
-                if image_id not in places:
-                    continue
-                part, place = places[image_id]
-                with open(part, encoding='utf-8') as file:
-                    file.seek(place)
-                    rows = _results(json.loads(file.readline()), count + 1)
-                for row in rows:
-                    out.write(',\n' if count else '\n')
-                    json.dump(row, out)
-                    count += 1
+            write_rows(out, _results(
+                places[image_id] for image_id in image_ids
+                if image_id in places))
             out.write('\n]\n')
 
     def remove_part(self) -> None:
@@ -93,16 +87,13 @@ class PredictionFile:
         return self.path.with_name(f'{self.path.name}.part{rank}')
 
 
-def _results(image: dict[str, Any], first: int) -> list[dict[str, Any]]:
-    """The COCO results of an image; ids count from ``first``."""
-    rows = [
-        dict(id=first + number, image_id=image['image_id'], category_id=1,
-             segmentation=rle, score=score)
-        for number, (rle, score) in enumerate(
-            zip(image['rles'], image['scores']))
-    ]
-    for row, parent in zip(rows, image['parents'] or []):
-        row['parent_id'] = None if parent < 0 else first + parent
-    for row, level in zip(rows, image['levels'] or []):
-        row['level'] = level
-    return rows
+def _results(places: Iterable[tuple[Path, int]]) -> Iterator[dict[str, Any]]:
+    """The COCO results of images, from where each stands in a part."""
+    first = 1
+    for part, place in places:
+        with open(part, encoding='utf-8') as file:
+            file.seek(place)
+            image = json.loads(file.readline())
+        ids = range(first, first + len(image['rows']))
+        yield from number_rows(image['rows'], ids, image['image_id'])
+        first = ids.stop

@@ -1,116 +1,84 @@
 """What a segmenter predicted on one image, as the metrics take it."""
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from pycocotools import mask as coco_mask
 
-from sohes.structures import EntityForest
-from sohes.structures.mask_ops import text_rle
+from sohes.structures import Entities, EntityForest
+from sohes.structures.rles import encode_mask, text_rle
 
 
-@dataclass(frozen=True)
-class ImagePrediction:
-    """The masks of one image.
+def predicted_entities(found: Mapping[str, Any],
+                       size: tuple[int, int] | None = None) -> Entities:
+    """The ``pred_instances`` of a data sample, on the CPU.
 
-    Attributes:
-        image_id: The image's id in the ground truth's json.
-        rles: D compressed COCO RLEs of the original image's size.
-        scores: (D,) float, any finite scale; higher is better.
-        parents: (D,) int64, -1 for a root; None: no forest was predicted.
-        levels: (D,) int64, 0 whole, 1 part, 2 subpart; None: as most
-            models, this one predicts none (HASSOD's does).
+    Args:
+        found: ``scores`` and ``masks``: (D, H, W) bool, a tensor or an
+            array, or a list of RLEs; ``parents`` where there is a forest;
+            and ``levels`` where there are some.
+        size: (H, W) of the image in pixels. None: that of the masks, which
+            is (0, 0) of an empty list.
     """
-    image_id: Any
-    rles: list[dict]
-    scores: np.ndarray
-    parents: np.ndarray | None
-    levels: np.ndarray | None = None
-
-    @classmethod
-    def from_sample(cls, sample: Mapping[str, Any]) -> 'ImagePrediction':
-        """Takes a data sample as mmengine's evaluator hands it on.
-
-        Args:
-            sample: ``img_id`` and ``pred_instances`` with ``scores`` and
-                ``masks``: (D, H, W) bool, a tensor or an array, or a list of
-                RLEs; ``parents`` where there is a forest; and ``levels``
-                where there are some.
-
-        Returns:
-            The prediction, on the CPU.
-        """
-        return cls.of_instances(sample['img_id'], sample['pred_instances'])
-
-    @classmethod
-    def of_instances(cls, image_id: Any,
-                     found: Mapping[str, Any]) -> 'ImagePrediction':
-        """Takes the ``pred_instances`` of :meth:`from_sample` alone."""
-        masks, parents = found['masks'], found.get('parents')
-        levels = found.get('levels')
-        if not isinstance(masks, (list, tuple)):
-            masks = [
-                coco_mask.encode(np.asfortranarray(mask, np.uint8))
-                for mask in _array(masks)
-            ]
-        return cls(image_id, list(masks),
-                   _array(found['scores']).astype(np.float64),
-                   None if parents is None else _array(parents),
-                   None if levels is None else _array(levels))
-
-    @property
-    def forest(self) -> EntityForest:
-        """Of the D masks; roots alone where no forest was predicted."""
-        if self.parents is None:
-            return EntityForest(np.full(len(self.rles), -1))
-        return EntityForest(self.parents)
-
-    def above(self, threshold: float) -> 'ImagePrediction':
-        """The masks of at least this score, and their forest."""
-        kept = np.flatnonzero(self.scores >= threshold)
-        return ImagePrediction(self.image_id, [self.rles[i] for i in kept],
-                               self.scores[kept],
-                               self.forest.subset(kept).parents,
-                               None if self.levels is None else
-                               self.levels[kept])
-
-    def json_rles(self) -> list[dict]:
-        """The RLEs with text for ``counts``, as a json holds them."""
-        return [text_rle(rle) for rle in self.rles]
+    masks, parents = found['masks'], found.get('parents')
+    if isinstance(masks, (list, tuple)):
+        rles, own = masks, masks[0]['size'] if masks else (0, 0)
+    else:
+        masks = _array(masks)
+        rles, own = [encode_mask(mask) for mask in masks], masks.shape[1:]
+    return Entities(
+        size or own, rles, _array(found['scores']),
+        None if parents is None else EntityForest(_array(parents)),
+        None if found.get('levels') is None else _array(found['levels']))
 
 
-def row_of(rows: Mapping[Any, dict], prediction: ImagePrediction,
+def plain_prediction(sample: Any) -> dict[str, Any]:
+    """A data sample with ``pred_instances`` as what a json can hold."""
+    found = sample.pred_instances
+    entities = predicted_entities(found)
+    plain = dict(
+        img_path=sample.img_path,
+        scores=entities.scores.tolist(),
+        labels=found.labels.tolist(),
+        bboxes=found.bboxes.tolist(),
+        masks=[text_rle(rle) for rle in entities.rles],
+        parents=entities.forest.parents.tolist())
+    if entities.given_levels is not None:
+        plain['levels'] = entities.given_levels.tolist()
+    return plain
+
+
+def row_of(rows: Mapping[Any, dict], image_id: Any, found: Entities,
            path: str) -> dict:
     """The image of the ground truth that a prediction is for.
 
     Args:
         rows: From :func:`sohes.evaluation.coco_files.read_ground_truth`.
-        prediction: One image's.
+        image_id: The image's.
+        found: Its masks.
         path: The ground truth's file, for the message.
 
     Raises:
         ValueError: The id is unknown, the masks have another size, or a
             score is not finite.
     """
-    row = rows.get(prediction.image_id)
+    row = rows.get(image_id)
     if row is None:
         raise ValueError(f'{path} has no image with the id '
-                         f'{prediction.image_id!r}: the test dataset reads '
+                         f'{image_id!r}: the test dataset reads '
                          'another file')
     size = row['height'], row['width']
-    if prediction.rles and tuple(prediction.rles[0]['size']) != size:
-        height, width = prediction.rles[0]['size']
+    if len(found) and found.size != size:
+        height, width = found.size
         raise ValueError(
-            f'{path}: image {prediction.image_id!r} is {size[1]} x {size[0]} '
+            f'{path}: image {image_id!r} is {size[1]} x {size[0]} '
             f'pixels, its predicted masks are {width} x {height}')
-    wrong = np.flatnonzero(~np.isfinite(prediction.scores))
+    wrong = np.flatnonzero(~np.isfinite(found.scores))
     if len(wrong):
         raise ValueError(
-            f'image {prediction.image_id!r}: the score of prediction '
+            f'image {image_id!r}: the score of prediction '
             f'{wrong[0]} must be a finite number, got '
-            f'{prediction.scores[wrong[0]]}')
+            f'{found.scores[wrong[0]]}')
     return row
 
 

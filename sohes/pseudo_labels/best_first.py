@@ -7,8 +7,9 @@ import numpy as np
 
 from sohes.pseudo_labels.options import ExploreOptions
 from sohes.pseudo_labels.proposals import Proposal, suppress_masks
-from sohes.pseudo_labels.refinement import build_refiner, encode_window
+from sohes.pseudo_labels.refinement import build_refiner
 from sohes.structures import PackedMasks, pairwise_iou
+from sohes.structures.rles import encode_window
 
 Box = tuple[int, int, int, int]
 

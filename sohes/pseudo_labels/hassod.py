@@ -21,11 +21,17 @@ from sohes.pseudo_labels.options import (
     checked_refiner,
     checked_thresholds,
 )
-from sohes.pseudo_labels.pipeline import FeatureExtractor, PseudoLabels
+from sohes.pseudo_labels.pipeline import FeatureExtractor
 from sohes.pseudo_labels.proposals import region_score, suppress_masks
-from sohes.pseudo_labels.refinement import build_refiner, encode_mask
+from sohes.pseudo_labels.refinement import build_refiner
 from sohes.pseudo_labels.window import mask_iou
-from sohes.structures import EntityForest, PackedMasks, pairwise_iou
+from sohes.structures import (
+    Entities,
+    EntityForest,
+    PackedMasks,
+    pairwise_iou,
+)
+from sohes.structures.rles import encode_mask
 
 #: Names of the levels: depth 0, 1, and 2 or more in the forest.
 LEVELS = ('whole', 'part', 'subpart')
@@ -167,7 +173,7 @@ def propose(image: np.ndarray, extractor: FeatureExtractor,
 
 
 def finish(image: np.ndarray, partitions: Partitions,
-           options: HassodOptions) -> PseudoLabels:
+           options: HassodOptions) -> Entities:
     """Refine each partition, filter its regions, pool, find the levels.
 
     The filters in HASSOD's order: IoU with the region before refinement,
@@ -179,7 +185,7 @@ def finish(image: np.ndarray, partitions: Partitions,
         options (HassodOptions): all values.
 
     Returns:
-        PseudoLabels: with levels. A score is SOHES's, of region and IoU:
+        Entities: with levels. A score is SOHES's, of region and IoU:
         HASSOD's own labels have none.
     """
     counts = dict(partitions.counts, changed_too_much=0, too_small=0,
@@ -212,13 +218,14 @@ def finish(image: np.ndarray, partitions: Partitions,
         options.nms_iou)
     counts['duplicates'] = len(rles) - len(kept)
     rles = [rles[k] for k in kept]
-    return PseudoLabels(
+    forest = EntityForest.from_masks(rles, coverage=options.coverage)
+    return Entities(
         size=partitions.size,
         rles=rles,
         scores=np.array([scores[k] for k in kept]),
-        forest=EntityForest.from_masks(rles, coverage=options.coverage),
-        counts=counts,
-        has_levels=True)
+        forest=forest,
+        given_levels=forest.levels(),
+        counts=counts)
 
 
 def enlarge(labels: np.ndarray, count: int, side: int) -> np.ndarray:

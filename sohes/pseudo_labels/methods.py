@@ -8,6 +8,7 @@ import numpy as np
 from sohes.pseudo_labels import hassod, pipeline
 from sohes.pseudo_labels.hassod import HassodOptions
 from sohes.pseudo_labels.options import ExploreOptions, build_options
+from sohes.structures import Entities
 
 LabelOptions = ExploreOptions | HassodOptions
 
@@ -41,14 +42,14 @@ def propose(image: np.ndarray, extractor: pipeline.FeatureExtractor,
 
 
 def finish(image: np.ndarray, proposals: Any,
-           options: LabelOptions) -> pipeline.PseudoLabels:
+           options: LabelOptions) -> Entities:
     """The rest; see `pipeline.finish` and `hassod.finish`."""
     return _module(options).finish(image, proposals, options)
 
 
 def explore(image: np.ndarray, extractor: pipeline.FeatureExtractor,
             thresholds: Sequence[float],
-            options: LabelOptions) -> pipeline.PseudoLabels:
+            options: LabelOptions) -> Entities:
     """Both for one image, in this process."""
     return finish(image, propose(image, extractor, thresholds, options),
                   options)

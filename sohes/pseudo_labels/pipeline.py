@@ -28,7 +28,12 @@ from sohes.pseudo_labels.proposals import (
     suppress_masks,
     suppress_nodes,
 )
-from sohes.structures import EntityForest, PackedMasks, pairwise_iou
+from sohes.structures import (
+    Entities,
+    EntityForest,
+    PackedMasks,
+    pairwise_iou,
+)
 
 # (images, size) -> (B, h, w, C) float32; see sohes.models.backbones
 FeatureExtractor = Callable[[Sequence[np.ndarray], int], np.ndarray]
@@ -50,33 +55,6 @@ class Proposals:
     size: tuple[int, int]
     items: list[Proposal]
     counts: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass
-class PseudoLabels:
-    """The pseudo-labels of an image.
-
-    Attributes:
-        size (tuple): (H, W) of the original image in pixels.
-        rles (list[dict]): N compressed COCO RLEs at that size.
-        scores (np.ndarray): (N,) float64, falling.
-        forest (EntityForest): who is part of whom.
-        counts (dict): how many masks, crops and drops at each point.
-        has_levels (bool): the json says whole, part or subpart (HASSOD).
-    """
-    size: tuple[int, int]
-    rles: list[dict]
-    scores: np.ndarray
-    forest: EntityForest
-    counts: dict[str, int]
-    has_levels: bool = False
-
-    def masks(self) -> np.ndarray:
-        """(N, H, W) bool, decoded."""
-        from pycocotools import mask as coco_mask
-        if not self.rles:
-            return np.zeros((0, *self.size), bool)
-        return coco_mask.decode(self.rles).transpose(2, 0, 1).astype(bool)
 
 
 def _local_proposals(image: np.ndarray, tree: MergeTree, nodes: np.ndarray,
@@ -199,7 +177,7 @@ def _drop_duplicates(items: list[Proposal], size: tuple[int, int],
 
 
 def finish(image: np.ndarray, proposals: Proposals,
-           options: ExploreOptions) -> PseudoLabels:
+           options: ExploreOptions) -> Entities:
     """Steps 3 and 4: refine the masks, find their hierarchy.
 
     A mask's score is its region's (`region_score`) times its IoU with itself
@@ -213,10 +191,10 @@ def finish(image: np.ndarray, proposals: Proposals,
         options (ExploreOptions): all values.
 
     Returns:
-        PseudoLabels: masks at the size of the original.
+        Entities: masks at the size of the original.
     """
     rles, scores, counts = refine_best(image, proposals.items, options)
-    return PseudoLabels(
+    return Entities(
         size=proposals.size,
         rles=rles,
         scores=scores,
@@ -226,7 +204,7 @@ def finish(image: np.ndarray, proposals: Proposals,
 
 def explore(image: np.ndarray, extractor: FeatureExtractor,
             thresholds: Sequence[float],
-            options: ExploreOptions | None = None) -> PseudoLabels:
+            options: ExploreOptions | None = None) -> Entities:
     """All four steps for one image, in this process.
 
     Args:
@@ -236,7 +214,7 @@ def explore(image: np.ndarray, extractor: FeatureExtractor,
         options (ExploreOptions, optional): all other values.
 
     Returns:
-        PseudoLabels: masks with scores and their forest.
+        Entities: masks with scores and their forest.
 
     Raises:
         ValueError: if the image is not (H, W, 3) uint8.

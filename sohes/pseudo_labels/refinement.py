@@ -9,45 +9,6 @@ import numpy as np
 
 from sohes.pseudo_labels.proposals import Proposal
 from sohes.pseudo_labels.window import Window, WindowRefiner
-from sohes.structures.mask_ops import text_rle
-
-
-def encode_mask(mask: np.ndarray) -> dict:
-    """Encode an (H, W) bool mask as COCO RLE with `counts` a str."""
-    from pycocotools import mask as coco_mask
-    return text_rle(
-        coco_mask.encode(np.asfortranarray(mask.astype(np.uint8))))
-
-
-def encode_window(mask: np.ndarray, corner: tuple[int, int],
-                  size: tuple[int, int]) -> dict:
-    """As `encode_mask`, of a mask that is a cut out of its image.
-
-    Only the cut is looked at: a camera's photo has a thousand times as many
-    pixels as most of its masks.
-
-    Args:
-        mask (np.ndarray): (h, w) bool, nothing lies outside of it.
-        corner (tuple): (left, top) of the cut in pixels of the image.
-        size (tuple): (H, W) of the image in pixels.
-    """
-    from pycocotools import mask as coco_mask
-    height, width = mask.shape
-    left, top = corner
-    if height == size[0]:
-        # Runs go on from column to column: one long column.
-        start = left * height
-        steps = np.diff(mask.T.ravel().view(np.int8), prepend=0, append=0)
-        ends = np.flatnonzero(steps) + start
-    else:
-        steps = np.diff(mask.T.view(np.int8), axis=1, prepend=0, append=0)
-        column, row = np.nonzero(steps)
-        ends = (column + left) * size[0] + row + top
-    counts = np.diff(ends, prepend=0, append=size[0] * size[1])
-    if counts[-1] == 0:  # as pycocotools ends a mask that fills the corner
-        counts = counts[:-1]
-    return text_rle(coco_mask.frPyObjects(
-        dict(size=list(size), counts=counts.tolist()), *size))
 
 
 class NoRefiner:

@@ -13,10 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from sohes.pseudo_labels.pipeline import PseudoLabels
-from sohes.structures import EntityForest
+from sohes.structures import Entities, EntityForest
 from sohes.structures.segmentations import (
     MOST_MASKS,
     check_image_size,
@@ -36,45 +33,26 @@ _FAILED = {'file_name', 'reason', 'sha256'}
 _MASK = {'segmentation', 'bbox', 'area', 'parent', 'ancestors', 'score'}
 
 
-def to_record(name: str, labels: PseudoLabels,
+def to_record(name: str, labels: Entities,
               sha256: str | None = None) -> dict[str, Any]:
     """One image's labels as plain data.
 
-    Parents are indices or None, ancestors a list of indices: the pairwise
-    relation of step 4, of which the parents are only a part.
+    Its ``annotations`` are :meth:`Entities.rows`.
 
     Args:
         name (str): relative to the folder.
-        labels (PseudoLabels): of the image.
+        labels (Entities): of the image.
         sha256 (str, optional): of its file, see
             :mod:`sohes.utils.photo_files`.
     """
-    from pycocotools import mask as coco_mask
-    areas = coco_mask.area(labels.rles) if labels.rles else []
-    boxes = coco_mask.toBbox(labels.rles) if labels.rles else []
-    annotations = [
-        dict(
-            segmentation=rle,
-            bbox=[int(v) for v in box],
-            area=int(area),
-            parent=int(parent) if parent >= 0 else None,
-            ancestors=np.flatnonzero(above).tolist(),
-            score=round(float(score), 6))
-        for rle, box, area, parent, above, score in zip(
-            labels.rles, boxes, areas, labels.forest.parents,
-            labels.forest.ancestors.T, labels.scores)
-    ]
-    if labels.has_levels:
-        for annotation, level in zip(annotations, labels.forest.levels()):
-            annotation['level'] = int(level)
     height, width = labels.size
     return dict(
         file_name=name,
         height=height,
         width=width,
         sha256=sha256,
-        counts=labels.counts,
-        annotations=annotations)
+        counts=dict(labels.counts),
+        annotations=labels.rows())
 
 
 def failed_record(name: str, reason: str,

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from sohes.pseudo_labels.options import ExploreOptions, LocalOptions
-from sohes.pseudo_labels.pipeline import PseudoLabels, explore
+from sohes.pseudo_labels.pipeline import explore
+from sohes.structures import Entities
 
 
 def _features(images: Sequence[np.ndarray], size: int) -> np.ndarray:
@@ -19,7 +20,7 @@ def _features(images: Sequence[np.ndarray], size: int) -> np.ndarray:
     return rng.normal(size=(len(images), 8, 8, 4)).astype(np.float32)
 
 
-def warm_up() -> PseudoLabels:
+def warm_up() -> Entities:
     """Label an image of noise by all four steps."""
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     options = ExploreOptions(

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from sohes.structures.rles import rle_boxes
 from sohes.structures.segmentations import checked_rle
 from sohes.utils.compiled import njit
 
@@ -165,8 +166,7 @@ def check_packable(rles: Sequence[dict]) -> None:
     """
     if not rles:
         return
-    from pycocotools import mask as coco_mask
-    left, _, width, height = coco_mask.toBbox(list(rles)).T
+    left, _, width, height = rle_boxes(rles).T
     words = (left + width + WORD - 1) // WORD - left // WORD
     taken = int((height * words).sum()) * WORD // 8
     if taken > MOST_PACKED:
@@ -218,14 +218,6 @@ def pairwise_iou(masks: MaskLike) -> np.ndarray:
     areas = np.diagonal(shared)
     union = areas[:, None] + areas[None, :] - shared
     return shared / np.maximum(union, 1)
-
-
-def text_rle(rle: dict) -> dict:
-    """A compressed COCO RLE as json holds it, with text for ``counts``."""
-    counts = rle['counts']
-    if isinstance(counts, bytes):
-        counts = counts.decode('ascii')
-    return dict(size=[int(side) for side in rle['size']], counts=counts)
 
 
 def _size_of(mask: Any, index: int) -> tuple[int, int]:

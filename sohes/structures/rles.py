@@ -103,8 +103,8 @@ def decode_rles(rles: Sequence[Mapping[str, Any]],
 def rle_areas(rles: Sequence[Mapping[str, Any]]) -> np.ndarray:
     """(N,) int64, the pixels of each of N RLEs."""
     from pycocotools import mask as coco_mask
-    # Without any pycocotools gives a list.
-    return np.asarray(coco_mask.area(list(rles)), np.int64)
+    # Of 256 and more together pycocotools fails where numpy is 2.
+    return np.array([coco_mask.area(dict(rle)) for rle in rles], np.int64)
 
 
 def rle_boxes(rles: Sequence[Mapping[str, Any]]) -> np.ndarray:

@@ -4,14 +4,12 @@ As the paper's Figures 10 to 14: a row for each photo, a column for each
 method.
 """
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from sohes.structures import EntityForest, PackedMasks
-from sohes.visualization.colors import forest_colors
-from sohes.visualization.panels import paint_level, resize_photo
+from sohes.structures import Entities
+from sohes.visualization.panels import paint_masks, resize_photo
 from sohes.visualization.tree_picture import INK, PALE, font
 
 #: Pixels: a column, white around everything, and between panels.
@@ -22,29 +20,17 @@ HEAD, CAPTION = 34, 24
 TALLEST = 1.25
 
 
-@dataclass(frozen=True)
-class Panel:
-    """Masks over a photo.
-
-    Attributes:
-        rles: N compressed COCO RLEs of the photo's size.
-        forest: Of them, which gives related colours.
-        caption: What stands under it.
-    """
-    rles: list[dict]
-    forest: EntityForest
-    caption: str
-
-
 def draw_comparison(titles: Sequence[str],
-                    rows: Sequence[tuple[str, np.ndarray, Sequence[Panel]]],
+                    rows: Sequence[tuple[str, np.ndarray,
+                                         Sequence[tuple[Entities, str]]]],
                     ) -> np.ndarray:
     """Draws the grid.
 
     Args:
         titles: M, of the panels of a row.
         rows: For each photo its name, its pixels (H, W, 3) uint8 RGB, and M
-            panels.
+            panels: entities, whose forest gives related colours, and what
+            stands under them.
 
     Returns:
         (H', W', 3) uint8 RGB on white.
@@ -69,7 +55,9 @@ def draw_comparison(titles: Sequence[str],
     top = MARGIN + HEAD
     for (name, image, panels), size in zip(rows, sizes):
         cells = [(name, resize_photo(image, size)),
-                 *((p.caption, _paint(image, p, size)) for p in panels)]
+                 *((caption, paint_masks(image, found.rles, found.forest,
+                                         size))
+                   for found, caption in panels)]
         for column, (caption, picture) in enumerate(cells):
             left = round(middle(column) - size[1] / 2)
             canvas.paste(Image.fromarray(picture), (left, top))
@@ -77,14 +65,6 @@ def draw_comparison(titles: Sequence[str],
                      _shorten(pen, caption, 12), PALE, font(12), anchor='mm')
         top += size[0] + CAPTION
     return np.asarray(canvas)
-
-
-def _paint(image: np.ndarray, panel: Panel,
-           size: tuple[int, int]) -> np.ndarray:
-    """Masks over the faded photo, small over large."""
-    masks = PackedMasks.from_any(panel.rles)
-    colors = forest_colors(panel.forest, masks.areas)
-    return paint_level(image, masks, range(len(masks)), colors, size)
 
 
 def _shorten(pen: ImageDraw.ImageDraw, text: str, size: int) -> str:

@@ -6,9 +6,9 @@ import numpy as np
 from mmengine.structures import BaseDataElement
 from mmengine.visualization import Visualizer
 
-from sohes.evaluation.predictions import ImagePrediction
+from sohes.evaluation.predictions import predicted_entities
 from sohes.registry import VISUALIZERS
-from sohes.structures import EntityForest
+from sohes.structures import Entities
 from sohes.visualization.forest_picture import draw_forest
 from sohes.visualization.save import save_picture
 
@@ -50,14 +50,12 @@ class ForestVisualizer(Visualizer):
             step: for the visual backends.
             **kwargs: ignored, as other visualizers have more.
         """
-        masks, forest, scores, levels = [], EntityForest([]), None, None
+        found = Entities(image.shape[:2], [], [])
         if draw_pred and data_sample is not None:
-            found = ImagePrediction.of_instances(
-                name, data_sample.pred_instances).above(pred_score_thr)
-            masks, scores, forest = found.rles, found.scores, found.forest
-            levels = found.levels
-        self._image = draw_forest(image, masks, forest, scores,
-                                  levels=levels)
+            found = predicted_entities(
+                data_sample.pred_instances).above(pred_score_thr)
+        self._image = draw_forest(image, found.rles, found.forest,
+                                  found.scores, levels=found.levels())
         if show:
             self.show(self._image, win_name=name, wait_time=wait_time)
         if out_file is not None:

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from sohes.structures import PackedMasks
+from sohes.structures import EntityForest, PackedMasks
+from sohes.structures.mask_ops import MaskLike
+from sohes.visualization.colors import forest_colors
 
 #: Everything is painted this much larger and scaled down: smooth edges.
 SUPERSAMPLE = 2
@@ -109,6 +111,25 @@ def paint_level(image: np.ndarray, masks: PackedMasks,
     return np.asarray(
         Image.fromarray(np.round(panel).astype(np.uint8)).resize(
             size[::-1], Image.Resampling.BOX))
+
+
+def paint_masks(image: np.ndarray, masks: MaskLike, forest: EntityForest,
+                size: tuple[int, int] | None = None) -> np.ndarray:
+    """Paints all masks over a faded photo, in related colours.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        masks: N masks of (H, W); see ``PackedMasks.from_any``.
+        forest: Of the N masks.
+        size: (height, width) of the picture; None: of the photo.
+
+    Returns:
+        (height, width, 3) uint8.
+    """
+    packed = PackedMasks.from_any(masks)
+    return paint_level(image, packed, range(len(packed)),
+                       forest_colors(forest, packed.areas),
+                       size or image.shape[:2])
 
 
 def _at_least_a_dot(inside: np.ndarray, top: int, left: int,

@@ -286,3 +286,9 @@ def test_arrays_for_the_web_demo_are_rgb(trained, inferencer, photos):
     assert (coco_mask.decode(found.rles)
             == coco_mask.decode(expected['masks'])).all()
     assert found.forest == EntityForest(expected['parents'])
+    for name, photo in (('3.png', photos / '3.png'),
+                        ('photo', image[..., ::-1])):
+        whole = inferencer.find(photo, 0.)
+        assert whole.name == name
+        assert (whole.image == image).all()
+        assert whole.to_coco()['annotations'] == found.to_coco()['annotations']

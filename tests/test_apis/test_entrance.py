@@ -9,7 +9,8 @@ from PIL import Image
 
 from sohes import apis
 from sohes.pseudo_labels.images import ImageError
-from sohes.structures import EntityForest
+from sohes.structures import Entities, EntityForest
+from sohes.structures.rles import encode_mask
 from sohes.utils.errors import UsageError
 from sohes.visualization.viewer import Photo
 from tests.in_process import ROOT
@@ -48,6 +49,25 @@ def test_a_mistake_is_one_sentence(tmp_path):
         apis.label_image(photo, tmp_path / 'none.py')
     with pytest.raises(UsageError, match=r'none\.pth'):
         apis.label_image(photo, weights=tmp_path / 'none.pth')
+
+
+def test_a_photo_keeps_what_it_is_when_masks_go():
+    rles = [encode_mask(np.arange(12).reshape(3, 4) < k) for k in (9, 5, 2)]
+    found = Entities((3, 4), rles, [.2, .9, .5], EntityForest([-1, 0, 1]),
+                     [0, 2, 1], dict(dropped=7))
+    photo = Photo.of('a.png', np.zeros((3, 4, 3), np.uint8), found, 5,
+                     [11, 12, 13])
+    assert photo.counts == dict(dropped=7) and photo.size == (3, 4)
+    surest = photo.above(.4)
+    assert isinstance(surest, Photo) and surest.image is photo.image
+    assert [(row['id'], row['image_id'], row['parent_id'], row['level'])
+            for row in surest.to_coco()['annotations']] == [
+        (12, 5, None, 2), (13, 5, 12, 1)]
+    assert photo.best(1).ids == [12]
+    with pytest.raises(ValueError, match='a.png: 3 masks, but 1 ids'):
+        Photo.of('a.png', photo.image, found, ids=[1])
+    with pytest.raises(ValueError, match='a.png: the image is 3 x 4 pixels'):
+        Photo.of('a.png', np.zeros((4, 3, 3), np.uint8), found)
 
 
 def test_a_photo_without_entities(tmp_path):

@@ -108,6 +108,10 @@ def test_ancestors_that_the_json_names(tmp_path):
     assert index.entities(1).pairs.tolist() == [[0, 1], [1, 2]]
     assert index.entities(1).pairs.dtype == np.uint16
     assert index.entities(1).forest.ancestors.sum() == 2
+    found = index.entities(1).read()
+    assert found.rles == index.entities(1).rles() and found.scores.all()
+    assert found.forest == index.entities(1).forest
+    assert (found.areas() == index.entities(1).records['area']).all()
     assert index.entities(0).pairs.shape == (0, 2)
     assert index.without_pairs == 0
 

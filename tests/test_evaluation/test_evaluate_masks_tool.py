@@ -14,7 +14,7 @@ from sohes.evaluation.coco_files import (
     read_evaluation_input,
     read_ground_truth,
 )
-from sohes.evaluation.forest_pairs import annotated_forest
+from sohes.evaluation.forest_pairs import annotated_entities
 
 LEFT = [[0, 0, 20, 0, 20, 40, 0, 40]]  # a polygon, 20 x 40 pixels
 
@@ -297,7 +297,7 @@ def test_what_masks_say_of_each_other(tmp_path, data, message) -> None:
     path = tmp_path / 'gt.json'
     path.write_text(json.dumps(data))
     with pytest.raises(InputError, match=re.escape(message)):
-        annotated_forest(*read_ground_truth(path).values(), str(path))
+        annotated_entities(*read_ground_truth(path).values(), str(path))
 
 
 def test_masks_that_would_take_all_memory_are_not_compared(tmp_path) -> None:
@@ -315,7 +315,7 @@ def test_masks_that_would_take_all_memory_are_not_compared(tmp_path) -> None:
     row, = read_ground_truth(path).values()
     with pytest.raises(InputError, match='gt.json: image 7: its 5000 masks of '
                        '9400 x 9400 pixels take 55272000000 bytes'):
-        annotated_forest(row, str(path))
+        annotated_entities(row, str(path))
 
 
 def test_as_a_process_it_prints_one_line_and_ends_with_2(

@@ -6,9 +6,10 @@ import numpy as np
 from sohes.pseudo_labels import best_first
 from sohes.pseudo_labels.coco_json import merge_shards
 from sohes.pseudo_labels.options import ExploreOptions
-from sohes.pseudo_labels.pipeline import Proposals, PseudoLabels, finish
+from sohes.pseudo_labels.pipeline import Proposals, finish
 from sohes.pseudo_labels.proposals import Proposal
 from sohes.pseudo_labels.shards import ShardFolder, to_record
+from sohes.structures import Entities
 
 
 class _Scripted:
@@ -22,7 +23,7 @@ class _Scripted:
 
 
 def _finish(monkeypatch, *results: tuple, scores: tuple | None = None,
-            **options) -> PseudoLabels:
+            **options) -> Entities:
     items = [Proposal(np.ones((1, 1), bool), (0, 0, 8, 1), score, 1)
              for score in scores or [0.5] * len(results)]
     monkeypatch.setattr(best_first, 'build_refiner',

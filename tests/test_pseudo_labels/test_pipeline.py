@@ -5,14 +5,9 @@ import numpy as np
 import pytest
 
 from sohes.pseudo_labels.options import ExploreOptions
-from sohes.pseudo_labels.pipeline import (
-    PseudoLabels,
-    explore,
-    finish,
-    propose,
-)
+from sohes.pseudo_labels.pipeline import explore, finish, propose
 from sohes.pseudo_labels.window import mask_iou
-from sohes.structures import EntityForest
+from sohes.structures import Entities, EntityForest
 from tests.test_pseudo_labels.color_extractor import (
     BG,
     BODY,
@@ -26,14 +21,14 @@ THRESHOLDS = (0.9, 0.5, 0.1)
 
 
 def _explore(image: np.ndarray, extractor: ColorExtractor | None = None,
-             thresholds: tuple = THRESHOLDS, **options) -> PseudoLabels:
+             thresholds: tuple = THRESHOLDS, **options) -> Entities:
     options.setdefault('image_size', 128)
     options.setdefault('local', None)
     return explore(image, extractor or ColorExtractor(), thresholds,
                    ExploreOptions.from_dict(options))
 
 
-def _boxes(labels: PseudoLabels) -> list[tuple[int, int, int, int]]:
+def _boxes(labels: Entities) -> list[tuple[int, int, int, int]]:
     """(left, top, right, bottom) of each mask, which must fill it."""
     out = []
     for mask in labels.masks():
@@ -45,13 +40,13 @@ def _boxes(labels: PseudoLabels) -> list[tuple[int, int, int, int]]:
     return out
 
 
-def _parents(labels: PseudoLabels) -> dict:
+def _parents(labels: Entities) -> dict:
     boxes = _boxes(labels)
     return {box: None if parent < 0 else boxes[parent]
             for box, parent in zip(boxes, labels.forest.parents)}
 
 
-def _check(labels: PseudoLabels, options: ExploreOptions) -> None:
+def _check(labels: Entities, options: ExploreOptions) -> None:
     """What holds for any labels."""
     counts, masks = labels.counts, labels.masks()
     candidates = (counts['global'] + counts.get('local', 0)
@@ -261,11 +256,8 @@ def test_a_thing_cut_by_the_image_s_border_is_kept():
         _boxes_of_small(labels))
 
 
-def _boxes_of_small(labels: PseudoLabels) -> list:
-    keep = labels.masks().sum((1, 2)) < 1024
-    return _boxes(PseudoLabels(
-        labels.size, [r for r, k in zip(labels.rles, keep) if k],
-        labels.scores, labels.forest, {}))
+def _boxes_of_small(labels: Entities) -> list:
+    return _boxes(labels.subset(labels.areas() < 1024))
 
 
 def test_max_candidates_caps_what_is_refined():
@@ -288,7 +280,7 @@ def test_step_3_sharpens_what_patches_see_roughly(rng):
     truth = np.zeros((128, 160), bool)
     truth[:, 84:] = True
 
-    def best(labels: PseudoLabels) -> float:
+    def best(labels: Entities) -> float:
         return max(mask_iou(mask, truth) for mask in labels.masks())
     assert best(rough) < 0.96 and best(sharp) > 0.98
 

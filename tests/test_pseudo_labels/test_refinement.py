@@ -1,15 +1,12 @@
 """Step 3: masks move onto edges, and only near them."""
 import numpy as np
 import pytest
-from pycocotools import mask as coco_mask
 
 from sohes.pseudo_labels.proposals import Proposal
 from sohes.pseudo_labels.refinement import (
     DenseCRFRefiner,
     NoRefiner,
     build_refiner,
-    encode_mask,
-    encode_window,
 )
 from sohes.pseudo_labels.window import Window, mask_iou
 
@@ -34,24 +31,6 @@ def _patches(mask: np.ndarray, patch: int) -> Proposal:
     share = mask.reshape(height // patch, patch, width // patch,
                          patch).mean((1, 3))
     return Proposal(share >= 0.5, (0, 0, width, height), 0.5, 1)
-
-
-def test_encode_mask(rng):
-    mask = rng.random((7, 11)) > 0.5
-    rle = encode_mask(mask)
-    assert rle['size'] == [7, 11] and isinstance(rle['counts'], str)
-    np.testing.assert_array_equal(coco_mask.decode(rle), mask)
-
-
-@pytest.mark.parametrize('box', [
-    (0, 0, 11, 7), (3, 2, 9, 5), (0, 0, 4, 7), (5, 0, 11, 7), (2, 4, 11, 7)])
-@pytest.mark.parametrize('share', [0, 0.5, 1])
-def test_encode_window(rng, box, share):
-    left, top, right, bottom = box
-    cut = rng.random((bottom - top, right - left)) < share
-    mask = np.zeros((7, 11), bool)
-    mask[top:bottom, left:right] = cut
-    assert encode_window(cut, (left, top), (7, 11)) == encode_mask(mask)
 
 
 @pytest.mark.parametrize('a, b, expected', [

@@ -18,8 +18,8 @@ from sohes.apis.ablations import (
 )
 from sohes.pseudo_labels.options import ExploreOptions, LocalOptions
 from sohes.pseudo_labels.pipeline import explore
-from sohes.pseudo_labels.refinement import encode_mask
 from sohes.structures import EntityForest
+from sohes.structures.rles import encode_mask
 from tests.test_tools.tiny_vit import save_tiny_vit
 from tests.tiny_entities import make_entities
 

@@ -4,7 +4,10 @@ import json
 import pytest
 
 from sohes.evaluation.coco_files import read_ground_truth
-from sohes.evaluation.forest_pairs import annotated_forest, compare_forests
+from sohes.evaluation.forest_pairs import (
+    annotated_entities,
+    compare_forests,
+)
 from tests.in_process import run_tool
 from tests.test_tools.tiny_vit import save_tiny_vit
 from tests.tiny_entities import make_entities
@@ -71,10 +74,10 @@ def test_the_figures_are_those_of_the_json_that_the_tools_write(work):
         work / 'labels.json').values()}
     counts, masks = None, 0
     for photo in truth.values():
-        labels = annotated_forest(found[photo['file_name']], 'labels.json')
-        each = compare_forests(*labels, *annotated_forest(photo, 'val.json'))
+        labels = annotated_entities(found[photo['file_name']], 'labels.json')
+        each = compare_forests(labels, annotated_entities(photo, 'val.json'))
         counts = each if counts is None else counts + each
-        masks += len(labels[0])
+        masks += len(labels)
     assert row['masks/image'] == pytest.approx(masks / len(truth))
     assert row['forest F1'] == pytest.approx(counts.percentages()['F1'],
                                              nan_ok=True)

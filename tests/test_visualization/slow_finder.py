@@ -4,15 +4,15 @@ import time
 
 import numpy as np
 
-from sohes.apis.photo_entities import Finder, PhotoEntities
-from sohes.structures import EntityForest
+from sohes.apis.photo_entities import Finder
+from sohes.structures import Entities, EntityForest
 
 
 def build() -> Finder:
     """Finds one mask; red photos take a minute, blue ones end it all."""
     from pycocotools import mask as coco_mask
 
-    def find(image: np.ndarray) -> PhotoEntities:
+    def find(image: np.ndarray) -> Entities:
         if image[0, 0].tolist() == [255, 0, 0]:
             time.sleep(600)
         if image[0, 0].tolist() == [0, 0, 255]:
@@ -21,7 +21,8 @@ def build() -> Finder:
         rle = dict(size=[height, width], counts=coco_mask.frPyObjects(
             dict(size=[height, width], counts=[0, height * width]), height,
             width)['counts'])
-        return PhotoEntities([rle], np.ones(1), EntityForest([-1]))
+        return Entities((height, width), [rle], np.ones(1),
+                        EntityForest([-1]))
 
     return find
 

@@ -7,15 +7,17 @@ import pytest
 import torch
 from mmengine.structures import InstanceData
 
-from sohes.apis.entity_inferencer import _plain
 from sohes.evaluation.prediction_file import PredictionFile
-from sohes.evaluation.predictions import ImagePrediction
+from sohes.evaluation.predictions import (
+    plain_prediction,
+    predicted_entities,
+)
 from sohes.structures import EntityForest
 from sohes.visualization import draw_forest, forest_visualizer
 from sohes.visualization.forest_picture import _panels
 from sohes.visualization.forest_visualizer import ForestVisualizer
 from sohes.visualization.viewer import Photo
-from sohes.visualization.viewer.photos import coco_labels, photo_record
+from sohes.visualization.viewer.photos import photo_record
 
 #: What a model may say of masks of which none lies in another.
 LEVELS = [0, 2, 1]
@@ -64,30 +66,27 @@ def test_the_visualizer_draws_the_levels_of_the_masks_that_stay(
 def test_the_inferencer_s_dict_and_the_json_of_test_py(found, tmp_path):
     sample = SimpleNamespace(img_id=7, img_path='a.jpg',
                              pred_instances=found)
-    assert _plain(sample)['levels'] == LEVELS
+    assert plain_prediction(sample)['levels'] == LEVELS
     file = PredictionFile(tmp_path / 'out.json')
-    file.add(ImagePrediction.of_instances(7, found))
+    file.add(7, predicted_entities(found))
     file.close()
     file.merge([7])
     rows = json.loads((tmp_path / 'out.json').read_text())
     assert [row['level'] for row in rows] == LEVELS
     del found.levels
-    assert 'levels' not in _plain(sample)
+    assert 'levels' not in plain_prediction(sample)
 
 
 def test_the_viewer_s_record_and_what_it_saves(found):
-    seen = ImagePrediction.of_instances(7, found)
+    seen = predicted_entities(found)
     image = np.zeros((30, 20, 3), np.uint8)
-    photo = Photo('a.jpg', image, seen.rles, seen.forest, seen.scores,
-                  levels=seen.levels)
+    photo = Photo.of('a.jpg', image, seen)
     record = photo_record(photo, '')
     assert record['levels'] == LEVELS
-    assert [row['level'] for row in coco_labels(record)['annotations']
-            ] == LEVELS
+    assert [row['level'] for row in photo.to_coco()['annotations']] == LEVELS
     with pytest.raises(ValueError, match='3 masks'):
         Photo('a.jpg', image, seen.rles, seen.forest, seen.scores,
               levels=[0])
-    plain = photo_record(
-        Photo('a.jpg', image, seen.rles, seen.forest, seen.scores), '')
-    assert 'levels' not in plain
-    assert 'level' not in coco_labels(plain)['annotations'][0]
+    plain = Photo('a.jpg', image, seen.rles, seen.forest, seen.scores)
+    assert 'levels' not in photo_record(plain, '')
+    assert 'level' not in plain.to_coco()['annotations'][0]

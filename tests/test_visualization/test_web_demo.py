@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sohes.apis.photo_entities import PhotoEntities
 from sohes.pseudo_labels.images import load_image
+from sohes.structures import Entities
 from tests.browser import chromium, watched
 from tests.test_visualization.test_viewer import (
     HEIGHT,
@@ -27,11 +27,12 @@ def address(repo_root, tmp_path, monkeypatch):
     monkeypatch.setenv('GRADIO_ANALYTICS_ENABLED', 'False')
     demo = runpy.run_path(str(repo_root / 'demo' / 'web_demo.py'))
 
-    def find(path: str) -> tuple[np.ndarray, PhotoEntities]:
+    def find(path: str) -> tuple[np.ndarray, Entities]:
         image = load_image(path)
         assert image.shape == (HEIGHT, WIDTH, 3) and image[0, 0, 0] == 90
         photo = drawn_photo()
-        return image, PhotoEntities(photo.rles, photo.scores, photo.forest)
+        return image, Entities(photo.size, photo.rles, photo.scores,
+                               photo.forest)
 
     page = demo['build_page'](find, str(tmp_path), 'A test.')
     _, address, _ = page.launch(server_name='127.0.0.1', share=False,

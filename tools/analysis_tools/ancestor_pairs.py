@@ -61,8 +61,7 @@ def compare(args: argparse.Namespace) -> None:
     for position in range(count):
         entities = index.entities(position)
         kept = np.flatnonzero(~entities.records['crowd'])
-        every = entities.rles()
-        rles = [every[k] for k in kept]
+        rles = entities.read().subset(kept).rles
         if args.table_6b:
             change.add(rles)
         truth = EntityForest.from_masks(rles, args.coverage).ancestors

@@ -132,20 +132,15 @@ class Photos:
         from sohes.visualization.viewer import Photo
         entities = self.index.entities(position)
         kept = np.flatnonzero(~entities.records['crowd'])
-        records, rles = entities.records[kept], entities.rles()
+        name, found = self.names[position], entities.read().subset(kept)
         if self.drawn:  # a report keeps its masks as they are
             try:
-                check_packable([rles[k] for k in kept])
+                check_packable(found.rles)
             except ValueError as error:
-                raise ValueError(f'{self.names[position]}: {error}') from error
-        return Photo(
-            name=self.names[position],
-            image=load_image(self.folder / self.names[position]),
-            rles=[rles[k] for k in kept],
-            forest=entities.forest.subset(kept),
-            scores=records['score'],
-            image_id=int(self.index.images[position]['id']),
-            ids=records['id'].tolist())
+                raise ValueError(f'{name}: {error}') from error
+        return Photo.of(name, load_image(self.folder / name), found,
+                        int(self.index.images[position]['id']),
+                        entities.records['id'][kept])
 
 
 def write_html(photos: Photos, args: argparse.Namespace) -> None:

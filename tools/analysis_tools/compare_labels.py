@@ -39,7 +39,7 @@ from sohes.apis.command import run_command
 from sohes.apis.generate import UsageError, build_extractor, read_config
 from sohes.evaluation.forest_pairs import (
     ForestCounts,
-    annotated_forest,
+    annotated_entities,
     compare_forests,
 )
 from sohes.pseudo_labels.images import load_image
@@ -163,12 +163,11 @@ def run(args: argparse.Namespace) -> None:
             rows += here
             for photo in photos:
                 image = load_image(photo['path'])
-                truth = annotated_forest(photo, gt)
+                truth = annotated_entities(photo, gt)
                 for row, method in zip(here, methods):
                     found, seconds = method.label(image)
                     row.add(photo['masks'], found, seconds)
-                    row.forest += compare_forests(found.rles, found.forest,
-                                                  *truth)
+                    row.forest += compare_forests(found, truth)
                 text = write(rows, methods, out)
                 bar.step()
     print(text)

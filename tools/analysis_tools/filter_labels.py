@@ -28,7 +28,6 @@ import numpy as np
 from sohes.apis.command import run_command
 from sohes.datasets.entity_index import EntityIndex, ImageEntities
 from sohes.structures.annotations import number_rows, write_coco
-from sohes.structures.rles import text_rle
 from sohes.utils.arguments import (
     at_least,
     num_photos_argument,
@@ -73,24 +72,14 @@ def annotations(index: EntityIndex, count: int,
     number = 1
     for position in range(count):
         entities = index.entities(position)
-        kept = chosen(entities, args)
-        rles = entities.rles()
-        some = entities.forest.subset(kept)
-        rows = [
-            dict(parent=int(parent) if parent >= 0 else None,
-                 area=int(record['area']),
-                 bbox=record['box'].tolist(),
-                 score=float(record['score']),
-                 segmentation=text_rle(rles[k]))
-            for k, record, parent in zip(kept, entities.records[kept],
-                                         some.parents)
-        ]
-        if some.pairs is not None:
-            for row, above in zip(rows, some.ancestors.T):
-                row['ancestors'] = np.flatnonzero(above).tolist()
+        found = entities.read().subset(chosen(entities, args))
+        rows = found.rows()
+        if found.forest.pairs is None:
+            for row in rows:
+                del row['ancestors']
         yield from number_rows(rows, range(number, number + len(rows)),
                                int(index.images[position]['id']), iscrowd=0)
-        number += len(kept)
+        number += len(rows)
 
 
 def write(args: argparse.Namespace) -> None:

@@ -32,7 +32,6 @@ import torch
 from matplotlib.patches import Rectangle
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from pycocotools import mask as coco_mask
 
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt
@@ -50,11 +49,10 @@ from sohes.pseudo_labels.clustering import cluster_features
 from sohes.pseudo_labels.images import load_image
 from sohes.pseudo_labels.local import square_crop
 from sohes.registry import DATASETS
-from sohes.structures import EntityForest, PackedMasks
+from sohes.structures import EntityForest
 from sohes.utils import register_all_modules
 from sohes.utils.arguments import tool_parser, weights_argument
-from sohes.visualization.colors import forest_colors
-from sohes.visualization.panels import paint_level
+from sohes.visualization.panels import paint_masks
 
 # A picture cannot show more, nor smaller ones.
 MASKS = 40
@@ -84,10 +82,8 @@ def show(axis: Any, picture: np.ndarray, title: str) -> None:
 def painted(image: np.ndarray, masks: np.ndarray,
             forest: EntityForest | None = None) -> np.ndarray:
     """The photo under all of its masks, small over large."""
-    packed = PackedMasks.from_any(masks)
-    forest = forest or EntityForest.from_masks(masks)
-    return paint_level(image, packed, range(len(masks)),
-                       forest_colors(forest, packed.areas), image.shape[:2])
+    return paint_masks(image, masks,
+                       forest or EntityForest.from_masks(masks))
 
 
 def regions(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -203,13 +199,6 @@ def draw_phase3(views: Any, masks: np.ndarray) -> Any:
     return figure
 
 
-def first_labels(path: Path) -> tuple[np.ndarray, EntityForest]:
-    """The masks of the first image, and their forest."""
-    dense = coco_mask.decode(EntityIndex.open(path).entities(0).rles())
-    masks = dense.transpose(2, 0, 1).astype(bool)
-    return masks, EntityForest.from_masks(masks)
-
-
 def pipelines(folder: Path) -> tuple[Any, Any]:
     """The datasets of the tiny configurations, at the size of a figure."""
     register_all_modules(init_default_scope=False)
@@ -258,7 +247,8 @@ def run(args: argparse.Namespace) -> None:
         generate(config, str(folder / 'images'),
                  str(folder / 'labels.json'), weights=args.weights,
                  quiet=True)
-        masks, forest = first_labels(folder / 'labels.json')
+        found = EntityIndex.open(folder / 'labels.json').entities(0).read()
+        masks, forest = found.masks(), found.forest
         phase2, phase3 = pipelines(folder)
         for dataset in (phase2, phase3):
             dataset.full_init()

@@ -9,8 +9,9 @@ from mmcv.transforms import BaseTransform
 from sohes.datasets.mask_sources import RleSource
 from sohes.datasets.transforms.loading import ground_truth
 from sohes.pseudo_labels.options import ExploreOptions
-from sohes.pseudo_labels.pipeline import PseudoLabels, explore
+from sohes.pseudo_labels.pipeline import explore
 from sohes.registry import MODELS, TRANSFORMS
+from sohes.structures import Entities
 
 
 @TRANSFORMS.register_module()
@@ -110,14 +111,12 @@ class ClusterPseudoLabels(BaseTransform):
                 f'channel_order={self.channel_order!r})')
 
 
-def _as_ground_truth(labels: PseudoLabels) -> dict[str, Any]:
+def _as_ground_truth(labels: Entities) -> dict[str, Any]:
     """The labels as :class:`LoadEntities` would give them."""
-    from pycocotools import mask as coco_mask
     texts = [rle['counts'].encode() for rle in labels.rles]
     lengths = np.array([len(text) for text in texts], np.int64)
     ends = lengths.cumsum()
     source = RleSource(
         np.frombuffer(b''.join(texts), np.uint8),
         np.stack([ends - lengths, ends], axis=1), *labels.size)
-    boxes = coco_mask.toBbox(labels.rles) if texts else np.zeros((0, 4))
-    return ground_truth(source, boxes, labels.forest)
+    return ground_truth(source, labels.boxes(), labels.forest)

@@ -4,7 +4,6 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from string import Template
@@ -12,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from sohes.structures import EntityForest
-from sohes.structures.mask_ops import text_rle
+from sohes.structures import Entities, EntityForest
+from sohes.structures.rles import decode_rles, text_rle
 from sohes.utils.files import whole_file
 from sohes.visualization.colors import forest_colors
 from sohes.visualization.forest_picture import draw_forest
@@ -26,15 +25,14 @@ SCRIPTS = ('forest.js', 'viewer.js', 'paint.js')
 LARGEST = 2048
 
 
-@dataclass(frozen=True)
-class Photo:
-    """A photo and its masks.
+class Photo(Entities):
+    """Entities with their photo: what a page, a picture and a json show.
 
-    Attributes:
+    Args:
         name: of the photo's file, with the folders it lies in.
         image: (H, W, 3) uint8 RGB.
         rles: N compressed COCO RLEs of (H, W), ``counts`` bytes or text.
-        forest: of the N masks.
+        forest: of the N masks; see :class:`~sohes.structures.Entities`.
         scores: (N,) any finite scale.
         image_id: what a json calls the photo.
         ids: N numbers of the masks, each once; None: 1 to N.
@@ -43,51 +41,49 @@ class Photo:
 
     Raises:
         ValueError: these do not belong together.
+
+    Examples:
+        >>> Photo.of('photo.jpg', image, entities).save_picture('forest.jpg')
     """
     name: str
     image: np.ndarray
-    rles: Sequence[Mapping[str, Any]]
-    forest: EntityForest
-    scores: np.ndarray
-    image_id: int = 1
-    ids: Sequence[int] | None = None
-    levels: Sequence[int] | None = None
+    image_id: int
+    ids: list[int]
 
-    def __post_init__(self) -> None:
-        counts = {len(self.rles), len(self.forest), len(self.scores),
-                  len(self.rles if self.ids is None else self.ids),
-                  len(self.rles if self.levels is None else self.levels)}
-        if len(counts) > 1:
-            raise ValueError(
-                f'{self.name}: {len(self.rles)} masks, a forest of '
-                f'{len(self.forest)}, {len(self.scores)} scores')
-        size = tuple(self.image.shape[:2])
-        for rle in self.rles:
-            if tuple(rle['size']) != size:
-                raise ValueError(
-                    f'{self.name} is {size[1]} x {size[0]} pixels, its masks '
-                    f'are {rle["size"][1]} x {rle["size"][0]}')
+    def __init__(self, name: str, image: np.ndarray,
+                 rles: Sequence[Mapping[str, Any]],
+                 forest: EntityForest | None, scores: np.ndarray,
+                 image_id: int = 1, ids: Sequence[int] | None = None,
+                 levels: Sequence[int] | None = None,
+                 counts: Mapping[str, int] | None = None) -> None:
+        ids = range(1, len(rles) + 1) if ids is None else ids
+        try:
+            super().__init__(image.shape[:2], rles, scores, forest, levels,
+                             counts or {})
+            if len(ids) != len(rles):
+                raise ValueError(f'{len(rles)} masks, but {len(ids)} ids')
+        except ValueError as error:
+            raise ValueError(f'{name}: {error}') from error
+        for key, value in dict(name=name, image=image, image_id=image_id,
+                               ids=[int(number) for number in ids]).items():
+            object.__setattr__(self, key, value)
 
-    def masks(self) -> np.ndarray:
-        """(N, H, W) bool, decoded."""
-        from pycocotools import mask as coco_mask
-        masks = np.zeros((len(self.rles), *self.image.shape[:2]), bool)
-        for mask, rle in zip(masks, self.rles):
-            mask[:] = coco_mask.decode(dict(rle))
-        return masks
+    @classmethod
+    def of(cls, name: str, image: np.ndarray, found: Entities,
+           image_id: int = 1, ids: Sequence[int] | None = None) -> 'Photo':
+        """A photo and what was found in it."""
+        return cls(name, image, found.rles,
+                   found.forest if found.has_forest else None, found.scores,
+                   image_id, ids, found.given_levels, found.counts)
+
+    def subset(self, indices: Sequence[int]) -> 'Photo':
+        """The photo with some of its masks; see :meth:`Entities.subset`."""
+        return Photo.of(self.name, self.image, super().subset(indices),
+                        self.image_id, np.array(self.ids, int)[indices])
 
     def to_coco(self) -> dict[str, Any]:
-        """A COCO json of this photo, which training reads as it is.
-
-        An annotation has ``parent_id`` (null: a whole entity),
-        ``ancestor_ids`` and ``score`` beside what COCO wants.
-        """
-        labels = coco_labels(photo_record(self, ''))
-        annotations = labels['annotations']
-        for annotation, above in zip(annotations, self.forest.ancestors.T):
-            annotation['ancestor_ids'] = [
-                annotations[k]['id'] for k in np.flatnonzero(above)]
-        return labels
+        """A COCO json of this photo, which training reads as it is."""
+        return super().to_coco(self.name, self.image_id, self.ids)
 
     def save_json(self, path: str | Path) -> None:
         """Write :meth:`to_coco`, whole or not at all."""
@@ -99,9 +95,8 @@ class Photo:
 
         See :func:`~sohes.visualization.draw_forest`.
         """
-        levels = None if self.levels is None else np.asarray(self.levels)
         return draw_forest(self.image, self.rles, self.forest, self.scores,
-                           levels=levels)
+                           levels=self.levels())
 
     def save_picture(self, path: str | Path) -> None:
         """Write :meth:`draw` as a JPEG, whole or not at all."""
@@ -115,24 +110,20 @@ def photo_record(photo: Photo, image_url: str) -> dict[str, Any]:
         photo: the photo and its masks.
         image_url: where a page finds the photo.
     """
-    from pycocotools import mask as coco_mask
-    rles = [dict(rle) for rle in photo.rles]
-    areas = np.array([coco_mask.area(rle) for rle in rles], np.int64)
-    colors = forest_colors(photo.forest, areas)
-    ids = range(1, len(rles) + 1) if photo.ids is None else photo.ids
-    more = {} if photo.levels is None else dict(
-        levels=[int(level) for level in photo.levels])
+    colors = forest_colors(photo.forest, photo.areas())
+    more = {} if photo.given_levels is None else dict(
+        levels=photo.given_levels.tolist())
     return dict(
         id=photo.image_id,
         name=photo.name,
-        width=photo.image.shape[1],
-        height=photo.image.shape[0],
+        width=photo.size[1],
+        height=photo.size[0],
         image=image_url,
-        ids=[int(number) for number in ids],
+        ids=photo.ids,
         parents=photo.forest.parents.tolist(),
         scores=[round(float(score), 6) for score in photo.scores],
         colors=['#' + bytes(color).hex() for color in colors.tolist()],
-        counts=[text_rle(rle)['counts'] for rle in rles],
+        counts=[text_rle(rle)['counts'] for rle in photo.rles],
         **more)
 
 
@@ -193,40 +184,11 @@ def write_masks(path: Path, photo: Photo) -> None:
         photo: the photo and its masks.
     """
     from PIL import Image
-    from pycocotools import mask as coco_mask
-    record = photo_record(photo, '')
     with whole_file(path, binary=True) as target, zipfile.ZipFile(
             target, 'w') as archive:
         archive.writestr('labels.json', json.dumps(photo.to_coco()))
-        for number, rle in zip(record['ids'], photo.rles):
+        for number, rle in zip(photo.ids, photo.rles):
             file = io.BytesIO()
-            mask = coco_mask.decode(dict(rle)).astype(bool)
+            mask, = decode_rles([rle], photo.size)
             Image.fromarray(mask).save(file, 'PNG')
             archive.writestr(f'masks/{number:04d}.png', file.getvalue())
-
-
-def coco_labels(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The COCO json of a :func:`photo_record`, as the viewer saves it."""
-    from pycocotools import mask as coco_mask
-    rles = [dict(size=[record['height'], record['width']], counts=counts)
-            for counts in record['counts']]
-    annotations = [
-        dict(
-            id=number,
-            image_id=record['id'],
-            category_id=1,
-            iscrowd=0,
-            area=int(coco_mask.area(rle)),
-            bbox=coco_mask.toBbox(rle).tolist(),
-            score=score,
-            parent_id=None if parent < 0 else record['ids'][parent],
-            segmentation=rle)
-        for number, parent, score, rle in zip(
-            record['ids'], record['parents'], record['scores'], rles)
-    ]
-    for annotation, level in zip(annotations, record.get('levels') or []):
-        annotation['level'] = level
-    image = dict(id=record['id'], file_name=record['name'],
-                 width=record['width'], height=record['height'])
-    return dict(images=[image], annotations=annotations,
-                categories=[dict(id=1, name='entity')])

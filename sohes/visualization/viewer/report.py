@@ -85,7 +85,7 @@ class ReportWriter:
             jpeg(photo.image, THUMBNAIL))
         self.photos.append(dict(
             name=photo.name,
-            masks=len(photo.rles),
+            masks=len(photo),
             ratio=round(photo.image.shape[1] / photo.image.shape[0], 4),
             data=quote(paths['data']),
             thumb=quote(paths['thumbs'])))
