@@ -71,11 +71,14 @@ def write_reference() -> str:
                       '```', '']
     lines += ['## Python', '', '```{eval-rst}',
               '.. autoclass:: sohes.apis.EntityInferencer',
-              '   :members: __call__',
+              '   :members: __call__, find',
+              '.. autofunction:: sohes.apis.label_image',
               '.. autofunction:: sohes.apis.generate',
               '.. autofunction:: sohes.pseudo_labels.pipeline.explore',
               '.. autofunction:: sohes.pseudo_labels.cluster_features',
               '.. autoclass:: sohes.pseudo_labels.MergeTree',
+              '   :members:',
+              '.. autoclass:: sohes.structures.Entities',
               '   :members:',
               '.. autoclass:: sohes.structures.EntityForest',
               '   :members:', '```', '']

@@ -1,4 +1,5 @@
 """What the pages say runs, and what they point at is there."""
+import json
 import re
 import subprocess
 import sys
@@ -58,6 +59,7 @@ def test_python_of_the_readme_runs(shared_data, tmp_path, monkeypatch):
     from pycocotools.coco import COCO
 
     from sohes.datasets.entity_index import EntityIndex
+    from sohes.structures import Entities
     from tests.test_tools.tiny_vit import save_tiny_vit
     from tests.tiny_entities import save_tiny_model
     monkeypatch.chdir(tmp_path)
@@ -89,6 +91,9 @@ def test_python_of_the_readme_runs(shared_data, tmp_path, monkeypatch):
     assert forest == labelled.forest
     assert (forest.ancestors == labelled.forest.ancestors).all()
     assert len(predicted['parents']) == len(predicted['masks']) > 1
+    again = Entities.from_coco(
+        json.loads((tmp_path / 'found.json').read_text()))
+    assert len(again) == sum(score >= .3 for score in predicted['scores'])
     assert {path.name for path in (tmp_path / 'outputs/vis').iterdir()} == {
         'photo.jpg.forest.jpg'}
 
