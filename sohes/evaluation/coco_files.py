@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sohes.evaluation.forest_pairs import forest_of
 from sohes.evaluation.image_matching import (
     InputError,
     image_name,
@@ -19,6 +18,7 @@ from sohes.evaluation.image_matching import (
 )
 from sohes.evaluation.mask_matching import ImageMasks
 from sohes.structures import Entities
+from sohes.structures.annotations import forest_of_rows
 from sohes.structures.rles import rle_areas
 from sohes.structures.segmentations import (
     MOST_MASKS,
@@ -158,11 +158,14 @@ def _add_predictions(path: str | Path, rows: dict[Any, dict],
     _refuse_crowded(path, result.rows, lambda row: len(by_image[row['id']]))
     for row in result.rows:
         here = by_image[row['id']]
+        try:
+            forest = forest_of_rows([annotation for annotation, _, _ in here],
+                                    f'image {image_name(row)}')
+        except ValueError as error:
+            raise InputError(f'{path}: {error}') from error
         result.found.append(Entities(
             (row['height'], row['width']), [rle for _, rle, _ in here],
-            [score for _, _, score in here],
-            forest_of([annotation for annotation, _, _ in here], str(path),
-                      f'image {image_name(row)}')))
+            [score for _, _, score in here], forest))
 
 
 def _to_rle(annotation: dict, row: dict, where: str) -> dict:

@@ -6,9 +6,8 @@ from pycocotools import mask as coco_mask
 from scipy.optimize import linear_sum_assignment
 
 from sohes.evaluation.image_matching import InputError
-from sohes.structures import Entities, EntityForest
-from sohes.structures.annotations import forest_of_rows
-from sohes.structures.mask_ops import check_packable
+from sohes.structures import Entities
+from sohes.structures.annotations import find_forest
 
 
 @dataclass(frozen=True)
@@ -97,26 +96,13 @@ def annotated_entities(row: dict, path: str,
     masks = row['masks']
     kept = [i for i, crowd in enumerate(masks.gt_crowd) if not crowd]
     rles = [masks.gt_rles[i] for i in kept]
-    forest = forest_of([row['annotations'][i] for i in kept], path,
-                       f'image {row["id"]!r}')
-    if forest is None:
-        try:
-            check_packable(rles)
-        except ValueError as error:
-            raise InputError(
-                f'{path}: image {row["id"]!r}: {error}') from error
-        forest = EntityForest.from_masks(rles, coverage)
-    return Entities((row['height'], row['width']), rles, np.ones(len(rles)),
-                    forest)
-
-
-def forest_of(annotations: list[dict], path: str,
-              image: str) -> EntityForest | None:
-    """As :func:`forest_of_rows`; its errors name the file."""
     try:
-        return forest_of_rows(annotations, image)
+        forest = find_forest([row['annotations'][i] for i in kept], rles,
+                             f'image {row["id"]!r}', coverage)
     except ValueError as error:
         raise InputError(f'{path}: {error}') from error
+    return Entities((row['height'], row['width']), rles, np.ones(len(rles)),
+                    forest)
 
 
 def _percent(part: int, whole: int) -> float:

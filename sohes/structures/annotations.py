@@ -8,6 +8,7 @@ import numpy as np
 
 from sohes.structures.ancestor_graph import nodes_on_cycles
 from sohes.structures.entity_forest import EntityForest
+from sohes.structures.mask_ops import check_packable
 from sohes.structures.segmentations import is_whole
 from sohes.utils.files import whole_file
 
@@ -77,6 +78,30 @@ def write_rows(file: TextIO, rows: Iterable[Mapping[str, Any]]) -> int:
         file.write(',\n' if number > 1 else '\n')
         json.dump(row, file, allow_nan=False)
     return number
+
+
+def find_forest(rows: Sequence[Mapping[str, Any]],
+                rles: Sequence[Mapping[str, Any]], image: str,
+                coverage: float = 0.9) -> EntityForest:
+    """The forest that annotations name, else that of their masks.
+
+    Args:
+        rows, image: See :func:`forest_of_rows`.
+        rles: N checked RLEs.
+        coverage: For :meth:`EntityForest.from_masks`.
+
+    Raises:
+        ValueError: As :func:`forest_of_rows` does, or the masks take too
+            much memory to be compared.
+    """
+    forest = forest_of_rows(rows, image)
+    if forest is not None:
+        return forest
+    try:
+        check_packable(rles)
+    except ValueError as error:
+        raise ValueError(f'{image}: {error}') from error
+    return EntityForest.from_masks(rles, coverage)
 
 
 def forest_of_rows(rows: Sequence[Mapping[str, Any]],

@@ -5,9 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from sohes.structures.annotations import ENTITY, forest_of_rows, number_rows
+from sohes.structures.annotations import ENTITY, find_forest, number_rows
 from sohes.structures.entity_forest import EntityForest
-from sohes.structures.mask_ops import check_packable
 from sohes.structures.rles import (
     decode_rles,
     rle_areas,
@@ -51,7 +50,8 @@ class Entities:
         ...                  EntityForest([-1, 0]))
         >>> found.masks().shape, found.levels().tolist()
         ((2, 2, 2), [0, 1])
-        >>> found.above(.85).to_coco()['annotations'][0]['parent_id']
+        >>> len(found.above(.85)), found.best(1).scores.tolist()
+        (1, [0.9])
     """
     size: tuple[int, int]
     rles: Sequence[Mapping[str, Any]]
@@ -220,12 +220,9 @@ class Entities:
             raise ValueError(f'{name} has {len(rows)} masks, more than the '
                              f'{MOST_MASKS} that one image may have')
         rles = [_read_mask(row, size) for row in rows]
-        forest = forest_of_rows(rows, name)
-        if forest is None:
-            check_packable(rles)
-            forest = EntityForest.from_masks(rles)
         levels = [row.get('level') for row in rows]
-        return cls(size, rles, [row.get('score', 1.) for row in rows], forest,
+        return cls(size, rles, [row.get('score', 1.) for row in rows],
+                   find_forest(rows, rles, name),
                    levels if levels and all(
                        is_whole(level, 0, 2) for level in levels) else None)
 

@@ -170,6 +170,21 @@ def test_a_broken_json_is_one_sentence(change, words):
         Entities.from_coco(coco)
 
 
+def test_masks_that_would_take_all_memory_are_not_compared():
+    side = 9400
+    whole = coco_mask.frPyObjects(
+        dict(size=[side, side], counts=[0, side * side]), side, side)
+    coco = dict(
+        images=[dict(id=7, height=side, width=side)],
+        annotations=[dict(id=k, image_id=7, segmentation=whole)
+                     for k in range(5000)])
+    with pytest.raises(ValueError, match='image 7: its 5000 masks of'):
+        Entities.from_coco(coco)
+    coco['annotations'] *= 2
+    with pytest.raises(ValueError, match='image 7 has 10000 masks, more'):
+        Entities.from_coco(coco)
+
+
 def test_what_is_no_json_of_coco():
     with pytest.raises(ValueError, match='no list "annotations"'):
         Entities.from_coco(dict(images=[]))
