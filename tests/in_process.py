@@ -17,8 +17,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests import processes
-
 ROOT = Path(__file__).resolve().parents[1]
 # What Python shows of itself, by default, is not shown of libraries.
 _HIDDEN = (DeprecationWarning, PendingDeprecationWarning, ImportWarning,
@@ -71,6 +69,7 @@ def stages_in_process(
     Args:
         is_killed: whether a command will be killed; it is a process.
     """
+    from tests import processes  # Windows cannot fork
     start = subprocess.run
 
     def run(command: list[str], **options: Any) -> Any:
