@@ -2,6 +2,7 @@
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +24,12 @@ for _name in ('XDG_CACHE_HOME', 'XDG_CONFIG_HOME', 'XDG_DATA_HOME',
               'MPLCONFIGDIR', 'NUMBA_CACHE_DIR', 'TORCH_HOME',
               'MMENGINE_HOME', 'SOHES_HOME'):
     os.environ.pop(_name, None)
+
+
+# A process that may not keep what it compiles of torch and mmdet compiles
+# five thousand modules, which takes longer than all that it imports them for.
+sys.dont_write_bytecode = False
+os.environ.pop('PYTHONDONTWRITEBYTECODE', None)
 
 
 def pytest_configure() -> None:

@@ -64,30 +64,29 @@ def stages_in_process(
 ) -> Iterator[None]:
     """Let a script that starts other scripts of ours run them here, too.
 
+    Their workers are forked; see tests/processes.py.
+
     Args:
         is_killed: whether a command will be killed; it is a process.
     """
+    from tests import processes  # Windows cannot fork
     start = subprocess.run
 
     def run(command: list[str], **options: Any) -> Any:
         if command[0] != sys.executable or not str(
                 command[1]).startswith(f'{ROOT}/tools/'):
             return start(command, **options)
-        shown = options.get('stdout') is None
-        if is_killed(command):
-            options['stdout'] = options.get('stdout') or subprocess.PIPE
-            done = start(command, text=True, stderr=subprocess.PIPE,
-                         **options)
-        else:
-            done = run_tool(os.path.relpath(command[1], ROOT), *command[2:])
-        if shown:
+        run_script = processes.run_tool if is_killed(command) else run_tool
+        done = run_script(os.path.relpath(command[1], ROOT), *command[2:])
+        if options.get('stdout') is None:
             print(done.stdout)
         print(done.stderr, file=sys.stderr)
         return done
 
     subprocess.run = run
     try:
-        yield
+        with processes.forked_workers():
+            yield
     finally:
         subprocess.run = start
 

@@ -2,6 +2,7 @@
 import os
 import subprocess
 import sys
+from importlib.util import cache_from_source
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,15 @@ def test_two_processes_have_two_homes(repo_root: Path) -> None:
 def test_caches_of_the_user_are_left_alone() -> None:
     assert Path.home().name.startswith('sohes-home-')
     assert not {'XDG_CACHE_HOME', 'MPLCONFIGDIR'} & os.environ.keys()
+
+
+def test_what_is_compiled_is_kept(tmp_path: Path) -> None:
+    (tmp_path / 'found.py').touch()
+    subprocess.run([sys.executable, '-c', 'import found'], check=True,
+                   cwd=tmp_path)
+    assert not sys.dont_write_bytecode
+    # Beside the source, or where PYTHONPYCACHEPREFIX says.
+    assert Path(cache_from_source(str(tmp_path / 'found.py'))).is_file()
 
 
 def test_mim_writes_there() -> None:

@@ -1,7 +1,5 @@
 """How large a checkpoint's model is: its weights say so, not its numbers."""
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from sohes.apis.checkpoint_config import inference_config
 from sohes.apis.checkpoints import check_weights
 from sohes.apis.publish import extract_backbone, publish_model
 from sohes.models.backbones.timm_vit import arch_named
+from tests import processes
 from tests.tiny_entities import shrunk
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -182,9 +181,8 @@ def test_absurd_numbers_are_refused_before_anything_is_allocated(
             (f'{text}\nx = {nested}', '{"model": ' + nested + '}')):
         paths.append(tmp_path / f'nested{number}.pth')
         torch.save(dict(small, meta=dict(cfg=cfg)), paths[-1])
-    done = subprocess.run(
-        [sys.executable, '-W', 'ignore', '-c', _CHILD, *map(str, paths)],
-        capture_output=True, text=True, cwd=ROOT)
+    (tmp_path / 'child.py').write_text(_CHILD)
+    done = processes.run_tool(tmp_path / 'child.py', *paths)
     found = [json.loads(line) for line in done.stdout.splitlines()
              if line.startswith('[')]
     assert len(found) == len(paths), done.stderr[-2000:]

@@ -127,6 +127,7 @@ runner.build_logger().warning('gr\\u00fcn \\u732b \\udcff')
 """
 
 
+@pytest.mark.slow
 def test_log_files_are_utf_8_whatever_the_locale(tmp_path):
     done = subprocess.run(
         [sys.executable, '-c', LOGS, str(tmp_path)], capture_output=True,

@@ -25,6 +25,7 @@ def read(name: str, data: Path, work_dir: Path) -> Config:
         {'data_root': f'{data}/', 'train_cfg.max_iters': 1}, str(work_dir))
 
 
+@pytest.mark.slow
 def test_without_ancestors_the_forest_is_found_by_coverage(data, tmp_path):
     config = shrunk(read('sohes_phase2_no-ancestor', data, tmp_path))
     runner = train_model(config)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS, DefaultScope
@@ -158,7 +159,9 @@ def test_builds_at_a_small_size(name):
         return
     model = small(config.to_dict()['model'])
     if repr(model) not in _BUILT:
-        with DefaultScope.overwrite_default_scope(config.default_scope):
+        # Without memory for the weights, and without drawing them.
+        with torch.device('meta'), DefaultScope.overwrite_default_scope(
+                config.default_scope):
             built = MODELS.build(ConfigDict(model))
         _BUILT[repr(model)] = sum(
             p.numel() for p in built.parameters() if p.requires_grad)

@@ -6,7 +6,7 @@ import torch
 
 from sohes.apis.run_config import read_config
 from sohes.apis.training import train_model
-from tests.test_tools.test_train import free_port, run_tool
+from tests.processes import run_ranks
 from tests.tiny_entities import make_entities, shrunk
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs/tiny'
@@ -59,8 +59,8 @@ def test_first_step_of_two_processes_equals_that_of_one(phase, tmp_path):
     path = tmp_path / 'two.py'
     _config(tmp_path, phase, 'two', batch_size=2, workers=1,
             **options).dump(path)
-    done = run_tool('dist_train.sh', path, '2', PORT=free_port())
-    assert done.returncode == 0, done.stderr
+    for done in run_ranks(2, 'tools/train.py', path):
+        assert done.returncode == 0, done.stderr
     one, two = (torch.load(tmp_path / f'{name}.loss.pth')
                 for name in ('one', 'two'))
     assert one.keys() == two.keys()

@@ -107,6 +107,7 @@ def _items(rng: np.random.Generator, size: tuple[int, int]) -> list[Proposal]:
     return items
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('fast', [False, True])
 def test_several_masks_in_a_pass_are_those_of_one_at_a_time(
         weights, monkeypatch, rng, fast):

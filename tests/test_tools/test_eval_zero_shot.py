@@ -1,8 +1,6 @@
 """tools/eval_zero_shot.py, in this process: its imports take longest."""
 import importlib.util
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from PIL import Image
 from sohes.apis import UsageError, zero_shot
 from sohes.apis.run_config import read_config
 from sohes.evaluation.score_table import markdown, quoted_scores
-from tests.test_tools.test_train import free_port
+from tests.processes import forked_workers, run_ranks
 from tests.test_tools.tiny_vit import save_tiny_vit
 from tests.tiny_entities import make_entities, shrunk
 
@@ -217,7 +215,8 @@ def test_phase_1_labels_the_photos_of_the_truth_alone(run, data, tmp_path,
     command = (f'--dataset=x={data}/val.json:{photos}', '--num-photos', '0',
                '--phase1', tmp_path / 'phase1.py', '--weights',
                save_tiny_vit(tmp_path / 'vit.pth'))
-    assert run(*command) == 0
+    with forked_workers():
+        assert run(*command) == 0
     labels = json.loads((tmp_path / 'out/phase1/x.json').read_text())
     assert [row['file_name'] for row in labels['images']] == [
         '0.png', '1.png', '2.png']
@@ -255,19 +254,16 @@ def test_two_processes_give_the_table_of_one(run, model, data, tmp_path):
     command = [*map(str, model), dataset(data, 'a'), dataset(data, 'b'),
                '--num-photos', '0']
     assert run(*command) == 0
-    done = subprocess.run(
-        [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2',
-         f'--master_port={free_port()}',
-         str(ROOT / 'tools' / 'eval_zero_shot.py'), *command, '--out-dir',
-         str(tmp_path / 'two'), '--launcher', 'pytorch'],
-        capture_output=True, text=True, timeout=600,
-        env=dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(ROOT)))
-    assert done.returncode == 0, done.stderr
+    ranks = run_ranks(2, 'tools/eval_zero_shot.py', *command, '--out-dir',
+                      tmp_path / 'two')
+    for done in ranks:
+        assert done.returncode == 0, done.stderr
     one, two = (json.loads((tmp_path / name / 'table.json').read_text())
                 for name in ('out', 'two'))
     assert one == two
     assert one['methods'][0]['masks']['b']['masks/image'] > 0
-    assert done.stdout.count('table.md, table.json') == 1
+    printed = ''.join(done.stdout for done in ranks)
+    assert printed.count('table.md, table.json') == 1
 
 
 def test_a_checkpoint_is_run_once(run, model, data, tmp_path, monkeypatch):

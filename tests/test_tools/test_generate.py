@@ -1,10 +1,7 @@
 """The command as a person types it, killed, resumed, and given bad input."""
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,9 +11,9 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
+from tests import processes
 from tests.test_tools.tiny_vit import save_tiny_vit
 
-ROOT = Path(__file__).resolve().parents[2]
 TOOL = 'tools/generate_pseudo_labels.py'
 
 
@@ -63,12 +60,9 @@ def _words(work: Path, out: Path, *options: str,
             '--out', str(out), *options]
 
 
-def _start(work: Path, out: Path, *options: str) -> subprocess.Popen:
+def _start(work: Path, out: Path, *options: str) -> processes.Started:
     """The command as a process, to be killed."""
-    words = _words(work, out, *options)
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / words[0]), *words[1:]],
-        stderr=subprocess.DEVNULL, start_new_session=True)
+    return processes.Started(*_words(work, out, *options))
 
 
 @pytest.fixture(scope='module')
@@ -142,11 +136,11 @@ def test_other_photos_do_not_count_as_labelled(labels, work, run_tool,
     assert labels.read_bytes() == before
 
 
-def _wait(parts: Path, shards: int, process: subprocess.Popen) -> None:
+def _wait(parts: Path, shards: int, started: processes.Started) -> None:
     """Until the folder has so many shards."""
     deadline = time.monotonic() + 240
     while len(list(parts.glob('shard-*'))) < shards or not parts.exists():
-        assert process.poll() is None and time.monotonic() < deadline
+        assert started.process.is_alive() and time.monotonic() < deadline
         time.sleep(0.01)
 
 
@@ -154,10 +148,9 @@ def _wait(parts: Path, shards: int, process: subprocess.Popen) -> None:
 def test_killed_before_the_first_shard_it_starts_anew(
         labels, work, run_tool, tmp_path):
     out = tmp_path / 'labels.json'
-    process = _start(work, out)
-    _wait(tmp_path / 'labels.json.parts', 0, process)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    started = _start(work, out)
+    _wait(tmp_path / 'labels.json.parts', 0, started)
+    assert started.kill().returncode == -signal.SIGKILL
     assert not out.exists()
     done = run_tool(*_words(work, out))
     assert done.returncode == 0, done.stderr
@@ -170,13 +163,13 @@ def test_killed_before_the_first_shard_it_starts_anew(
 def test_killed_alone_it_leaves_no_worker_and_continues_to_the_same_bytes(
         labels, work, run_tool, tmp_path):
     out = tmp_path / 'labels.json'
-    process = _start(work, out, '--cfg-options', 'workers=1')
-    _wait(tmp_path / 'labels.json.parts', 2, process)
-    listed = Path(f'/proc/{process.pid}/task/{process.pid}/children')
+    started = _start(work, out, '--cfg-options', 'workers=1')
+    _wait(tmp_path / 'labels.json.parts', 2, started)
+    pid = started.process.pid
+    listed = Path(f'/proc/{pid}/task/{pid}/children')
     children = [Path('/proc', pid) for pid in listed.read_text().split()]
     assert children
-    process.kill()
-    process.wait()
+    assert started.kill().returncode == -signal.SIGKILL
     deadline = time.monotonic() + 30
     while any(child.exists() for child in children):
         assert time.monotonic() < deadline, children
@@ -190,14 +183,9 @@ def test_killed_alone_it_leaves_no_worker_and_continues_to_the_same_bytes(
 @pytest.mark.slow
 def test_two_processes_give_the_same_bytes(labels, work, tmp_path):
     out = tmp_path / 'labels.json'
-    words = _words(work, out, '--cfg-options', 'workers=1')
-    environment = dict(os.environ, PORT='29587', PATH=os.pathsep.join(
-        [str(Path(sys.executable).parent), os.environ['PATH']]))
-    done = subprocess.run(
-        ['bash', str(ROOT / 'tools/dist_generate.sh'), words[1], '2',
-         *words[2:]],
-        capture_output=True, text=True, env=environment, timeout=300)
-    assert done.returncode == 0, done.stderr
+    for done in processes.run_ranks(
+            2, *_words(work, out, '--cfg-options', 'workers=1')):
+        assert done.returncode == 0, done.stderr
     assert out.read_bytes() == labels.read_bytes()
 
 

@@ -32,3 +32,29 @@ def test_scripts_end_with_the_code_of_their_processes(tmp_path, codes,
         capture_output=True, text=True)
     assert done.returncode == code and not done.stderr
     assert [p.name for p in tmp_path.iterdir()] == ['python']
+
+
+@pytest.mark.parametrize('script, args, tool, given', [
+    ('train', ['a b.py', '3', '--amp'], 'train.py', ['a b.py', '--amp']),
+    ('test', ['a.py', 'x.pth', '3', '--out', 'y'], 'test.py',
+     ['a.py', 'x.pth', '--out', 'y']),
+    ('generate', ['a.py', '3', '--img-dir', 'my photos'],
+     'generate_pseudo_labels.py', ['a.py', '--img-dir', 'my photos']),
+])
+def test_scripts_give_torchrun_what_was_asked_for(tmp_path, script, args,
+                                                  tool, given):
+    python = tmp_path / 'python'
+    python.write_text('#!/bin/sh\nfor word in "$@"; do echo "$word"; done\n')
+    python.chmod(0o755)
+    done = subprocess.run(
+        ['bash', str(ROOT / f'tools/dist_{script}.sh'), *args],
+        env=dict(os.environ, PORT='29587', NNODES='2', NODE_RANK='1',
+                 MASTER_ADDR='10.0.0.1',
+                 PATH=f'{tmp_path}:{os.environ["PATH"]}'),
+        capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        '-m', 'torch.distributed.run', '--nnodes=2', '--node_rank=1',
+        '--master_addr=10.0.0.1', '--master_port=29587',
+        '--nproc_per_node=3', str(ROOT / 'tools' / tool), *given,
+        '--launcher', 'pytorch']

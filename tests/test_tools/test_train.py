@@ -1,7 +1,6 @@
 """tools/train.py and test.py as a person types them, on a toy model."""
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,31 +14,23 @@ from sohes.apis.generate import UsageError
 from sohes.apis.run_config import read_config, use_amp, use_auto_scale_lr
 from sohes.apis.training import test_model as evaluate_model
 from sohes.apis.training import train_model
-from tests import in_process
+from tests import in_process, processes
 from tests.toy_run import toy_config, weights, write_config
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run_tool(name: str, *args: str, **variables: str):
-    """Run a script of tools/ as a process of its own."""
+def run_script(name: str, *args: object, **variables: str):
+    """Run a shell script of tools/."""
     env = dict(
         os.environ,
         PYTHONPATH=str(ROOT),
         PATH=f'{Path(sys.executable).parent}:{os.environ["PATH"]}',
         OMP_NUM_THREADS='1',
         **variables)
-    command = [str(ROOT / 'tools' / name), *map(str, args)]
-    if name.endswith('.py'):
-        command = [sys.executable, *command]
-    return subprocess.run(command, capture_output=True, text=True, env=env,
-                          stdin=subprocess.DEVNULL, timeout=300)
-
-
-def free_port() -> str:
-    with socket.socket() as found:
-        found.bind(('127.0.0.1', 0))
-        return str(found.getsockname()[1])
+    return subprocess.run(
+        [str(ROOT / 'tools' / name), *map(str, args)], capture_output=True,
+        text=True, env=env, stdin=subprocess.DEVNULL, timeout=300)
 
 
 @pytest.fixture(scope='module')
@@ -67,7 +58,7 @@ def test_the_console_is_short_and_says_where_the_log_is(whole):
 @pytest.mark.slow
 def test_killed_in_the_middle_and_resumed_is_the_same_run(whole, tmp_path):
     config = write_config(tmp_path / 'toy.py', toy_config(tmp_path / 'run'))
-    killed = run_tool('train.py', config, TOY_KILL_AT='6')
+    killed = processes.run_tool('tools/train.py', config, TOY_KILL_AT='6')
     assert killed.returncode == -signal.SIGKILL
     assert (tmp_path / 'run/iter_4.pth').exists()
     assert not (tmp_path / 'run/iter_8.pth').exists()
@@ -89,7 +80,8 @@ def test_two_processes_without_a_gpu_are_one_with_twice_the_batch(tmp_path):
     train_model(Config(config))
     config = write_config(tmp_path / 'toy.py',
                           toy_config(tmp_path / 'two', dropout=0.))
-    done = run_tool('dist_train.sh', config, '2', PORT=free_port())
+    done = run_script('dist_train.sh', config, '2',
+                      PORT=processes.free_port())
     assert done.returncode == 0, done.stderr
     one = weights(tmp_path / 'one/iter_8.pth')
     for name, tensor in weights(tmp_path / 'two/iter_8.pth').items():
@@ -97,10 +89,11 @@ def test_two_processes_without_a_gpu_are_one_with_twice_the_batch(tmp_path):
     # And the checkpoint holds the random state of both.
     checkpoint = torch.load(tmp_path / 'two/iter_8.pth', weights_only=False)
     assert len(checkpoint['random_state']['ranks']) == 2
-    metrics = run_tool('dist_test.sh', config, tmp_path / 'two/iter_8.pth',
-                       '2', PORT=free_port())
-    assert metrics.returncode == 0, metrics.stderr
-    assert 'mean: ' in metrics.stdout
+    metrics = processes.run_ranks(2, 'tools/test.py', config,
+                                  tmp_path / 'two/iter_8.pth')
+    for rank in metrics:
+        assert rank.returncode == 0, rank.stderr
+    assert 'mean: ' in metrics[0].stdout
 
 
 def test_test_evaluates_a_checkpoint(whole, tmp_path):

@@ -154,7 +154,8 @@ def test_phase_1_takes_it_and_says_so(biased: Path, tmp_path: Path,
             ROOT / 'configs/tiny/sohes_phase1_tiny.py', '--img-dir',
             tmp_path / 'images', '--out', tmp_path / f'{name}.json',
             '--weights', biased, '--cfg-options',
-            'pseudo_labels.refiner=None', *options)
+            'pseudo_labels.refiner=None', 'pseudo_labels.image_size=128',
+            'workers=0', *options)
         assert done.returncode == 0, done.stderr
     on, off = (json.loads((tmp_path / f'{name}.json').read_text())
                for name in ('on', 'off'))

@@ -36,7 +36,7 @@ def test_phase_1_on_a_real_photo(family: str, swiglu: bool, tmp_path: Path,
                     ROOT / 'configs/tiny/sohes_phase1_tiny.py', '--img-dir',
                     tmp_path / 'photos', '--out', out, '--weights', weights,
                     '--cfg-options', 'pseudo_labels.refiner=None',
-                    'pseudo_labels.image_size=224')
+                    'pseudo_labels.image_size=224', 'workers=0')
     assert done.returncode == 0, done.stderr
     labels = json.loads(out.read_text())
     assert labels['annotations']

@@ -2,6 +2,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,6 +59,7 @@ def test_importing_loads_neither_mmdet_nor_mmpretrain() -> None:
     assert printed.splitlines()[-1] == '[]'
 
 
+@pytest.mark.slow
 def test_the_scope_alone_finds_it(tmp_path: Path) -> None:
     """Nothing of ours is imported: mmengine goes by the scope."""
     file = save(random_vit(), tmp_path / 'vit.pth')
@@ -91,12 +93,10 @@ def test_the_table_counts_as_the_authors_do(name: str, millions: int,
         gflops, rel=0.02)
 
 
-def test_the_table_is_printed() -> None:
-    script = Path(__file__).parents[3] / 'benchmarks/vit_families.py'
-    done = subprocess.run([
-        sys.executable, '-W', 'ignore', script, 'dinov3_vits16',
-        'dinov2_vitg14', '--size', '64', '--cpu-size', '32'
-    ], check=True, text=True, capture_output=True)
+def test_the_table_is_printed(run_tool: Any) -> None:
+    done = run_tool('benchmarks/vit_families.py', 'dinov3_vits16',
+                    'dinov2_vitg14', '--size', '64', '--cpu-size', '32')
+    assert done.returncode == 0, done.stderr
     small, giant = ([cell.strip() for cell in line.strip('|').split('|')]
                     for line in done.stdout.splitlines()[-2:])
     assert small[:3] == ['`dinov3_vits16`', 'DINOv3', '21.6']
