@@ -26,6 +26,8 @@ cpu_model = dict(
         # Few pairs are ancestor and descendant: each kind counts half.
         loss_ancestor=dict(
             matched_only=True, pos_weight='balanced', loss_weight=0.5),
+        # The score is the IoU that a head of its own expects of the mask.
+        loss_iou=dict(type='sohes.MaskIoULoss', loss_weight=2.0),
         num_transformer_feat_level=1,
         pixel_decoder=dict(_delete_=True, type='sohes.LightPixelDecoder'),
         transformer_decoder=dict(

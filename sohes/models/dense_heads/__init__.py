@@ -10,8 +10,10 @@ from sohes.models.dense_heads.entity_mask2former_head import (
 )
 from sohes.models.dense_heads.float32_pixel_decoder import Float32PixelDecoder
 from sohes.models.dense_heads.light_pixel_decoder import LightPixelDecoder
+from sohes.models.dense_heads.mask_iou_head import MaskIoUHead, MaskIoULoss
 
 __all__ = [
     'AncestorHead', 'AncestorLoss', 'EntityFusionHead',
-    'EntityMask2FormerHead', 'Float32PixelDecoder', 'LightPixelDecoder'
+    'EntityMask2FormerHead', 'Float32PixelDecoder', 'LightPixelDecoder',
+    'MaskIoUHead', 'MaskIoULoss'
 ]

@@ -1,4 +1,5 @@
 """Mask2Former's head that also predicts who is part of whom."""
+import functools
 import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -27,6 +28,10 @@ from sohes.models.dense_heads.entity_targets import (
     point_iou,
 )
 from sohes.models.dense_heads.float32_pixel_decoder import in_float32
+from sohes.models.dense_heads.mask_iou_head import (
+    MaskIoUHead,
+    best_point_iou,
+)
 from sohes.models.dense_heads.masked_attention import MaskedAttention
 from sohes.models.dense_heads.point_mask2former_head import (
     PointMask2FormerHead,
@@ -56,6 +61,11 @@ class EntityMask2FormerHead(PointMask2FormerHead):
         loss_cls: As mmdet's; ``class_weight`` for entity and no-object.
         loss_ancestor: Config of :class:`AncestorLoss`. None: no ancestor
             head (appendix D); the forest is then found by coverage.
+        loss_iou: Config of :class:`MaskIoULoss`: a :class:`MaskIoUHead`
+            learns how good every mask is, also those of the queries without
+            a ground truth, and at inference what it says takes the place of
+            the class probability. Ours; wants ``shared_points``. None: no
+            such head.
         seed_points: Draw the points of matching and losses by image, layer
             and step, the latter counted in the state dict: a resumed run
             draws as one that was never stopped. False: from torch's global
@@ -78,7 +88,8 @@ class EntityMask2FormerHead(PointMask2FormerHead):
     Raises:
         TypeError: An unknown keyword.
         ValueError: More or other classes than one thing class are asked
-            for, or ``soft_labels`` without ``shared_points``.
+            for, or ``soft_labels`` or ``loss_iou`` without
+            ``shared_points``.
     """
 
     def __init__(self,
@@ -97,6 +108,7 @@ class EntityMask2FormerHead(PointMask2FormerHead):
                      class_weight=[1.0, 0.1]),
                  loss_ancestor: OptConfigType = dict(  # noqa: B006
                      type='sohes.AncestorLoss'),
+                 loss_iou: OptConfigType = None,
                  seed_points: bool = True,
                  point_seed: int = 0,
                  shared_points: bool = False,
@@ -115,6 +127,9 @@ class EntityMask2FormerHead(PointMask2FormerHead):
         if soft_labels and not shared_points:
             raise ValueError('soft_labels needs shared_points: uncertain '
                              'points say little about the IoU of a mask')
+        if loss_iou is not None and not shared_points:
+            raise ValueError('loss_iou needs shared_points: uncertain points '
+                             'say little about the IoU of a mask')
         # mmdet's head takes any keyword, and would train on with a misspelt
         # one.
         known = inspect.signature(Mask2FormerHead.__init__).parameters
@@ -140,6 +155,10 @@ class EntityMask2FormerHead(PointMask2FormerHead):
         if loss_ancestor is not None:
             self.ancestor_head = AncestorHead(self.decoder_embed_dims)
             self.loss_ancestor = MODELS.build(loss_ancestor)
+        self.loss_iou = None
+        if loss_iou is not None:
+            self.iou_head = MaskIoUHead(self.decoder_embed_dims)
+            self.loss_iou = MODELS.build(loss_iou)
         self.seed_points = seed_points
         self.point_seed = point_seed
         self.shared_points = shared_points
@@ -168,7 +187,9 @@ class EntityMask2FormerHead(PointMask2FormerHead):
             Class logits (B, Q, 2), mask logits (B, Q, h, w) ((B, Q, P)
             while a loss is computed at shared points) and ancestor
             logits (B, Q, Q), of the learnt queries and of each decoder
-            layer. Without an ancestor head the last are (B, Q, 0).
+            layer. Without an ancestor head the last are (B, Q, 0). With
+            ``loss_iou`` the last layer's class logits are (B, Q, 3), the
+            third that of the IoU.
         """
         layers = list(self._decoded(x, every_layer=True))
         return tuple(map(list, zip(*layers)))
@@ -184,8 +205,13 @@ class EntityMask2FormerHead(PointMask2FormerHead):
         ]
         at_points = None if self._points is None else point_sample(
             features.float(), self._points)
-        # Of each level, what the mask features show on its grid.
-        small: dict[torch.Size, Tensor] = {}
+
+        @functools.cache
+        def on_grid(size: torch.Size) -> Tensor:
+            """What the mask features show on the grid of a level."""
+            return F.interpolate(
+                features.detach(), size, mode='bilinear', align_corners=False)
+
         queries, positions = (
             embedding.weight.expand(len(features), -1, -1)
             for embedding in (self.query_feat, self.query_embed))
@@ -198,18 +224,20 @@ class EntityMask2FormerHead(PointMask2FormerHead):
                     'bqc,bchw->bqhw', embed, features
                 ) if at_points is None else torch.einsum(
                     'bqc,bcp->bqp', embed, at_points)
-                yield (self.cls_embed(decoded), masks,
+                classes = self.cls_embed(decoded)
+                if number == last and self.loss_iou is not None:
+                    memory = memories[-1]
+                    coarse = torch.einsum('bqc,bchw->bqhw', embed.detach(),
+                                          on_grid(memory.shape[-2:]))
+                    classes = torch.cat(
+                        [classes, self.iou_head(decoded, coarse, memory)], -1)
+                yield (classes, masks,
                        decoded.new_zeros(*decoded.shape[:2], 0)
                        if self.loss_ancestor is None else
                        self.ancestor_head(decoded))
             if number == last:
                 return
             level = number % self.num_transformer_feat_level
-            size = memories[level].shape[-2:]
-            if size not in small:
-                small[size] = F.interpolate(
-                    features.detach(), size, mode='bilinear',
-                    align_corners=False)
             memory, places = levels[level]
             queries = self.transformer_decoder.layers[number](
                 query=queries,
@@ -217,7 +245,8 @@ class EntityMask2FormerHead(PointMask2FormerHead):
                 value=memory,
                 query_pos=positions,
                 key_pos=places,
-                cross_attn_mask=self._outside(embed.detach(), small[size]),
+                cross_attn_mask=self._outside(
+                    embed.detach(), on_grid(memories[level].shape[-2:])),
                 query_key_padding_mask=None,
                 key_padding_mask=None)
 
@@ -257,7 +286,7 @@ class EntityMask2FormerHead(PointMask2FormerHead):
 
         Returns:
             ``loss_cls``, ``loss_mask``, ``loss_dice``, ``loss_ancestor``
-            of the last layer, ``d0.loss_cls`` and so on of those before.
+            and ``loss_iou`` of the last layer, ``d0.loss_cls`` and so on of those before.
 
         Raises:
             ValueError: Ground truths that do not fit, see
@@ -320,7 +349,7 @@ class EntityMask2FormerHead(PointMask2FormerHead):
             ancestor_preds: Tensor, batch_gt_instances: InstanceList,
             batch_img_metas: list[dict]) -> dict[str, Tensor]:
         """Losses of one decoder layer; see :meth:`loss_by_feat`."""
-        cls_scores = cls_scores.float()
+        cls_scores, iou_logits = cls_scores.float().tensor_split([2], dim=-1)
         if self.shared_points:
             matched, *at_points = self._match_at_shared_points(
                 cls_scores, mask_preds, batch_gt_instances, batch_img_metas)
@@ -356,6 +385,13 @@ class EntityMask2FormerHead(PointMask2FormerHead):
                 avg_factor=weight_sum),
             loss_mask=loss_mask,
             loss_dice=loss_dice)
+        if iou_logits.shape[-1]:
+            losses['loss_iou'] = self.loss_iou(
+                iou_logits[..., 0],
+                torch.stack([
+                    best_point_iou(masks, truths.point_targets)
+                    for masks, truths in zip(mask_preds, batch_gt_instances)
+                ]))
         if self.loss_ancestor is not None:
             targets = torch.stack([
                 ancestor_targets(each, truths.ancestors)
@@ -379,9 +415,14 @@ class EntityMask2FormerHead(PointMask2FormerHead):
 
         Returns:
             Class logits (B, Q, 2), mask logits (B, Q, h, w) and ancestor
-            logits (B, Q, Q).
+            logits (B, Q, Q). With ``loss_iou`` the softmax of the former is
+            the predicted IoU, and what is missing to 1.
         """
-        return next(self._decoded(x, every_layer=False))
+        classes, masks, ancestors = next(self._decoded(x, every_layer=False))
+        if self.loss_iou is not None:
+            iou = classes[..., 2:]
+            classes = torch.cat([iou, torch.zeros_like(iou)], dim=-1)
+        return classes, masks, ancestors
 
 
 def _with_levels(pixel_decoder: ConfigType, levels: int) -> ConfigDict:
