@@ -27,12 +27,18 @@ from sohes.models.dense_heads.entity_targets import (
     entity_targets,
     point_iou,
 )
-from sohes.models.dense_heads.float32_pixel_decoder import in_float32
+from sohes.models.dense_heads.float32_pixel_decoder import (
+    in_float32,
+    with_levels,
+)
 from sohes.models.dense_heads.mask_iou_head import (
     MaskIoUHead,
     best_point_iou,
 )
-from sohes.models.dense_heads.masked_attention import MaskedAttention
+from sohes.models.dense_heads.masked_attention import (
+    MaskedAttention,
+    outside_masks,
+)
 from sohes.models.dense_heads.point_mask2former_head import (
     PointMask2FormerHead,
 )
@@ -124,12 +130,11 @@ class EntityMask2FormerHead(PointMask2FormerHead):
             raise ValueError(
                 'edge_share must be in [0, 1], and 0 without shared_points, '
                 f'got {edge_share}')
-        if soft_labels and not shared_points:
-            raise ValueError('soft_labels needs shared_points: uncertain '
-                             'points say little about the IoU of a mask')
-        if loss_iou is not None and not shared_points:
-            raise ValueError('loss_iou needs shared_points: uncertain points '
-                             'say little about the IoU of a mask')
+        for name, value in dict(soft_labels=soft_labels,
+                                loss_iou=loss_iou).items():
+            if value and not shared_points:
+                raise ValueError(f'{name} needs shared_points: uncertain '
+                                 'points say little about the IoU of a mask')
         # mmdet's head takes any keyword, and would train on with a misspelt
         # one.
         known = inspect.signature(Mask2FormerHead.__init__).parameters
@@ -143,7 +148,7 @@ class EntityMask2FormerHead(PointMask2FormerHead):
             out_channels,
             num_things_classes=1,
             num_stuff_classes=0,
-            pixel_decoder=_with_levels(
+            pixel_decoder=with_levels(
                 in_float32(pixel_decoder),
                 kwargs.get('num_transformer_feat_level', 3)),
             loss_cls=ConfigDict(loss_cls),
@@ -219,6 +224,11 @@ class EntityMask2FormerHead(PointMask2FormerHead):
         for number in range(last + 1):
             decoded = self.transformer_decoder.post_norm(queries)
             embed = self.mask_embed(decoded)
+            level = number % self.num_transformer_feat_level
+            memory = memories[level]
+            # The masks as the next layer and the IoU head see them.
+            coarse = torch.einsum('bqc,bchw->bqhw', embed.detach(),
+                                  on_grid(memory.shape[-2:]))
             if every_layer or number == last:
                 masks = torch.einsum(
                     'bqc,bchw->bqhw', embed, features
@@ -226,18 +236,15 @@ class EntityMask2FormerHead(PointMask2FormerHead):
                     'bqc,bcp->bqp', embed, at_points)
                 classes = self.cls_embed(decoded)
                 if number == last and self.loss_iou is not None:
-                    memory = memories[-1]
-                    coarse = torch.einsum('bqc,bchw->bqhw', embed.detach(),
-                                          on_grid(memory.shape[-2:]))
-                    classes = torch.cat(
-                        [classes, self.iou_head(decoded, coarse, memory)], -1)
+                    classes = torch.cat([
+                        classes, self.iou_head(decoded, coarse, memory)
+                    ], -1)
                 yield (classes, masks,
                        decoded.new_zeros(*decoded.shape[:2], 0)
                        if self.loss_ancestor is None else
                        self.ancestor_head(decoded))
             if number == last:
                 return
-            level = number % self.num_transformer_feat_level
             memory, places = levels[level]
             queries = self.transformer_decoder.layers[number](
                 query=queries,
@@ -245,8 +252,7 @@ class EntityMask2FormerHead(PointMask2FormerHead):
                 value=memory,
                 query_pos=positions,
                 key_pos=places,
-                cross_attn_mask=self._outside(
-                    embed.detach(), on_grid(memories[level].shape[-2:])),
+                cross_attn_mask=outside_masks(coarse),
                 query_key_padding_mask=None,
                 key_padding_mask=None)
 
@@ -260,20 +266,6 @@ class EntityMask2FormerHead(PointMask2FormerHead):
                 self.decoder_positional_encoding(mask).flatten(2).transpose(
                     1, 2))
 
-    def _outside(self, embed: Tensor, features: Tensor) -> Tensor:
-        """Where a query may not look: outside its mask so far.
-
-        Args:
-            embed: (B, Q, C).
-            features: (B, C, h, w), the mask features on the grid asked for.
-
-        Returns:
-            (B, Q, h * w) bool; all False for an empty mask.
-        """
-        outside = torch.einsum('bqc,bchw->bqhw', embed, features) < 0
-        outside = outside.flatten(2)
-        return outside & ~outside.all(-1, keepdim=True)
-
     def loss(self, x: tuple[Tensor, ...],
              batch_data_samples: SampleList) -> dict[str, Tensor]:
         """Losses of every decoder layer.
@@ -286,7 +278,8 @@ class EntityMask2FormerHead(PointMask2FormerHead):
 
         Returns:
             ``loss_cls``, ``loss_mask``, ``loss_dice``, ``loss_ancestor``
-            and ``loss_iou`` of the last layer, ``d0.loss_cls`` and so on of those before.
+            and ``loss_iou`` of the last layer, ``d0.loss_cls`` and so on of
+            those before.
 
         Raises:
             ValueError: Ground truths that do not fit, see
@@ -350,18 +343,8 @@ class EntityMask2FormerHead(PointMask2FormerHead):
             batch_img_metas: list[dict]) -> dict[str, Tensor]:
         """Losses of one decoder layer; see :meth:`loss_by_feat`."""
         cls_scores, iou_logits = cls_scores.float().tensor_split([2], dim=-1)
-        if self.shared_points:
-            matched, *at_points = self._match_at_shared_points(
-                cls_scores, mask_preds, batch_gt_instances, batch_img_metas)
-            # As mmdet counts: an image without any as one.
-            num_masks = (matched >= 0).sum(1).clamp(min=1).sum()
-        else:
-            _, _, masks, _, num_masks, matched = self.get_targets(
-                list(cls_scores), list(mask_preds), batch_gt_instances,
-                batch_img_metas)
-            matched = torch.stack(matched)
-            at_points = self._uncertain_points(mask_preds, masks,
-                                               matched >= 0, batch_img_metas)
+        matched, at_points, num_masks = self._matched(
+            cls_scores, mask_preds, batch_gt_instances, batch_img_metas)
         class_weight = cls_scores.new_tensor(self.class_weight)
         # (B, Q, 2): how much of each query is entity and how much no-object
         labels = F.one_hot((matched < 0).long(), len(class_weight)).float()
@@ -423,11 +406,3 @@ class EntityMask2FormerHead(PointMask2FormerHead):
             iou = classes[..., 2:]
             classes = torch.cat([iou, torch.zeros_like(iou)], dim=-1)
         return classes, masks, ancestors
-
-
-def _with_levels(pixel_decoder: ConfigType, levels: int) -> ConfigDict:
-    """A decoder without attention still says what mmdet's head asserts."""
-    config = ConfigDict(pixel_decoder)
-    config.setdefault(
-        'encoder', dict(layer_cfg=dict(self_attn_cfg=dict(num_levels=levels))))
-    return config

@@ -3,6 +3,7 @@ import torch
 from mmdet.models.layers import MSDeformAttnPixelDecoder
 from mmdet.registry import MODELS as MMDET_MODELS
 from mmdet.utils import ConfigType
+from mmengine import ConfigDict
 from torch import Tensor
 
 from sohes.registry import MODELS
@@ -43,3 +44,11 @@ def in_float32(pixel_decoder: ConfigType) -> ConfigType:
     if kind is not MSDeformAttnPixelDecoder:
         return pixel_decoder
     return type(pixel_decoder)(pixel_decoder, type='sohes.Float32PixelDecoder')
+
+
+def with_levels(pixel_decoder: ConfigType, levels: int) -> ConfigDict:
+    """A decoder without attention still says what mmdet's head asserts."""
+    config = ConfigDict(pixel_decoder)
+    config.setdefault(
+        'encoder', dict(layer_cfg=dict(self_attn_cfg=dict(num_levels=levels))))
+    return config

@@ -12,8 +12,8 @@ class MaskIoUHead(nn.Module):
 
     It reads the query, the mean of the memory inside the query's mask and
     around it (a mask is good where what it holds differs from what it
-    leaves out), the mask's area and how sure of itself it is. Ours; as Mask Scoring R-CNN (Huang et al. 2019), without a
-    network over the mask.
+    leaves out), the mask's area and how sure of itself it is. Ours; as Mask
+    Scoring R-CNN (Huang et al. 2019), without a network over the mask.
 
     Args:
         channels: C, of queries and memory.

@@ -71,3 +71,16 @@ class MaskedAttention(nn.MultiheadAttention):
         # (B, heads, Q, C / heads) -> (Q, B, C)
         return self.out_proj(
             found.transpose(1, 2).flatten(2)).transpose(0, 1), None
+
+
+def outside_masks(logits: Tensor) -> Tensor:
+    """Where a query may not look: outside its mask so far.
+
+    Args:
+        logits: (B, Q, h, w) of the masks, on the grid that is looked at.
+
+    Returns:
+        (B, Q, h * w) bool; all False for an empty mask.
+    """
+    outside = (logits < 0).flatten(2)
+    return outside & ~outside.all(-1, keepdim=True)

@@ -1,4 +1,5 @@
 """Masks that are matched and compared at points: which, and how."""
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -88,6 +89,35 @@ class PointMask2FormerHead(Mask2FormerHead):
                 'seed_points=False')
         return seeded_random(*img_meta['points'], str(img_meta['img_id']),
                              purpose, device=device)
+
+    def _matched(
+            self, cls_scores: Tensor, mask_preds: Tensor,
+            batch_gt_instances: InstanceList, batch_img_metas: list[dict]
+    ) -> tuple[Tensor, Sequence[Tensor], Tensor | int]:
+        """Matches one decoder layer, and takes its masks at points.
+
+        Args:
+            cls_scores: (B, Q, 2) logits.
+            mask_preds: (B, Q, h, w) logits, or (B, Q, P).
+            batch_gt_instances: M labels, masks, ancestors of each image.
+            batch_img_metas: One an image.
+
+        Returns:
+            (B, Q) int64, the ground truth of each query, -1 for none; (N, P)
+            logits and targets of the N matched queries; and N as mmdet
+            counts it, an image without any as one.
+        """
+        if self.shared_points:
+            matched, *at_points = self._match_at_shared_points(
+                cls_scores, mask_preds, batch_gt_instances, batch_img_metas)
+            return (matched, at_points,
+                    (matched >= 0).sum(1).clamp(min=1).sum())
+        _, _, masks, _, num_masks, matched = self.get_targets(
+            list(cls_scores), list(mask_preds), batch_gt_instances,
+            batch_img_metas)
+        matched = torch.stack(matched)
+        return (matched, self._uncertain_points(
+            mask_preds, masks, matched >= 0, batch_img_metas), num_masks)
 
     def _match_at_shared_points(
             self, cls_scores: Tensor, mask_preds: Tensor,

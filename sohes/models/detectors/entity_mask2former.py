@@ -27,18 +27,30 @@ class EntityMask2Former(Mask2Former):
         autocast: 'bf16': Layers that can compute in bfloat16, in training
             and at inference. A CPU that knows it takes less than half the
             time; on a GPU use ``--amp`` instead. None: float32.
+        train_only: Parameters with this in their names are trained and no
+            others, as 'iou_head' of a model that was trained without. None:
+            all.
         **kwargs: Of ``mmdet.Mask2Former``.
 
     Raises:
-        ValueError: Another ``autocast``.
+        ValueError: Another ``autocast``, or no parameter has ``train_only``
+            in its name.
     """
 
-    def __init__(self, *, autocast: str | None = None, **kwargs: Any) -> None:
+    def __init__(self, *, autocast: str | None = None,
+                 train_only: str | None = None, **kwargs: Any) -> None:
         if autocast not in (None, 'bf16'):
             raise ValueError(
                 f"autocast must be 'bf16' or None, got {autocast!r}")
         super().__init__(**kwargs)
         self.autocast = autocast
+        if train_only is not None:
+            trained = [name for name, parameter in self.named_parameters()
+                       if parameter.requires_grad_(train_only in name)
+                       .requires_grad]
+            if not trained:
+                raise ValueError('no parameter of the model has train_only='
+                                 f'{train_only!r} in its name')
 
     def precision(self) -> AbstractContextManager:
         """Inside, layers compute in the precision that was asked for."""
