@@ -117,6 +117,31 @@ def test_of_one_entity_in_two_views_the_better_stays():
     assert len(few.scores) == 1
 
 
+def test_for_recall_another_entity_stays_before_a_twin():
+    masks = logits((4, 4, 24, 24), (4, 4, 24, 23), (40, 40, 50, 50))
+    boxes = {}
+    for choose in ('surest', 'recall'):
+        head = fusion(zooms=[1], view_size=SIDE, choose=choose,
+                      max_per_image=2)
+        found = fuse_views(
+            head, torch.tensor([[[3., 0], [2., 0], [-1, 0]]]),
+            torch.as_tensor(masks).float()[None],
+            torch.full((1, 3, 3), -9.), [WHOLE], SIZE)
+        boxes[choose] = found.bboxes.tolist()
+        assert (found.scores.diff() <= 0).all()
+    twin, other = [8, 8, 48, 46], [80, 80, 100, 100]
+    assert boxes['surest'][1] in (twin, [8, 8, 46, 48])
+    assert boxes['recall'][1] == other
+    assert boxes['recall'][0] == boxes['surest'][0]
+
+
+def test_ways_to_choose_that_are_refused():
+    with pytest.raises(ValueError, match="must be 'surest' or 'recall'"):
+        fusion(choose='best')
+    with pytest.raises(ValueError, match="choose='recall' .* needs zooms"):
+        fusion(choose='recall')
+
+
 def test_relations_are_the_heads_in_a_view_and_of_coverage_between():
     whole = logits((4, 4, 50, 50), (30, 30, 40, 40))
     near = logits((20, 20, 36, 36), (30, 4, 40, 10))

@@ -26,7 +26,7 @@ cpu_model = dict(
         # Few pairs are ancestor and descendant: each kind counts half.
         loss_ancestor=dict(
             matched_only=True, pos_weight='balanced', loss_weight=0.5),
-        # The score is the IoU that a head of its own expects of the mask.
+        # A head of its own expects the IoU of the mask, for the score.
         loss_iou=dict(type='sohes.MaskIoULoss', loss_weight=2.0),
         num_transformer_feat_level=1,
         pixel_decoder=dict(_delete_=True, type='sohes.LightPixelDecoder'),
@@ -43,4 +43,5 @@ cpu_model = dict(
         ancestor_thr=0.9,
         nms_iou_thr=0.9,
         refiner=dict(type='localcrf'),  # Phase 1's step 3
+        choose='recall',
         max_per_image=300))

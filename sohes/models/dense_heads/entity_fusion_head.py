@@ -45,6 +45,9 @@ class EntityFusionHead(MaskFormerFusionHead):
             - view_size (int): Side of each view in pixels; with ``zooms``.
             - max_candidates (int): Of all views so many masks, the surest,
               are compared; 1500.
+            - choose (str): Which ``max_per_image`` masks stay. 'surest', the
+              default: those of the highest scores. 'recall', with
+              ``zooms``: those of :func:`expected_recall`.
             - refiner (dict): Phase 1's refiner, on the masks that stay;
               'localcrf', with ``zooms``. None, the default: as predicted.
             - refiner_cells (int): Side of the grid over a view that the
@@ -57,7 +60,7 @@ class EntityFusionHead(MaskFormerFusionHead):
         **kwargs: Of ``mmdet.MaskFormerFusionHead``.
 
     Raises:
-        ValueError: ``mask_format`` is another, ``zooms`` or
+        ValueError: ``mask_format`` is another, ``zooms``, ``choose`` or
             ``refiner`` cannot be, or panoptic or semantic
             output is asked for.
     """
@@ -87,6 +90,7 @@ class EntityFusionHead(MaskFormerFusionHead):
         self.zooms = options.get('zooms')
         self.view_size = options.get('view_size')
         self.max_candidates = options.get('max_candidates', 1500)
+        self.choose = options.get('choose', 'surest')
         self.refiner = options.get('refiner')
         self.refiner_cells = options.get('refiner_cells', 37)
         self.mask_format = options.get('mask_format', 'tensor')
@@ -98,6 +102,12 @@ class EntityFusionHead(MaskFormerFusionHead):
                 raise ValueError(
                     'zooms in test_cfg needs view_size, the side of the '
                     'views in pixels')
+        if self.choose not in ('surest', 'recall'):
+            raise ValueError("choose in test_cfg must be 'surest' or "
+                             f"'recall', got {self.choose!r}")
+        if self.choose == 'recall' and self.zooms is None:
+            raise ValueError("choose='recall' in test_cfg needs zooms; "
+                             'zooms=[1] is the whole photo alone')
         if self.refiner is not None:
             if self.zooms is None:
                 raise ValueError('refiner in test_cfg needs zooms; zooms=[1] '

@@ -69,8 +69,8 @@ class EntityMask2FormerHead(PointMask2FormerHead):
             head (appendix D); the forest is then found by coverage.
         loss_iou: Config of :class:`MaskIoULoss`: a :class:`MaskIoUHead`
             learns how good every mask is, also those of the queries without
-            a ground truth, and at inference what it says takes the place of
-            the class probability. Ours; wants ``shared_points``. None: no
+            a ground truth, and at inference the class probability is
+            multiplied by what it says. Ours; wants ``shared_points``. None: no
             such head.
         seed_points: Draw the points of matching and losses by image, layer
             and step, the latter counted in the state dict: a resumed run
@@ -399,10 +399,11 @@ class EntityMask2FormerHead(PointMask2FormerHead):
         Returns:
             Class logits (B, Q, 2), mask logits (B, Q, h, w) and ancestor
             logits (B, Q, Q). With ``loss_iou`` the softmax of the former is
-            the predicted IoU, and what is missing to 1.
+            the class probability times the expected IoU.
         """
         classes, masks, ancestors = next(self._decoded(x, every_layer=False))
         if self.loss_iou is not None:
-            iou = classes[..., 2:]
-            classes = torch.cat([iou, torch.zeros_like(iou)], dim=-1)
+            entity = classes[..., :2].float().softmax(-1)[..., 0]
+            score = entity * classes[..., 2].float().sigmoid()
+            classes = torch.stack([score, 1 - score], -1).log()
         return classes, masks, ancestors

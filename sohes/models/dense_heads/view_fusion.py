@@ -10,6 +10,10 @@ from mmengine.structures import InstanceData
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sohes.models.dense_heads.expected_recall import (
+    expected_recall,
+    falling,
+)
 from sohes.models.dense_heads.mask_refinement import refined
 from sohes.models.views import Box, cut_by_view, mask_areas, paste
 from sohes.pseudo_labels.best_first import Refined
@@ -29,9 +33,10 @@ def fuse_views(fusion: Any, classes: Tensor, logits: Tensor,
 
     A mask that is cut by the side of a view, inside the photo, is left to
     another view. Of two masks with an IoU above ``nms_iou_thr`` the better
-    score stays, and of all ``max_per_image``. Relations between masks of one
-    view are the head's; between views they are the coverage of Phase 1
-    (section 3.1), which also serves a head without ancestor prediction.
+    score stays, and of all ``max_per_image``, as ``choose`` says. Relations
+    between masks of one view are the head's; between views they are the
+    coverage of Phase 1 (section 3.1), which also serves a head without
+    ancestor prediction.
 
     Args:
         fusion: The :class:`EntityFusionHead` whose settings count.
@@ -43,7 +48,8 @@ def fuse_views(fusion: Any, classes: Tensor, logits: Tensor,
         photo: (H, W, 3) RGB, for a fusion head with a ``refiner``.
 
     Returns:
-        As of :meth:`EntityFusionHead.predict`.
+        As of :meth:`EntityFusionHead.predict`; chosen for recall, the scores
+        are made to fall in the order of the choice.
     """
     found = [_of_view(fusion, *each, box)
              for *each, box in zip(classes, logits, boxes)]
@@ -55,11 +61,21 @@ def fuse_views(fusion: Any, classes: Tensor, logits: Tensor,
     order = order[:fusion.max_candidates]
     scores, view, query = scores[order], view[order], query[order]
     packed = _packed(logits, boxes, view, query)
-    kept = _distinct(packed, fusion.nms_iou_thr)[:fusion.max_per_image]
+    iou = pairwise_iou(packed)
+    kept = _distinct(packed.areas, iou, fusion.nms_iou_thr)
+    if fusion.choose == 'recall':
+        kept = kept[expected_recall(iou[np.ix_(kept, kept)],
+                                    scores.numpy(force=True)[kept],
+                                    fusion.max_per_image)]
+    kept = kept[:fusion.max_per_image]
     relations = _relations(fusion, packed, kept, ancestors, view, query)
     forest = EntityForest.from_ancestor_scores(
         relations, fusion.ancestor_thr)
     rows = torch.from_numpy(kept).to(scores.device)
+    scores = scores[rows]
+    if fusion.choose == 'recall':
+        # In the order of the choice, so that the best k are the first k.
+        scores = scores.new_tensor(falling(scores.tolist()))
     places = list(zip(view[rows].tolist(), query[rows].tolist()))
     moved: Sequence[Refined | None] = [None] * len(places)
     if fusion.refiner is not None and photo is not None:
@@ -70,7 +86,7 @@ def fuse_views(fusion: Any, classes: Tensor, logits: Tensor,
     large = torch.nonzero(areas >= max(fusion.min_area, 1)).squeeze(1)
     forest = forest.subset(large.tolist())
     result = InstanceData(
-        scores=scores[rows][large],
+        scores=scores[large],
         labels=torch.zeros_like(large),
         bboxes=bounds[large],
         masks=[masks[k] for k in large.tolist()]
@@ -104,12 +120,13 @@ def _packed(logits: Tensor, boxes: Sequence[Box], view: Tensor,
          for v, q in zip(view.tolist(), query.tolist())), len(view), grid)
 
 
-def _distinct(masks: PackedMasks, threshold: float | None) -> np.ndarray:
+def _distinct(areas: np.ndarray, iou: np.ndarray,
+              threshold: float | None) -> np.ndarray:
     """Rising indices without duplicates of better ones, of the best first."""
-    keep = masks.areas > 0
-    if threshold is not None and len(masks):
-        duplicates = pairwise_iou(masks) > threshold
-        for index in range(len(masks)):
+    keep = areas > 0
+    if threshold is not None and len(keep):
+        duplicates = iou > threshold
+        for index in range(len(keep)):
             if keep[index]:
                 keep[index + 1:] &= ~duplicates[index, index + 1:]
     return np.flatnonzero(keep)

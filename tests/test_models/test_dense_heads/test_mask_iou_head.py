@@ -96,15 +96,17 @@ def test_head_learns_to_judge_all_queries():
     assert loss.item() < 0.8 * first
 
 
-def test_expected_iou_takes_the_place_of_the_class():
+def test_expected_iou_counts_beside_the_class():
     judged = head().eval()
     with torch.no_grad():
         classes, masks, ancestors = judged.predict(features(), samples())
         every = judged(features(), samples())
     assert classes.shape[-1] == every[0][0].shape[-1] == 2
     assert every[0][-1].shape[-1] == 3
-    assert torch.allclose(classes.softmax(-1)[..., 0],
-                          every[0][-1][..., 2].sigmoid())
+    last = every[0][-1]
+    assert torch.allclose(
+        classes.softmax(-1)[..., 0],
+        last[..., :2].softmax(-1)[..., 0] * last[..., 2].sigmoid())
     assert torch.equal(masks, every[1][-1])
     assert torch.equal(ancestors, every[2][-1])
 

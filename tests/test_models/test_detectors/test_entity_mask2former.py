@@ -18,13 +18,14 @@ from tests.test_models.test_dense_heads.tiny_head import (
 BOXES = [(8, 8, 60, 60), (16, 16, 50, 50), (70, 4, 90, 40)]
 
 
-def build(**test_cfg):
+def build(train_only=None, **test_cfg):
     torch.manual_seed(0)
     head = head_config(in_channels=[64, 128, 256, 512])
     train_cfg = head.pop('train_cfg', train_config())
     return MODELS.build(
         ConfigDict(
             type='sohes.EntityMask2Former',
+            train_only=train_only,
             data_preprocessor=dict(
                 type='mmdet.DetDataPreprocessor',
                 mean=[123.675, 116.28, 103.53],
@@ -62,6 +63,19 @@ def test_masks_that_have_no_query_are_counted():
         assert logs['masks_without_query'] == left
         assert logs['loss'].item() == pytest.approx(sum(
             value.item() for name, value in logs.items() if 'loss_' in name))
+
+
+def test_one_head_is_trained_and_the_rest_stays():
+    model = build(train_only='ancestor_head').train()
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+    optimizer = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
+    model.train_step(batch((64, 96)), optimizer)
+    changed = {name for name, parameter in model.named_parameters()
+               if not torch.equal(before[name], parameter)}
+    assert changed == {f'panoptic_head.ancestor_head.{name}.weight'
+                       for name in ('ancestor', 'descendant')}
+    with pytest.raises(ValueError, match="train_only='no_head' in its name"):
+        build(train_only='no_head')
 
 
 @pytest.mark.parametrize('boxes', [BOXES, []])
