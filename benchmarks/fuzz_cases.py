@@ -248,11 +248,5 @@ KINDS: tuple[Callable[[Path, random.Random], None], ...] = (
 
 def sentences() -> tuple[type[Exception], ...]:
     """What is raised for a person to read."""
-    from sohes.apis import UsageError
-    from sohes.converters.entity_json import ConverterError
-    from sohes.evaluation.image_matching import InputError
-    from sohes.models.backbones.vit_keys import WeightsError
-    from sohes.pseudo_labels.images import ImageError
-    from sohes.utils.json_stream import EntityIndexError
-    return (UsageError, ConverterError, InputError, WeightsError, ImageError,
-            EntityIndexError)
+    from sohes.utils.errors import SohesError
+    return (SohesError, )

@@ -133,7 +133,7 @@ def build_page(look: Any, folder: str, title: str,
     from sohes.visualization.viewer import Photo, photo_frame, write_masks
 
     def find(path: str | None) -> tuple[Any, Any, str]:
-        from sohes.pseudo_labels.images import ImageError
+        from sohes.utils.errors import ImageError
         if path is None:
             return EMPTY, gradio.DownloadButton(visible=False), ''
         try:
@@ -167,7 +167,7 @@ def build_page(look: Any, folder: str, title: str,
 
 def serve(args: argparse.Namespace) -> None:
     """Serve the page until somebody interrupts."""
-    from sohes.apis import UsageError
+    from sohes.utils.errors import UsageError
     try:
         import gradio  # noqa: F401
     except ImportError as error:

@@ -85,8 +85,8 @@ def parse_args() -> argparse.Namespace:
 
 def find_datasets(args: argparse.Namespace) -> list:
     """The datasets of the command line, all there."""
-    from sohes.apis import UsageError
     from sohes.apis.zero_shot import EvalDataset
+    from sohes.utils.errors import UsageError
     folder = ROOT / 'configs' / 'datasets'
     datasets = [EvalDataset.from_config(folder / f'{name}.py')
                 for name in args.datasets]

@@ -43,7 +43,6 @@ check_environment()
 from mmengine.config import Config
 
 from sohes.apis.command import CRASHED, run_command
-from sohes.apis.generate import UsageError
 from sohes.apis.last_checkpoint import last_checkpoint
 from sohes.pseudo_labels.images import find_images, load_image
 from sohes.utils.arguments import (
@@ -53,6 +52,7 @@ from sohes.utils.arguments import (
     weights_argument,
 )
 from sohes.utils.completion import complete
+from sohes.utils.errors import UsageError, said_in_a_sentence
 from sohes.utils.files import whole_file
 from sohes.utils.locks import sole_command
 from sohes.utils.photo_files import photos_digest
@@ -122,10 +122,8 @@ class Pipeline:
         self.args = args
         self.out = Path(args.out_dir).resolve()
         self.photos = Path(args.photos).resolve()
-        try:
+        with said_in_a_sentence():
             self.names = find_images(self.photos)
-        except (ValueError, OSError) as error:
-            raise UsageError(str(error)) from error
         preset = args.preset
         if preset is None:
             import torch

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from sohes.apis.generate import UsageError
 from sohes.evaluation.coco_files import read_ground_truth
 from sohes.evaluation.mask_metrics import ImageMasks, evaluate_masks
 from sohes.pseudo_labels.images import load_image
@@ -26,6 +25,7 @@ from sohes.pseudo_labels.pipeline import (
 )
 from sohes.pseudo_labels.refinement import build_refiner
 from sohes.structures import Entities, EntityForest
+from sohes.utils.errors import UsageError
 
 #: theta_small as a share of the image; 0 leaves step 2 out (table 6a).
 THETA_SMALL = (0.0, 1 / 2048, 1 / 1024, 1 / 512)

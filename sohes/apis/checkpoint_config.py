@@ -20,12 +20,11 @@ from mmengine.registry import MODELS, TASK_UTILS, TRANSFORMS, Registry
 from torch import Tensor
 
 from sohes.apis.checkpoint_bounds import check_numbers, check_steps
-from sohes.apis.generate import UsageError
-from sohes.models.backbones.vit_keys import WeightsError
 from sohes.models.backbones.vit_weights import vit_in_model
 from sohes.models.backbones.vit_zoo import ZOO
+from sohes.utils.errors import FileError, UsageError
 from sohes.utils.imports import nothing_printed
-from sohes.utils.json_guard import JsonBoundsError, JsonGuard
+from sohes.utils.json_guard import JsonGuard
 
 #: Characters of a configuration; ours have 30 000.
 _LONGEST = 1 << 18
@@ -127,7 +126,7 @@ def inference_config(path: str | Path, checkpoint: Mapping[str, Any],
                 model=config.model.to_dict(),
                 test_dataloader=dict(dataset=dict(pipeline=[
                     step.to_dict() for step in pipeline]))))
-    except WeightsError as error:
+    except FileError as error:
         raise UsageError(f'{error}; its configuration takes the shape of the '
                          f'ViT from another file{_ADVICE}') from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -156,7 +155,7 @@ def spell_out_vit(model: Any, state: Mapping[str, Any],
         path: the checkpoint, for messages.
 
     Raises:
-        WeightsError: they do not show it.
+        FileError: they do not show it.
     """
     for one in (model, model.get('detector')):
         backbone = one.get('backbone') if isinstance(one, Mapping) else None
@@ -280,7 +279,7 @@ def _from_json(text: str) -> dict[str, Any]:
         raise ValueError(f'it is longer than {_LONGEST} characters')
     try:
         JsonGuard().feed(text.encode('utf-8', 'replace'))
-    except JsonBoundsError as error:
+    except FileError as error:
         raise ValueError(str(error)) from error
     found = json.loads(text, parse_constant=_no_constant,
                        object_hook=_as_tuple)

@@ -14,13 +14,9 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
 from sohes.apis.checkpoint_config import checkpoint_config
-from sohes.apis.generate import UsageError
+from sohes.utils.errors import FileError, UsageError
 from sohes.utils.json_guard import JsonGuard
-from sohes.utils.tensor_files import (
-    CodeInFileError,
-    TensorFileError,
-    read_tensor_file,
-)
+from sohes.utils.tensor_files import CodeInFileError, read_tensor_file
 
 #: Under this key a safetensors file of ours says what its tensors are.
 METADATA = 'sohes'
@@ -64,7 +60,7 @@ def read_checkpoint(path: str | Path, trust: bool = False) -> dict[str, Any]:
             'you wrote the file yourself, --trust-checkpoint reads it '
             'all the same') from error
     except Exception as error:  # torch raises whatever a broken file causes
-        reason = (str(error) if isinstance(error, TensorFileError) else
+        reason = (str(error) if isinstance(error, FileError) else
                   type(error).__name__)
         raise UsageError(
             f'{path} is no checkpoint, or it was cut off while it was '

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from sohes.apis.generate import UsageError
 from sohes.apis.zero_shot import EvalDataset
 from sohes.evaluation.coco_files import EvaluationInput
 from sohes.evaluation.forest_pairs import annotated_entities
-from sohes.pseudo_labels.images import ImageError, load_image
+from sohes.pseudo_labels.images import load_image
 from sohes.structures import Entities, EntityForest
+from sohes.utils.errors import ImageError, UsageError
 from sohes.utils.files import whole_file
 from sohes.utils.names import name_fault
 from sohes.visualization.comparison import draw_comparison

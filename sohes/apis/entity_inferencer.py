@@ -18,7 +18,6 @@ from torch import nn
 from sohes.apis.checkpoint_bounds import empty_model
 from sohes.apis.checkpoint_config import inference_config
 from sohes.apis.checkpoints import check_weights, read_checkpoint
-from sohes.apis.generate import UsageError
 from sohes.apis.models_without_vit import SHIPPED, place_vit, shipped_model
 from sohes.apis.photo_entities import inferencer_finder
 from sohes.apis.run_config import read_config
@@ -27,7 +26,8 @@ from sohes.evaluation.predictions import (
     plain_prediction,
     predicted_entities,
 )
-from sohes.pseudo_labels.images import ImageError, find_images, load_image
+from sohes.pseudo_labels.images import find_images, load_image
+from sohes.utils.errors import ImageError, UsageError, said_in_a_sentence
 from sohes.utils.files import fitting_name, whole_file
 from sohes.visualization.forest_visualizer import ForestVisualizer
 from sohes.visualization.save import picture_path
@@ -221,10 +221,8 @@ class EntityInferencer(DetInferencer):
         """One dict an image: its pixels or its path, and a name for files.
         """
         if isinstance(inputs, str) and os.path.isdir(inputs):
-            try:
+            with said_in_a_sentence():
                 names = find_images(inputs)
-            except (ValueError, OSError) as error:
-                raise UsageError(str(error)) from error
             return [
                 dict(img_path=os.path.join(inputs, name), img_id=name,
                      may_fail=True) for name in names

@@ -10,7 +10,7 @@ from typing import Any
 
 from sohes.pseudo_labels.clustering import check_thresholds
 from sohes.pseudo_labels.coco_json import merge_shards, read_info
-from sohes.pseudo_labels.images import ImageError, find_images
+from sohes.pseudo_labels.images import find_images
 from sohes.pseudo_labels.methods import LabelOptions, read_options
 from sohes.pseudo_labels.options import ExploreOptions
 from sohes.pseudo_labels.refinement import build_refiner
@@ -18,7 +18,7 @@ from sohes.pseudo_labels.runner import LabelRunner
 from sohes.pseudo_labels.shards import ShardFolder, differences
 from sohes.utils.config_keys import hint
 from sohes.utils.dist import init_dist
-from sohes.utils.errors import UsageError, said_in_a_sentence
+from sohes.utils.errors import ImageError, UsageError, said_in_a_sentence
 from sohes.utils.json_stream import stream_images
 from sohes.utils.locks import sole_run
 from sohes.utils.photo_files import changed_photo

@@ -10,10 +10,9 @@ from typing import Any
 
 from sohes.models.backbones.demo_weights import weights_of_digest
 from sohes.models.backbones.vit_files import digest_of
-from sohes.models.backbones.vit_keys import WeightsError
 from sohes.models.backbones.vit_weights import load_vit_weights
 from sohes.models.backbones.vit_zoo import ZOO, locate_weights
-from sohes.utils.errors import UsageError
+from sohes.utils.errors import FileError, UsageError
 
 #: Names of models that a checkout has, in this folder of it.
 SHIPPED = ('sohes-vits14-demo', )
@@ -74,7 +73,7 @@ def digest_of_vit(path: str | Path, model: Mapping[str, Any],
         return meta.get(DIGEST)
     try:
         return _digest(weights)
-    except WeightsError as error:
+    except FileError as error:
         raise UsageError(
             f'{path} was trained on the ViT in {weights}, which is needed to '
             f'say which ViT that is: {error}') from error
@@ -115,7 +114,7 @@ def place_vit(path: str | Path, model: Mapping[str, Any],
         else:
             raise UsageError(f'{path} was trained on a ViT that is not in '
                              f'it: {_GIVE}')
-    except WeightsError as error:
+    except FileError as error:
         raise UsageError(f'{path} was trained on a ViT that is not in it: '
                          f'{error}; {_GIVE}') from error
     backbone['weights'] = str(weights)

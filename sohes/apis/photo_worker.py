@@ -8,13 +8,9 @@ from typing import Any
 import numpy as np
 
 from sohes.apis.photo_entities import Finder
-from sohes.pseudo_labels.images import (
-    ImageError,
-    find_formats,
-    load_image,
-)
+from sohes.pseudo_labels.images import find_formats, load_image
 from sohes.structures import Entities
-from sohes.utils.errors import UsageError
+from sohes.utils.errors import ImageError, UsageError
 
 
 class PhotoWorker:

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from sohes.apis.generate import UsageError
 from sohes.evaluation.mask_matching import ImageMasks
 from sohes.evaluation.mask_metrics import evaluate_masks
 from sohes.pseudo_labels.merge_tree import MergeTree
@@ -25,6 +24,7 @@ from sohes.pseudo_labels.options import ExploreOptions
 from sohes.pseudo_labels.pipeline import explore
 from sohes.pseudo_labels.proposals import pool_nodes, suppress_nodes
 from sohes.pseudo_labels.stability import VIEWS, Stability, stability
+from sohes.utils.errors import UsageError
 from sohes.utils.files import whole_file
 
 Photo = NDArray[np.uint8]

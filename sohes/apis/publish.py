@@ -16,13 +16,13 @@ from sohes.apis.checkpoint_config import (
     spell_out_vit,
 )
 from sohes.apis.checkpoints import METADATA, read_checkpoint
-from sohes.apis.generate import UsageError
 from sohes.apis.models_without_vit import (
     DIGEST,
     digest_of_vit,
     has_frozen_vit,
 )
 from sohes.models.backbones.vit_adapter_vit import vit_config
+from sohes.utils.errors import UsageError
 from sohes.utils.files import whole_file
 from sohes.version import __version__
 

@@ -9,8 +9,8 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from sohes.apis.generate import UsageError
 from sohes.utils.config_keys import refusal
+from sohes.utils.errors import UsageError
 
 # What mmengine's runner reads from a configuration beside its arguments.
 _RUNNER_KEYS = {

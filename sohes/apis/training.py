@@ -18,11 +18,11 @@ from sohes.apis.checkpoints import (
 )
 from sohes.apis.command import log_traceback, sentence
 from sohes.apis.feature_maps import keep_feature_maps
-from sohes.apis.generate import UsageError
 from sohes.apis.last_checkpoint import last_checkpoint
 from sohes.apis.run_config import check_amp, read_config
 from sohes.engine.console_runner import ConsoleRunner
 from sohes.utils.dist import init_dist
+from sohes.utils.errors import UsageError
 from sohes.utils.imports import import_quietly
 from sohes.utils.locks import sole_command
 

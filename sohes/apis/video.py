@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sohes.apis.generate import UsageError
 from sohes.structures import Entities
+from sohes.utils.errors import UsageError
 from sohes.utils.files import fitting_name
 from sohes.utils.limits import pixel_limit, too_large
 from sohes.visualization.panels import paint_masks

@@ -13,7 +13,6 @@ from typing import Any
 
 from mmengine.config import Config
 
-from sohes.apis.generate import UsageError
 from sohes.apis.run_config import read_config
 from sohes.apis.training import test_model
 from sohes.evaluation.coco_files import EvaluationInput, read_evaluation_input
@@ -22,14 +21,14 @@ from sohes.evaluation.forest_pairs import (
     annotated_entities,
     compare_forests,
 )
-from sohes.evaluation.image_matching import InputError
 from sohes.evaluation.mask_matching import detection_limits, match_image
 from sohes.evaluation.mask_metrics import summarize
 from sohes.evaluation.resampling import FEWEST_IMAGES, resampled_ar
 from sohes.evaluation.score_table import MethodScores
 from sohes.models.backbones.vit_files import sha256_of
+from sohes.utils.errors import FileError, UsageError
 from sohes.utils.files import whole_file
-from sohes.utils.json_stream import EntityIndexError, stream_images
+from sohes.utils.json_stream import stream_images
 from sohes.utils.names import name_fault
 from sohes.utils.photo_files import photos_digest
 
@@ -119,7 +118,7 @@ class EvalDataset:
         """
         try:
             rows = list(stream_images(Path(self.ann_file)))
-        except EntityIndexError as error:
+        except FileError as error:
             raise UsageError(f'{self.name}: {error}') from error
         names = [row.get('file_name') for row in rows]
         if not all(name and isinstance(name, str) for name in names):
@@ -239,30 +238,27 @@ def read_scores(dataset: EvalDataset, path: Path, method: MethodScores,
         What was read, to draw.
 
     Raises:
-        UsageError: A file cannot be evaluated; which, where, why.
+        FileError: A file cannot be evaluated; which, where, why.
     """
-    try:
-        data = read_evaluation_input(dataset.ann_file, path)
-        limits = detection_limits(1000)
-        matches = [match_image(image, limits) for image in data.images]
-        method.masks[dataset.name] = summarize(matches).percentages()
-        if len(matches) >= FEWEST_IMAGES:
-            method.resampled[dataset.name] = resampled_ar(matches)
-        where = f'{method.method} on {dataset.name}: '
-        empty = sum(not image.rles for image in data.images)
-        if empty:
-            report.append(f'{where}{empty} of {len(data.images)} images have '
-                          'no prediction.')
-        if data.ignored_images:
-            report.append(f'{where}{data.ignored_images} images that are not '
-                          'in the ground truth were left out.')
-        if data.scores_missing:
-            report.append(f'{where}no scores, so AP means little.')
-        if dataset.has_parents and any(
-                found.has_forest for found in data.found):
-            _score_forest(dataset, path, data, method, report)
-    except InputError as error:
-        raise UsageError(str(error)) from error
+    data = read_evaluation_input(dataset.ann_file, path)
+    limits = detection_limits(1000)
+    matches = [match_image(image, limits) for image in data.images]
+    method.masks[dataset.name] = summarize(matches).percentages()
+    if len(matches) >= FEWEST_IMAGES:
+        method.resampled[dataset.name] = resampled_ar(matches)
+    where = f'{method.method} on {dataset.name}: '
+    empty = sum(not image.rles for image in data.images)
+    if empty:
+        report.append(f'{where}{empty} of {len(data.images)} images have '
+                      'no prediction.')
+    if data.ignored_images:
+        report.append(f'{where}{data.ignored_images} images that are not '
+                      'in the ground truth were left out.')
+    if data.scores_missing:
+        report.append(f'{where}no scores, so AP means little.')
+    if dataset.has_parents and any(
+            found.has_forest for found in data.found):
+        _score_forest(dataset, path, data, method, report)
     return data
 
 

@@ -11,9 +11,10 @@ import numpy as np
 from PIL import Image
 from scipy.optimize import linear_sum_assignment
 
-from sohes.converters.entity_json import ConverterError, measures
+from sohes.converters.entity_json import measures
 from sohes.converters.image_by_image import check_count, read_json
 from sohes.structures.rles import region_rles
+from sohes.utils.errors import FileError
 from sohes.utils.limits import pixel_limit, too_large
 
 #: How the names of a split's files begin, and how many images it has.
@@ -32,7 +33,7 @@ def find_ade20k(root: Path, split: str, subset: bool = False) -> list[str]:
         list[str]: paths below ``root``.
 
     Raises:
-        ConverterError: no or too few files.
+        FileError: no or too few files.
     """
     begin, wanted = SPLITS[split]
     pattern = re.compile(f'{begin}\\d+\\.json')
@@ -67,7 +68,7 @@ def read_ade20k(name: str, root: Path,
         dict: see :func:`~sohes.converters.image_by_image.convert_images`.
 
     Raises:
-        ConverterError: a file is missing or not as published.
+        FileError: a file is missing or not as published.
     """
     path = root / name
     stem = name[:-len('.json')]
@@ -80,7 +81,7 @@ def read_ade20k(name: str, root: Path,
         end = f'_parts_{level}.png' if level else '_seg.png'
         codes = _read_codes(root / f'{stem}{end}')
         if size not in (None, codes.shape):
-            raise ConverterError(
+            raise FileError(
                 f'{root / stem}{end} is {codes.shape} pixels (height, '
                 f'width), the level before it {size}')
         size = codes.shape
@@ -130,7 +131,7 @@ def _read_objects(path: Path) -> dict[int, dict[str, Any]]:
                                  'list of finite x and one of finite y')
         return objects
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise ConverterError(
+        raise FileError(
             f'{path} is not a json of ADE20K 2021_17_01, with '
             f'annotation.object: {type(error).__name__}: {error}') from error
 
@@ -145,14 +146,14 @@ def _read_codes(path: Path) -> np.ndarray:
         with Image.open(path, formats=['PNG']) as file:
             pixels = file.width * file.height
             if pixels > pixel_limit():
-                raise ConverterError(f'{path} {too_large(pixels)}')
+                raise FileError(f'{path} {too_large(pixels)}')
             rgb = np.asarray(file.convert('RGB')).astype(np.int32)
     except FileNotFoundError as error:
-        raise ConverterError(f'{path} is missing') from error
-    except ConverterError:
+        raise FileError(f'{path} is missing') from error
+    except FileError:
         raise
     except Exception as error:  # Pillow's decoders raise nearly anything
-        raise ConverterError(f'{path} cannot be read: {error}') from error
+        raise FileError(f'{path} cannot be read: {error}') from error
     kind = rgb[..., 0] // 10 * 256 + rgb[..., 1]
     return np.where(rgb[..., 2] > 0, kind * 256 + rgb[..., 2], 0)
 

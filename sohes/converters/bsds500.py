@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from sohes.converters.entity_json import ConverterError, measures
+from sohes.converters.entity_json import measures
 from sohes.converters.image_by_image import check_count
 from sohes.structures.rles import region_rles
+from sohes.utils.errors import FileError
 
 #: Images of each split, as published.
 SPLITS = dict(train=200, val=100, test=200)
@@ -22,7 +23,7 @@ def find_bsds500(root: Path, split: str, subset: bool = False) -> list[str]:
         subset (bool): not all of them need be there.
 
     Raises:
-        ConverterError: no or too few files.
+        FileError: no or too few files.
     """
     folder = root / 'groundTruth' / split
     names = sorted(f'{path.stem}.jpg' for path in folder.glob('*.mat'))
@@ -46,7 +47,7 @@ def read_bsds500(name: str, root: Path, split: str, min_area: int = 64,
         dict: see :func:`~sohes.converters.image_by_image.convert_images`.
 
     Raises:
-        ConverterError: the file is missing or not as published.
+        FileError: the file is missing or not as published.
     """
     path = root / 'groundTruth' / split / f'{name[:-4]}.mat'
     found = []
@@ -81,6 +82,6 @@ def _label_maps(path: Path) -> list[np.ndarray]:
     except FileNotFoundError:
         raise
     except Exception as error:  # scipy raises whatever broken files cause
-        raise ConverterError(
+        raise FileError(
             f'{path} is not a groundTruth file of BSDS500, a MATLAB file '
             f'with groundTruth{{k}}.Segmentation: {error}') from error

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from sohes.converters.entity_json import (
-    ConverterError,
     check_image,
     check_out,
     measures,
@@ -23,6 +22,7 @@ from sohes.structures.segmentations import (
     is_number,
     is_whole,
 )
+from sohes.utils.errors import FileError
 from sohes.utils.json_rows import is_crowd
 from sohes.utils.json_stream import (
     BLOCK,
@@ -89,15 +89,15 @@ def convert_coco_like(kind: CocoLike,
         Counter: images, annotations, crowds, and what was left out and why.
 
     Raises:
-        ConverterError: the file is not that of the dataset, or broken.
-        EntityIndexError: no COCO json.
+        FileError: the file is not that of the dataset, or broken.
+        FileError: no COCO json.
         OSError: it cannot be read.
     """
     check_out(out, [source], overwrite)
     images = _read_images(kind, source)
     wanted = kind.images.get(source.name)
     if not subset and wanted is not None and len(images) != wanted:
-        raise ConverterError(
+        raise FileError(
             f'{source} has {len(images)} images, {kind.title} has {wanted} '
             f'in {source.name}: another version, or cut; --subset takes it '
             'as it is')
@@ -128,14 +128,14 @@ def _read_images(kind: CocoLike, source: Path) -> dict[int, dict[str, Any]]:
         size = [image.get(key) for key in ('id', 'height', 'width')]
         if not isinstance(name, str) or not is_whole(size[0]) or not all(
                 is_whole(value, 1) for value in size[1:]):
-            raise ConverterError(
+            raise FileError(
                 f'{source}: an image is not as {kind.title} has it: '
                 f'{image!r:.200}')
         check_image(name, size[1:], f'{source}: image {size[0]}')
         found[size[0]] = dict(
             id=size[0], file_name=name, height=size[1], width=size[2])
     if not found:
-        raise ConverterError(f'{source} has no images')
+        raise FileError(f'{source} has no images')
     return found
 
 
@@ -191,8 +191,8 @@ class _Reader:
         try:
             return int(is_crowd(row))
         except ValueError as error:
-            raise ConverterError(f'{self.source}: annotation {row["id"]}: '
-                                 f'{error}') from error
+            raise FileError(f'{self.source}: annotation {row["id"]}: '
+                            f'{error}') from error
 
     def _annotations(
             self, counts: Counter | None = None
@@ -205,7 +205,7 @@ class _Reader:
                     continue
                 where = f'{self.source}: annotation {row["id"]}'
                 if not row.get('segmentation'):
-                    raise ConverterError(f'{where} has no segmentation')
+                    raise FileError(f'{where} has no segmentation')
                 segmentation = plain_segmentation(
                     row.get('segmentation'),
                     (image['height'], image['width']), where)
@@ -217,17 +217,17 @@ class _Reader:
     def _image(self, row: Any) -> dict[str, Any] | None:
         """The image of an annotation; None: not among the chosen."""
         if not isinstance(row, dict) or not is_whole(row.get('id')):
-            raise ConverterError(f'{self.source}: an annotation needs a whole '
-                                 f'number "id", found {row!r:.80}')
+            raise FileError(f'{self.source}: an annotation needs a whole '
+                            f'number "id", found {row!r:.80}')
         whole = self.kind.whole
         if whole is not None and not (row.get(whole) is None
                                       or is_whole(row[whole])):
-            raise ConverterError(
+            raise FileError(
                 f'{self.source}: annotation {row["id"]}: "{whole}" must be '
                 f'the id of an annotation, found {row[whole]!r:.60}')
         if not is_whole(row.get('image_id')) or (
                 row['image_id'] not in self.known):
-            raise ConverterError(
+            raise FileError(
                 f'{self.source}: annotation {row["id"]} is on image '
                 f'{row.get("image_id")!r:.60}, which the file does not list')
         return self.images.get(row['image_id'])
@@ -238,7 +238,7 @@ class _Reader:
         if area is not None and box:
             if not is_number(area) or not isinstance(box, list) or len(
                     box) != 4 or not all(map(is_number, box)):
-                raise ConverterError(
+                raise FileError(
                     f'{self.source}: annotation {row["id"]}: "area" and '
                     '"bbox" must be a finite number and four, found '
                     f'{area!r:.40} and {box!r:.80}')

@@ -5,19 +5,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sohes.structures.rles import rle_areas, rle_boxes, text_rle
-from sohes.structures.segmentations import (
-    SegmentationError,
-    check_image_size,
-    compressed_counts,
-)
+from sohes.structures.segmentations import check_image_size, compressed_counts
+from sohes.utils.errors import FileError
 from sohes.utils.names import name_fault
 
 T = TypeVar('T')
-
-
-class ConverterError(ValueError):
-    """Files that are not what a converter expects; says which, in a sentence.
-    """
 
 
 def measures(rle: dict[str, Any]) -> dict[str, Any]:
@@ -41,19 +33,19 @@ def plain_segmentation(found: Any, size: tuple[int, int],
         numbers pycocotools would take a polygon for a box.
 
     Raises:
-        ConverterError: neither polygons nor an RLE of the image's size.
+        FileError: neither polygons nor an RLE of the image's size.
     """
     if isinstance(found, list):
         found = [p for p in found if isinstance(p, list) and len(p) >= 6]
         if not found:
             return None
     elif not isinstance(found, dict) or 'counts' not in found:
-        raise ConverterError(f'{where}: its segmentation is neither polygons '
-                             f'nor RLE: {found!r:.60}')
+        raise FileError(f'{where}: its segmentation is neither polygons '
+                        f'nor RLE: {found!r:.60}')
     try:
         counts = compressed_counts(found, size)
-    except SegmentationError as error:
-        raise ConverterError(f'{where}: {error}') from error
+    except FileError as error:
+        raise FileError(f'{where}: {error}') from error
     if isinstance(found, list):
         return found
     return text_rle(dict(size=size, counts=counts))
@@ -68,16 +60,16 @@ def check_image(name: str, size: Sequence[int], where: str) -> None:
         where (str): the file and the image, for messages.
 
     Raises:
-        ConverterError: the name leads out of the folder of images, or the
+        FileError: the name leads out of the folder of images, or the
             size is no size.
     """
     fault = name_fault(name)
     if fault:
-        raise ConverterError(f'{where} has the name {name!r:.200}: {fault}')
+        raise FileError(f'{where} has the name {name!r:.200}: {fault}')
     try:
         check_image_size(*size)
-    except SegmentationError as error:
-        raise ConverterError(f'{where}: {error}') from error
+    except FileError as error:
+        raise FileError(f'{where}: {error}') from error
 
 
 def check_out(out: Path, sources: Iterable[Path], overwrite: bool) -> None:
@@ -89,15 +81,15 @@ def check_out(out: Path, sources: Iterable[Path], overwrite: bool) -> None:
         overwrite (bool): ``--overwrite``.
 
     Raises:
-        ConverterError: ``out`` is an input, a folder, or exists.
+        FileError: ``out`` is an input, a folder, or exists.
     """
     for source in sources:
         if out.resolve() == source.resolve():
-            raise ConverterError(f'--out {out} is the file to convert')
+            raise FileError(f'--out {out} is the file to convert')
     if out.is_dir():
-        raise ConverterError(f'--out {out} is a folder; give a file')
+        raise FileError(f'--out {out} is a folder; give a file')
     if out.exists() and not overwrite:
-        raise ConverterError(f'{out} exists; --overwrite writes it anew')
+        raise FileError(f'{out} exists; --overwrite writes it anew')
 
 
 def sample(keys: Sequence[T], limit: int | None, seed: int) -> list[T]:

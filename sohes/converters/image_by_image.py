@@ -6,13 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from sohes.converters.entity_json import (
-    ConverterError,
-    check_out,
-)
+from sohes.converters.entity_json import check_out
 from sohes.pseudo_labels.shards import ShardFolder
 from sohes.structures.annotations import number_rows, write_coco
-from sohes.utils.json_guard import JsonBoundsError, JsonGuard
+from sohes.utils.errors import FileError
+from sohes.utils.json_guard import JsonGuard
 from sohes.utils.locks import sole_run
 from sohes.utils.progress import Progress
 from sohes.version import __version__
@@ -50,7 +48,7 @@ def convert_images(out: Path,
         Counter: images, annotations, and the sums of ``counts``.
 
     Raises:
-        ConverterError: a file is missing or not as published, or an
+        FileError: a file is missing or not as published, or an
             unfinished run differs from this one.
     """
     check_out(out, [], overwrite)
@@ -69,7 +67,7 @@ def _convert(shards: ShardFolder, read: Callable[[str], dict[str, Any]],
     try:
         shards.open()
     except ValueError as error:
-        raise ConverterError(str(error)) from error
+        raise FileError(str(error)) from error
     with Progress(len(shards.names), quiet, task='converting') as progress, \
             ThreadPoolExecutor(workers) as pool:
         progress.skip(sum(len(shards.images_of(k)) for k in range(len(shards))
@@ -108,7 +106,7 @@ def _images(shards: ShardFolder, ids: list[int],
             counts.update(image.pop('counts', {}))
             ids.append(image.pop('id', len(ids) + 1))
             if ids[-1] in seen:
-                raise ConverterError(
+                raise FileError(
                     f'two images have the id {ids[-1]}, the second of them '
                     f'{image["file_name"]}: is a folder there twice?')
             seen.add(ids[-1])
@@ -140,12 +138,12 @@ def check_count(title: str, found: int, wanted: int | None,
         where (Path): the folder looked into.
 
     Raises:
-        ConverterError: none, or another number.
+        FileError: none, or another number.
     """
     if not found:
-        raise ConverterError(f'{where} has no annotations of {title}')
+        raise FileError(f'{where} has no annotations of {title}')
     if wanted is not None and found != wanted:
-        raise ConverterError(
+        raise FileError(
             f'{where} has annotations of {found} images, {title} has '
             f'{wanted}: another version, or not all of it; --subset takes it '
             'as it is')
@@ -155,15 +153,15 @@ def read_json(path: Path) -> Any:
     """A small json file; bytes that are no UTF-8 are replaced in names.
 
     Raises:
-        ConverterError: it is missing or no json.
+        FileError: it is missing or no json.
     """
     try:
         text = path.read_bytes()
         JsonGuard().feed(text)
         return json.loads(text.decode('utf-8-sig', 'replace'))
     except FileNotFoundError as error:
-        raise ConverterError(f'{path} is missing') from error
-    except JsonBoundsError as error:
-        raise ConverterError(f'{path} cannot be read: {error}') from error
+        raise FileError(f'{path} is missing') from error
+    except FileError as error:
+        raise FileError(f'{path} cannot be read: {error}') from error
     except ValueError as error:
-        raise ConverterError(f'{path} is not json: {error}') from error
+        raise FileError(f'{path} is not json: {error}') from error

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from sohes.converters.entity_json import (
-    ConverterError,
     check_image,
     measures,
     plain_segmentation,
 )
 from sohes.converters.image_by_image import read_json
 from sohes.structures.segmentations import is_whole
+from sohes.utils.errors import FileError
 
 _NAME = re.compile(r'sa_(\d+)\.json')
 
@@ -29,7 +29,7 @@ def find_sa1b(root: Path, packs: Sequence[str] | None = None) -> list[str]:
         list[str]: paths below ``root``.
 
     Raises:
-        ConverterError: a pack is missing or empty.
+        FileError: a pack is missing or empty.
     """
     found = []
     for pack in dict.fromkeys(packs or ['']):
@@ -39,7 +39,7 @@ def find_sa1b(root: Path, packs: Sequence[str] | None = None) -> list[str]:
             names += [(below.as_posix(), int(match[1]), match[0])
                       for match in map(_NAME.fullmatch, files) if match]
         if not names:
-            raise ConverterError(
+            raise FileError(
                 f'{root / pack} has no files like sa_1.json: unpack the '
                 f'pack, such as sa_000000.tar, into it')
         found += [os.path.normpath(f'{folder}/{name}')
@@ -60,7 +60,7 @@ def read_sa1b(name: str, root: Path) -> dict[str, Any]:
         dict: see :func:`~sohes.converters.image_by_image.convert_images`.
 
     Raises:
-        ConverterError: not a json of SA-1B, or its photo is missing.
+        FileError: not a json of SA-1B, or its photo is missing.
     """
     path = root / name
     data = read_json(path)
@@ -71,17 +71,17 @@ def read_sa1b(name: str, root: Path) -> dict[str, Any]:
         image_id = image['image_id']
         masks = [row['segmentation'] for row in rows]
     except (KeyError, TypeError) as error:
-        raise ConverterError(
+        raise FileError(
             f'{path} is not a json of SA-1B, with "image" and "annotations": '
             f'{type(error).__name__}: {error}') from error
     if not isinstance(file_name, str) or not is_whole(image_id):
-        raise ConverterError(
+        raise FileError(
             f'{path}: "file_name" must be a text and "image_id" a whole '
             f'number, found {file_name!r:.60} and {image_id!r:.60}')
     check_image(file_name, size, str(path))
     photo = Path(name).parent / file_name
     if not (root / photo).is_file():
-        raise ConverterError(f'{path}: its photo {root / photo} is missing')
+        raise FileError(f'{path}: its photo {root / photo} is missing')
     annotations = []
     for row, found in zip(rows, masks):
         rle = plain_segmentation(found, size, f'{path}: {row.get("id")}')

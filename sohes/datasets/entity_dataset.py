@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 from sohes.datasets.entity_index import EntityIndex, ImageEntities
 from sohes.datasets.seeded_dataset import SeededDataset, named
 from sohes.registry import DATASETS
-from sohes.utils.json_stream import EntityIndexError
+from sohes.utils.errors import FileError
 
 
 @DATASETS.register_module()
@@ -57,7 +57,7 @@ class EntityDataset(SeededDataset):
             ``BaseDataset``.
 
     Raises:
-        EntityIndexError: one sentence on what is wrong with the json or
+        FileError: one sentence on what is wrong with the json or
             does not go with it.
         ValueError: an unknown option, or a value out of range.
     """
@@ -107,7 +107,7 @@ class EntityDataset(SeededDataset):
         if self._indices is not None:
             positions = positions[_picked(self._indices, len(positions))]
         if not len(positions):
-            raise EntityIndexError(
+            raise FileError(
                 f'{self.ann_file}: no image is left of {len(self.index)} '
                 f'(filter_cfg={self.filter_cfg}, indices={self._indices})')
         self._positions = positions
@@ -227,7 +227,7 @@ class EntityDataset(SeededDataset):
                  for row in self.index.meta['categories']}
         unknown = [name for name in self.categories if name not in known]
         if unknown:
-            raise EntityIndexError(
+            raise FileError(
                 f'{self.ann_file} has no category {unknown[0]!r}; it has '
                 f'{", ".join(sorted(known)) or "none"}')
         return np.array([known[name] for name in self.categories], np.int64)
@@ -243,7 +243,7 @@ class EntityDataset(SeededDataset):
         for position in self._positions[:count]:
             path = self._image_path(int(position))
             if not os.path.isfile(path):
-                raise EntityIndexError(
+                raise FileError(
                     f'image {path} of {self.ann_file} does not exist; '
                     "data_prefix=dict(img=...) is the folder of the json's "
                     'file names')
@@ -282,7 +282,7 @@ def _check_options(filter_cfg: Mapping[str, Any] | None,
 def _check_classes(classes: Any, ann_file: str) -> None:
     if classes is not None and (isinstance(classes, str)
                                 or tuple(classes) != ('entity', )):
-        raise EntityIndexError(
+        raise FileError(
             f'{ann_file}: an EntityDataset has one class, ("entity",); '
             f'metainfo asks for {classes!r}. To train on some of the '
             "json's categories, use categories=[...]")

@@ -20,11 +20,8 @@ from sohes.datasets.index_records import (
 )
 from sohes.structures import Entities, EntityForest
 from sohes.structures.rle_kernels import rle_stats
-from sohes.structures.segmentations import (
-    SegmentationError,
-    check_image_size,
-)
-from sohes.utils.json_stream import EntityIndexError
+from sohes.structures.segmentations import check_image_size
+from sohes.utils.errors import FileError
 from sohes.utils.names import name_fault
 
 
@@ -51,7 +48,7 @@ class ImageEntities:
         """The N masks with their scores and forest, crowds among them.
 
         Raises:
-            EntityIndexError: as :meth:`rles` does.
+            FileError: as :meth:`rles` does.
         """
         return Entities(self.size, self.rles(), self.records['score'],
                         self.forest)
@@ -61,7 +58,7 @@ class ImageEntities:
         """Who is part of whom among the N.
 
         Raises:
-            EntityIndexError: as :meth:`rles` does.
+            FileError: as :meth:`rles` does.
         """
         try:
             return EntityForest(self.records['parent'], self.pairs)
@@ -78,7 +75,7 @@ class ImageEntities:
         """The masks as pycocotools takes them.
 
         Raises:
-            EntityIndexError: the index is not the one that was built: it
+            FileError: the index is not the one that was built: it
                 may have come with the json, from somebody else.
         """
         if not len(self):
@@ -158,13 +155,13 @@ class EntityIndex:
             The index.
 
         Raises:
-            EntityIndexError: one sentence on what is wrong with the json.
+            FileError: one sentence on what is wrong with the json.
             OSError: there is no room or no right to write the index.
         """
         path = Path(json_path)
         if not path.is_file():
             reason = 'is a folder' if path.is_dir() else 'does not exist'
-            raise EntityIndexError(f'annotation file {path} {reason}')
+            raise FileError(f'annotation file {path} {reason}')
         key = _key(path, coverage)
         for folder in _places(path, index_dir):
             if _is_current(folder, key):
@@ -172,7 +169,7 @@ class EntityIndex:
         folder = next(iter(_places(path, index_dir, writable=True)))
         lock = Path(f'{folder}.lock')
         if lock.is_symlink():  # some versions empty what it leads to
-            raise EntityIndexError(f'{lock} is a link; remove it')
+            raise FileError(f'{lock} is a link; remove it')
         with FileLock(lock):
             if not _is_current(folder, key):
                 build_index(path, folder, key)
@@ -182,7 +179,7 @@ class EntityIndex:
         """The image's name as it is in the json.
 
         Raises:
-            EntityIndexError: the index is not the one that was built.
+            FileError: the index is not the one that was built.
         """
         start = self.images['name'][position - 1] if position else 0
         stop = self.images['name'][position]
@@ -206,13 +203,13 @@ class EntityIndex:
             Views of the mapped files, not copies.
 
         Raises:
-            EntityIndexError: the index is not the one that was built.
+            FileError: the index is not the one that was built.
         """
         image = self.images[position]
         size = int(image['height']), int(image['width'])
         try:
             check_image_size(*size)
-        except SegmentationError as error:
+        except FileError as error:
             raise _not_as_built(f'image {image["id"]}', error) from error
         records = _part(self.annotations, image['first'], image['count'])
         start = int(records['rle'][0]) if len(records) else 0
@@ -249,10 +246,10 @@ def _part(array: np.ndarray, start: Any, count: Any) -> np.ndarray:
     return array[start:start + count]
 
 
-def _not_as_built(what: str, reason: Any) -> EntityIndexError:
+def _not_as_built(what: str, reason: Any) -> FileError:
     """Of an index that came with its json, from somebody else, or decayed."""
     reason = ' '.join(str(reason).split())
-    return EntityIndexError(
+    return FileError(
         f'the index holds {what} that cannot be used ({reason:.200}): '
         'delete its folder, JSON.index, and it is built anew')
 

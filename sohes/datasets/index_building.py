@@ -26,7 +26,7 @@ from sohes.datasets.index_records import (
     pair_dtype,
 )
 from sohes.structures.segmentations import MOST_MASKS
-from sohes.utils.json_stream import EntityIndexError
+from sohes.utils.errors import FileError
 
 #: Annotations put in order at a time.
 _BLOCK = 1 << 16
@@ -43,7 +43,7 @@ def build_index(path: Path, folder: Path, key: dict[str, Any]) -> None:
         key: what the index is of; ``meta.json`` keeps it.
 
     Raises:
-        EntityIndexError: one sentence on what is wrong with the json.
+        FileError: one sentence on what is wrong with the json.
         OSError: there is no room or no right to write the index.
     """
     _remove_leftovers(folder)
@@ -95,7 +95,7 @@ def _write(path: Path, folder: Path, key: dict[str, Any]) -> None:
     images['count'] = np.bincount(draft['image'], minlength=len(images))
     most = images[images['count'].argmax()]
     if most['count'] > MOST_MASKS:
-        raise EntityIndexError(
+        raise FileError(
             f'{path}: image {most["id"]} has {most["count"]} annotations, '
             f'more than the {MOST_MASKS} that one image may have')
     images['masks'] = np.bincount(
@@ -105,7 +105,7 @@ def _write(path: Path, folder: Path, key: dict[str, Any]) -> None:
     ids = draft['id'][order]
     twice = np.flatnonzero(ids[1:] == ids[:-1])
     if len(twice):
-        raise EntityIndexError(
+        raise FileError(
             f'{path}: the annotation id {ids[twice[0]]} comes twice')
     parents = resolve_parents(path, draft, images['first'], ids, order)
     with open(folder / 'pairs.bin', 'wb') as file:
@@ -153,7 +153,7 @@ def _add_coverage(path: Path, file: BinaryIO, images: np.ndarray,
             forest = forest_from_coverage(
                 draft[here], blob, (row['height'], row['width']), coverage)
         except ValueError as error:
-            raise EntityIndexError(
+            raise FileError(
                 f'{path}: image {row["id"]} has no parent_id that says who '
                 f'is part of whom, and {error}, or give each mask a '
                 'parent_id') from error

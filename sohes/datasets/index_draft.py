@@ -13,19 +13,15 @@ from sohes.datasets.index_records import (
 )
 from sohes.structures.rle_kernels import rle_stats
 from sohes.structures.segmentations import (
-    SegmentationError,
     check_image_size,
     check_rle_size,
     compressed_counts,
     is_number,
     is_whole,
 )
+from sohes.utils.errors import FileError
 from sohes.utils.json_rows import is_crowd
-from sohes.utils.json_stream import (
-    EntityIndexError,
-    stream_annotations,
-    stream_images,
-)
+from sohes.utils.json_stream import stream_annotations, stream_images
 from sohes.utils.names import name_fault
 
 #: Characters of a category's name that are kept.
@@ -43,7 +39,7 @@ def read_images(path: Path) -> tuple[np.ndarray, bytes]:
         the names of their files, one after the other, in UTF-8.
 
     Raises:
-        EntityIndexError: an image without a whole id, a name or a size,
+        FileError: an image without a whole id, a name or a size,
             or whose id comes twice.
     """
     rows, names = [], []
@@ -52,34 +48,34 @@ def read_images(path: Path) -> tuple[np.ndarray, bytes]:
         for key in ('id', 'height', 'width'):
             value = image.get(key)
             if not is_whole(value) or (key != 'id' and value < 1):
-                raise EntityIndexError(
+                raise FileError(
                     f'{path}: image {name or number!r:.200} needs a whole '
                     f'number "{key}", found {value!r:.60}')
         if not isinstance(name, str) or not name:
-            raise EntityIndexError(
+            raise FileError(
                 f'{path}: image {image["id"]} needs a "file_name", found '
                 f'{name!r:.60}')
         fault = name_fault(name)
         if fault:
-            raise EntityIndexError(
+            raise FileError(
                 f'{path}: image {image["id"]} has the name {name!r:.200}: '
                 f'{fault}')
         try:
             check_image_size(image['height'], image['width'])
-        except SegmentationError as error:
-            raise EntityIndexError(
+        except FileError as error:
+            raise FileError(
                 f'{path}: image {name!r:.200}: {error}') from error
         rows.append((image['id'], image['height'], image['width']))
         names.append(name.encode('utf-8', 'surrogatepass'))
     if not rows:
-        raise EntityIndexError(f'{path} has no images')
+        raise FileError(f'{path} has no images')
     table = np.array(rows, np.int64)
     order = np.argsort(table[:, 0], kind='stable')
     images = np.zeros(len(rows), IMAGE)
     images['id'], images['height'], images['width'] = table[order].T
     twice = np.flatnonzero(np.diff(images['id']) == 0)
     if len(twice):
-        raise EntityIndexError(
+        raise FileError(
             f'{path}: the image id {images["id"][twice[0]]} comes twice')
     names = [names[k] for k in order]
     images['name'] = np.cumsum([len(name) for name in names])
@@ -109,7 +105,7 @@ class DraftWriter:
         """Read all annotations and write the files.
 
         Raises:
-            EntityIndexError: json or an annotation is broken.
+            FileError: json or an annotation is broken.
         """
         with open(self.folder / 'draft.bin', 'wb') as draft, open(
                 self.folder / 'rle.bin', 'wb') as rle, open(
@@ -125,7 +121,7 @@ class DraftWriter:
     def _check_categories(self, categories: list[Any]) -> list[dict]:
         for row in categories:
             if not isinstance(row, dict) or not is_whole(row.get('id')):
-                raise EntityIndexError(
+                raise FileError(
                     f'{self.path}: a category needs a whole number "id", '
                     f'found {row!r:.80}')
         return [
@@ -139,7 +135,7 @@ class DraftWriter:
         """(N,) records of DRAFT, their RLEs' text, their ancestors' ids."""
         for row in rows:
             if not isinstance(row, dict):
-                raise EntityIndexError(
+                raise FileError(
                     f'{self.path}: an annotation must be an object, found '
                     f'{row!r:.80}')
         block = np.zeros(len(rows), DRAFT)
@@ -252,10 +248,10 @@ class DraftWriter:
                     texts.append(found['counts'].encode('ascii', 'replace'))
                 else:
                     texts.append(compressed_counts(found, size))
-            except SegmentationError as error:
+            except FileError as error:
                 raise self._error(row, str(error)) from error
         return texts
 
-    def _error(self, row: dict, reason: str) -> EntityIndexError:
-        return EntityIndexError(
+    def _error(self, row: dict, reason: str) -> FileError:
+        return FileError(
             f'{self.path}: annotation {row.get("id")!r:.60}: {reason}')

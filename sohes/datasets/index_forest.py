@@ -8,7 +8,7 @@ from sohes.datasets.index_records import ABSENT, ROOT, UNKNOWN
 from sohes.structures import EntityForest
 from sohes.structures.ancestor_graph import nodes_on_cycles
 from sohes.structures.mask_ops import check_packable
-from sohes.utils.json_stream import EntityIndexError
+from sohes.utils.errors import FileError
 
 #: Annotations whose ancestors are looked up at a time.
 _BLOCK = 1 << 16
@@ -30,7 +30,7 @@ def resolve_parents(path: Path, draft: np.ndarray, first: np.ndarray,
         -1 for a root and for an annotation without ``parent_id``.
 
     Raises:
-        EntityIndexError: no such parent, one in another image, a cycle, or
+        FileError: no such parent, one in another image, a cycle, or
             an image of whose annotations only some have a ``parent_id``.
     """
     wanted = np.array(draft['parent_id'])
@@ -42,14 +42,14 @@ def resolve_parents(path: Path, draft: np.ndarray, first: np.ndarray,
     lost = np.flatnonzero(ids[at] != wanted[children])
     if len(lost):
         child = children[lost[0]]
-        raise EntityIndexError(
+        raise FileError(
             f'{path}: annotation {draft["id"][child]}: its parent_id '
             f'{wanted[child]} does not exist')
     found = order[at]
     apart = np.flatnonzero(images[found] != images[children])
     if len(apart):
         child = children[apart[0]]
-        raise EntityIndexError(
+        raise FileError(
             f'{path}: annotation {draft["id"][child]}: its parent '
             f'{wanted[child]} is in another image')
     parents = np.full(len(draft), -1, np.int64)
@@ -70,7 +70,7 @@ def _refuse_mixed(path: Path, draft: np.ndarray, lacking: np.ndarray,
     mixed = (without > 0) & (without < np.bincount(images, minlength=size))
     mixed = np.flatnonzero(lacking & mixed[images])
     if len(mixed):
-        raise EntityIndexError(
+        raise FileError(
             f'{path}: annotation {draft["id"][mixed[0]]} has no {key}, but '
             f'others of its image have: write {advice}')
 
@@ -89,7 +89,7 @@ def _refuse_cycles(path: Path, draft: np.ndarray, parents: np.ndarray,
         current = current[current]
     left = np.flatnonzero(current >= 0)
     if len(left):
-        raise EntityIndexError(
+        raise FileError(
             f'{path}: annotation {draft["id"][current[left[0]]]} is its own '
             'ancestor: a cycle of parent_id')
 
@@ -115,7 +115,7 @@ def resolve_ancestors(path: Path, draft: np.ndarray, images: np.ndarray,
         descendant among those of their image.
 
     Raises:
-        EntityIndexError: no such ancestor, one in another image, a cycle of
+        FileError: no such ancestor, one in another image, a cycle of
             ancestors and parents, or an image of whose annotations only some
             have ``ancestor_ids``.
     """
@@ -162,7 +162,7 @@ def _find_ancestors(path: Path, draft: np.ndarray, ids: np.ndarray,
     for fault, words in faults:
         if fault.any():
             k = int(np.argmax(fault))
-            raise EntityIndexError(
+            raise FileError(
                 f'{path}: annotation {draft["id"][below[k]]}: its '
                 f'ancestor_ids name {wanted[k]}, {words}')
     return above
@@ -188,7 +188,7 @@ def _refuse_ancestor_cycles(path: Path, draft: np.ndarray, first: np.ndarray,
     found = nodes_on_cycles(np.concatenate([above, over]),
                             np.concatenate([below, children]), len(draft))
     if len(found):
-        raise EntityIndexError(
+        raise FileError(
             f'{path}: annotation {draft["id"][found[0]]} is its own ancestor:'
             ' a cycle of ancestor_ids and parent_id')
 

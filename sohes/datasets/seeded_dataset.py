@@ -5,7 +5,7 @@ from typing import Any
 
 from mmengine.dataset import BaseDataset
 
-from sohes.pseudo_labels.images import ImageError
+from sohes.utils.errors import ImageError
 from sohes.utils.random_state import seeded_random
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from sohes.evaluation.image_matching import (
-    InputError,
     image_name,
     match_images,
     match_results,
@@ -22,13 +21,13 @@ from sohes.structures.annotations import forest_of_rows
 from sohes.structures.rles import rle_areas
 from sohes.structures.segmentations import (
     MOST_MASKS,
-    SegmentationError,
     check_image_size,
     checked_rle,
     is_number,
     is_whole,
 )
-from sohes.utils.json_guard import JsonBoundsError, JsonGuard
+from sohes.utils.errors import FileError
+from sohes.utils.json_guard import JsonGuard
 from sohes.utils.json_rows import is_crowd
 
 
@@ -75,7 +74,7 @@ def read_evaluation_input(gt_path: str | Path,
         The masks of every image of the ground truth.
 
     Raises:
-        InputError: A file is missing or broken, an image is unknown or has
+        FileError: A file is missing or broken, an image is unknown or has
             another size than in the ground truth, a score is not a finite
             number.
     """
@@ -99,7 +98,7 @@ def read_ground_truth(path: str | Path) -> dict[Any, dict]:
         same order.
 
     Raises:
-        InputError: The file is missing or broken.
+        FileError: The file is missing or broken.
     """
     truth = _read_dataset(path)
     rows: dict[Any, dict] = {}
@@ -114,13 +113,13 @@ def read_ground_truth(path: str | Path) -> dict[Any, dict]:
         try:
             row['masks'].gt_crowd.append(is_crowd(annotation))
         except ValueError as error:
-            raise InputError(f'{where}: {error}') from error
+            raise FileError(f'{where}: {error}') from error
         # COCO goes by the area in the file, which is the polygon's.
         area = (annotation['area'] if 'area' in annotation else
                 float(rle_areas([rle])[0]))
         if not is_number(area):
-            raise InputError(f'{where}: the area must be a number of '
-                             f'pixels, got {area!r:.60}')
+            raise FileError(f'{where}: the area must be a number of '
+                            f'pixels, got {area!r:.60}')
         row['masks'].gt_areas.append(area)
     _refuse_crowded(path, rows.values(), lambda row: len(row['annotations']))
     return rows
@@ -151,8 +150,8 @@ def _add_predictions(path: str | Path, rows: dict[Any, dict],
             continue
         score = 1.0 if result.scores_missing else annotation.get('score')
         if not is_number(score):
-            raise InputError(f'{where} on image {image_name(row)}: the score '
-                             f'must be a finite number, got {score!r:.60}')
+            raise FileError(f'{where} on image {image_name(row)}: the score '
+                            f'must be a finite number, got {score!r:.60}')
         by_image[row['id']].append(
             (annotation, _to_rle(annotation, row, where), float(score)))
     _refuse_crowded(path, result.rows, lambda row: len(by_image[row['id']]))
@@ -162,7 +161,7 @@ def _add_predictions(path: str | Path, rows: dict[Any, dict],
             forest = forest_of_rows([annotation for annotation, _, _ in here],
                                     f'image {image_name(row)}')
         except ValueError as error:
-            raise InputError(f'{path}: {error}') from error
+            raise FileError(f'{path}: {error}') from error
         result.found.append(Entities(
             (row['height'], row['width']), [rle for _, rle, _ in here],
             [score for _, _, score in here], forest))
@@ -177,7 +176,7 @@ def _to_rle(annotation: dict, row: dict, where: str) -> dict:
         where: File and annotation, for messages.
 
     Raises:
-        InputError: It is none of these, or of another size than the image.
+        FileError: It is none of these, or of another size than the image.
     """
     found = annotation.get('segmentation')
     size = row['height'], row['width']
@@ -185,11 +184,11 @@ def _to_rle(annotation: dict, row: dict, where: str) -> dict:
     sides = found.get('size') if isinstance(found, dict) else None
     if isinstance(sides, list) and len(sides) == 2 and all(
             map(is_whole, sides)) and tuple(sides) != size:
-        raise InputError(other_size(where, sides, row))
+        raise FileError(other_size(where, sides, row))
     try:
         return checked_rle(found, size)
-    except SegmentationError as error:
-        raise InputError(f'{where}: {error}') from error
+    except FileError as error:
+        raise FileError(f'{where}: {error}') from error
 
 
 def _read_json(path: str | Path) -> Any:
@@ -198,11 +197,11 @@ def _read_json(path: str | Path) -> Any:
         JsonGuard().feed(text)
         return json.loads(text.decode('utf-8-sig'))
     except OSError as error:
-        raise InputError(f'{path}: {error.strerror}') from error
-    except JsonBoundsError as error:
-        raise InputError(f'{path} cannot be read: {error}') from error
+        raise FileError(f'{path}: {error.strerror}') from error
+    except FileError as error:
+        raise FileError(f'{path} cannot be read: {error}') from error
     except ValueError as error:
-        raise InputError(f'{path} is not json: {error}') from error
+        raise FileError(f'{path} is not json: {error}') from error
 
 
 def _read_dataset(path: str | Path) -> dict:
@@ -210,17 +209,17 @@ def _read_dataset(path: str | Path) -> dict:
     data = _read_json(path)
     _check_dataset(path, data)
     if not data['images']:
-        raise InputError(f'{path} has no images')
+        raise FileError(f'{path} has no images')
     for image in data['images']:
         for key in ('height', 'width'):
             if not is_whole(image.get(key), 1):
-                raise InputError(
+                raise FileError(
                     f'{path}: image {image_name(image)} needs a {key} in '
                     f'pixels, got {image.get(key)!r:.60}')
         try:
             check_image_size(image['height'], image['width'])
-        except SegmentationError as error:
-            raise InputError(
+        except FileError as error:
+            raise FileError(
                 f'{path}: image {image_name(image)}: {error}') from error
     return data
 
@@ -229,20 +228,20 @@ def _check_dataset(path: str | Path, data: Any) -> None:
     """A COCO dataset: lists of images, with distinct ids, and annotations."""
     for key in ('images', 'annotations'):
         if not isinstance(data, dict) or not isinstance(data.get(key), list):
-            raise InputError(f'{path} is no COCO dataset: it has no list '
-                             f'"{key}"')
+            raise FileError(f'{path} is no COCO dataset: it has no list '
+                            f'"{key}"')
         _dicts(data[key], f'{path}: {key}')
     seen = set()
     for image in data['images']:
         if not _is_id(image.get('id')):
-            raise InputError(f'{path}: image {image_name(image)} needs an '
-                             f'id, got {image.get("id")!r:.60}')
+            raise FileError(f'{path}: image {image_name(image)} needs an '
+                            f'id, got {image.get("id")!r:.60}')
         if not isinstance(image.get('file_name', ''), (str, type(None))):
-            raise InputError(f'{path}: image {image["id"]!r} needs a text '
-                             f'"file_name", got {image["file_name"]!r:.60}')
+            raise FileError(f'{path}: image {image["id"]!r:.200} needs a text '
+                            f'"file_name", got {image["file_name"]!r:.60}')
         if image['id'] in seen:
-            raise InputError(f'{path}: the image id {image["id"]!r:.60} comes '
-                             'twice')
+            raise FileError(f'{path}: the image id {image["id"]!r:.60} comes '
+                            'twice')
         seen.add(image['id'])
 
 
@@ -250,7 +249,7 @@ def _dicts(rows: list, where: str) -> list[dict]:
     """The same list, once every row is found to be an object."""
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
-            raise InputError(f'{where} {number} is no object: {row!r:.60}')
+            raise FileError(f'{where} {number} is no object: {row!r:.60}')
     return rows
 
 
@@ -258,8 +257,8 @@ def _image_of(rows: dict[Any, Any], annotation: dict, where: str) -> Any:
     """What the file has under the image id of an annotation."""
     image_id = annotation.get('image_id')
     if not _is_id(image_id) or image_id not in rows:
-        raise InputError(f'{where} is on image {image_id!r:.60}, which the '
-                         'file does not list')
+        raise FileError(f'{where} is on image {image_id!r:.60}, which the '
+                        'file does not list')
     return rows[image_id]
 
 
@@ -272,7 +271,7 @@ def _refuse_crowded(path: str | Path, rows: Iterable[dict],
     """An image with more masks than tables of all pairs have room for."""
     for row in rows:
         if counts(row) > MOST_MASKS:
-            raise InputError(
+            raise FileError(
                 f'{path}: image {image_name(row)} has {counts(row)} masks, '
                 f'more than the {MOST_MASKS} that one image may have')
 

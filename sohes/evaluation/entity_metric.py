@@ -39,7 +39,7 @@ class EntityMetric(BaseMetric):
         prefix (str, optional): Of the metrics' names; 'entity'.
 
     Raises:
-        InputError: ``ann_file`` is missing or broken.
+        FileError: ``ann_file`` is missing or broken.
         ValueError: ``max_dets`` is under 1.
     """
     default_prefix = 'entity'

@@ -39,7 +39,7 @@ class ForestMetric(BaseMetric):
         prefix (str, optional): Of the metrics' names; 'forest'.
 
     Raises:
-        InputError: ``ann_file`` is missing or broken, a parent is unknown
+        FileError: ``ann_file`` is missing or broken, a parent is unknown
             or there is a cycle.
         ValueError: ``iou_thr`` is out of range.
     """

@@ -5,9 +5,9 @@ import numpy as np
 from pycocotools import mask as coco_mask
 from scipy.optimize import linear_sum_assignment
 
-from sohes.evaluation.image_matching import InputError
 from sohes.structures import Entities
 from sohes.structures.annotations import find_forest
+from sohes.utils.errors import FileError
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def annotated_entities(row: dict, path: str,
             the image has a ``parent_id``.
 
     Raises:
-        InputError: A parent is unknown, there is a cycle, or the masks take
+        FileError: A parent is unknown, there is a cycle, or the masks take
             too much memory to be compared.
     """
     masks = row['masks']
@@ -98,9 +98,9 @@ def annotated_entities(row: dict, path: str,
     rles = [masks.gt_rles[i] for i in kept]
     try:
         forest = find_forest([row['annotations'][i] for i in kept], rles,
-                             f'image {row["id"]!r}', coverage)
+                             f'image {row["id"]!r:.200}', coverage)
     except ValueError as error:
-        raise InputError(f'{path}: {error}') from error
+        raise FileError(f'{path}: {error}') from error
     return Entities((row['height'], row['width']), rles, np.ones(len(rles)),
                     forest)
 

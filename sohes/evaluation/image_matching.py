@@ -4,10 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-
-class InputError(ValueError):
-    """A file that cannot be evaluated; the message says which and why."""
-    exit_code = 2
+from sohes.utils.errors import FileError
 
 
 def match_results(path: str | Path, results: list[dict],
@@ -23,7 +20,7 @@ def match_results(path: str | Path, results: list[dict],
         ``rows``.
 
     Raises:
-        InputError: An id is unknown: without names a list cannot say which
+        FileError: An id is unknown: without names a list cannot say which
             image it means.
     """
     unknown = {}
@@ -32,7 +29,7 @@ def match_results(path: str | Path, results: list[dict],
         if not isinstance(found, (int, str)) or found not in rows:
             unknown.setdefault(repr(found), number)
     if unknown:
-        raise InputError(
+        raise FileError(
             f'{path}: image ids that the ground truth does not have: '
             f'{some(unknown)}, first in result {min(unknown.values())} '
             f'(from 0); the ground truth has {some(map(repr, rows))}')
@@ -53,7 +50,7 @@ def match_images(path: str | Path, images: list[dict],
         it has none.
 
     Raises:
-        InputError: Two images are the same, a name could be several, a size
+        FileError: Two images are the same, a name could be several, a size
             differs, or no image at all is in the ground truth.
     """
     named = all(i.get('file_name') for i in (*images, *rows.values()))
@@ -66,17 +63,17 @@ def match_images(path: str | Path, images: list[dict],
         if row is None:
             continue
         if row['id'] in taken:
-            raise InputError(
+            raise FileError(
                 f'{path}: {image_name(image)} and '
                 f'{image_name(taken[row["id"]])} are both image '
                 f'{image_name(row)} of the ground truth')
         taken[row['id']] = image
         size = tuple(image.get(key, row[key]) for key in ('height', 'width'))
         if size != (row['height'], row['width']):
-            raise InputError(other_size(f'{path}: image {image_name(image)}',
-                                        size, row))
+            raise FileError(other_size(f'{path}: image {image_name(image)}',
+                                       size, row))
     if images and not taken:
-        raise InputError(
+        raise FileError(
             f'{path}: no image is in the ground truth: it has '
             f'{some(map(image_name, images))}, the ground truth '
             f'{some(map(image_name, rows.values()))}')
@@ -92,8 +89,8 @@ class _NameFinder:
         for row in rows:
             parts = _parts(row['file_name'])
             if parts in self.by_path:
-                raise InputError('the ground truth has two images named '
-                                 f'{image_name(row)}')
+                raise FileError('the ground truth has two images named '
+                                f'{image_name(row)}')
             self.by_path[parts] = row
             self.by_base.setdefault(parts[-1], []).append(row)
 
@@ -109,7 +106,7 @@ class _NameFinder:
             if parts[-shared:] == others[-shared:]:
                 found.append(row)
         if len(found) > 1:
-            raise InputError(
+            raise FileError(
                 f'{image_name(image)} could be any of '
                 f'{some(map(image_name, found))} in the ground truth')
         return found[0] if found else None

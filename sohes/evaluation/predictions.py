@@ -71,12 +71,12 @@ def row_of(rows: Mapping[Any, dict], image_id: Any, found: Entities,
     if len(found) and found.size != size:
         height, width = found.size
         raise ValueError(
-            f'{path}: image {image_id!r} is {size[1]} x {size[0]} '
+            f'{path}: image {image_id!r:.200} is {size[1]} x {size[0]} '
             f'pixels, its predicted masks are {width} x {height}')
     wrong = np.flatnonzero(~np.isfinite(found.scores))
     if len(wrong):
         raise ValueError(
-            f'image {image_id!r}: the score of prediction '
+            f'image {image_id!r:.200}: the score of prediction '
             f'{wrong[0]} must be a finite number, got '
             f'{found.scores[wrong[0]]}')
     return row

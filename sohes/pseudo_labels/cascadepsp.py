@@ -14,7 +14,8 @@ from sohes.pseudo_labels.best_first import Refined
 from sohes.pseudo_labels.cascadepsp_passes import pass_shape, refine_windows
 from sohes.pseudo_labels.proposals import Proposal
 from sohes.pseudo_labels.window import Window, mask_iou
-from sohes.utils.tensor_files import TensorFileError, read_tensor_file
+from sohes.utils.errors import FileError
+from sohes.utils.tensor_files import read_tensor_file
 
 # Both from segmentation_refinement/download.py of the package's release 0.6.
 URL = 'https://github.com/hkchengrex/CascadePSP/releases/download/v1.0/model'
@@ -251,7 +252,7 @@ def _load_weights(model: torch.nn.Module, path: Path) -> None:
     """
     try:
         state: Any = read_tensor_file(path)
-    except TensorFileError as error:
+    except FileError as error:
         raise ValueError(f'refiner cascadepsp: {path} is not a file of '
                          f'weights that torch can read: {error}') from error
     if not isinstance(state, Mapping):

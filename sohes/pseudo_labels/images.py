@@ -16,6 +16,7 @@ from sohes.pseudo_labels.image_pixels import (
     to_rgb,
     turn_upright,
 )
+from sohes.utils.errors import ImageError
 from sohes.utils.limits import MOST_PIXELS, pixel_limit, too_large
 from sohes.utils.names import name_fault
 
@@ -41,11 +42,6 @@ _MOST_SCANS = 100
 _MOST_PER_BYTE, _HARMLESS = 200, 1 << 22
 #: What moves the cursor, sets colours or turns the direction of text.
 _CONTROLS = re.compile('[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]')
-
-
-class ImageError(ValueError):
-    """A file that cannot be used as an image: its path and the reason."""
-    exit_code = 2
 
 
 def load_image(path: str | os.PathLike,

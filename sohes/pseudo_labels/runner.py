@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from sohes.pseudo_labels.images import ImageError, load_image
+from sohes.pseudo_labels.images import load_image
 from sohes.pseudo_labels.methods import LabelOptions, finish, propose
 from sohes.pseudo_labels.pipeline import FeatureExtractor
 from sohes.pseudo_labels.shards import ShardFolder, failed_record, to_record
 from sohes.structures import EntityForest
+from sohes.utils.errors import ImageError
 from sohes.utils.photo_files import photo_hash
 
 

@@ -211,7 +211,8 @@ class Entities:
             wanted = '' if image_id is None else f' with the id {image_id!r}'
             raise ValueError(f'the json has {len(images)} images{wanted}, '
                              'not one: give image_id')
-        image_id, name = images[0].get('id'), f'image {images[0].get("id")!r}'
+        image_id = images[0].get('id')
+        name = f'image {image_id!r:.200}'
         size = images[0].get('height'), images[0].get('width')
         check_image_size(*size)
         rows = [row for row in coco['annotations']

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from sohes.structures.rle_kernels import rle_stats
+from sohes.utils.errors import FileError
 from sohes.utils.limits import pixel_limit, too_large
 
 #: Ids at most: what every reader of json keeps exact.
@@ -22,10 +23,6 @@ MOST_MASKS = 5000
 _LONGEST_SIDES = 1e6
 #: Polygons or parts that are united in one call.
 _TOGETHER = 16
-
-
-class SegmentationError(ValueError):
-    """A segmentation that cannot be used; the message says why."""
 
 
 def is_whole(value: Any, low: int = -LARGEST_ID,
@@ -48,14 +45,14 @@ def check_image_size(height: Any, width: Any) -> None:
         width: in pixels.
 
     Raises:
-        SegmentationError: no whole numbers from 1, or too many pixels.
+        FileError: no whole numbers from 1, or too many pixels.
     """
     for name, side in (('height', height), ('width', width)):
         if not is_whole(side, 1):
-            raise SegmentationError(f'its {name} must be a whole number of '
-                                    f'pixels, got {side!r:.60}')
+            raise FileError(f'its {name} must be a whole number of '
+                            f'pixels, got {side!r:.60}')
     if height * width > pixel_limit():
-        raise SegmentationError(f'it {too_large(height * width)}')
+        raise FileError(f'it {too_large(height * width)}')
 
 
 def check_rle_size(found: Any, size: Sequence[int]) -> None:
@@ -66,12 +63,12 @@ def check_rle_size(found: Any, size: Sequence[int]) -> None:
         size: (H, W) of the image in pixels.
 
     Raises:
-        SegmentationError: it differs, or is no two whole numbers.
+        FileError: it differs, or is no two whole numbers.
     """
     if (not isinstance(found, (list, tuple)) or len(found) != 2
             or any(type(side) is not int for side in found)
             or tuple(found) != tuple(size)):
-        raise SegmentationError(
+        raise FileError(
             f'its mask has the size {found!r:.60}, its image {list(size)} '
             '(height, width)')
 
@@ -88,17 +85,17 @@ def compressed_counts(found: Any, size: tuple[int, int]) -> bytes:
         Counts that fill the image exactly; safe for pycocotools.
 
     Raises:
-        SegmentationError: it is neither, or does not fit the image.
+        FileError: it is neither, or does not fit the image.
     """
     check_image_size(*size)
     if not found:
-        raise SegmentationError('it has no segmentation')
+        raise FileError('it has no segmentation')
     if isinstance(found, list):
         return _from_polygons(found, size)
     if not isinstance(found, dict) or not isinstance(
             found.get('counts'), (str, bytes, list, tuple)):
-        raise SegmentationError('its segmentation is neither polygons nor '
-                                f'RLE: {found!r:.60}')
+        raise FileError('its segmentation is neither polygons nor '
+                        f'RLE: {found!r:.60}')
     check_rle_size(found.get('size'), size)
     if isinstance(found['counts'], (list, tuple)):
         return _from_runs(found['counts'], size)
@@ -117,12 +114,12 @@ def checked_rle(rle: Any, size: Sequence[int] | None = None
         ``size`` and ``counts``, these as bytes.
 
     Raises:
-        SegmentationError: as :func:`compressed_counts` does.
+        FileError: as :func:`compressed_counts` does.
     """
     if size is None:
         size = rle.get('size') if isinstance(rle, dict) else None
         if not isinstance(size, (list, tuple)) or len(size) != 2:
-            raise SegmentationError(f'an RLE needs a size, got {size!r:.60}')
+            raise FileError(f'an RLE needs a size, got {size!r:.60}')
         size = [int(side) if isinstance(side, np.integer) else side
                 for side in size]
         rle = {**rle, 'size': size}
@@ -148,11 +145,11 @@ def _check_polygons(polygons: list, size: tuple[int, int]) -> None:
     for polygon in polygons:
         if (not isinstance(polygon, list) or len(polygon) < 6
                 or len(polygon) % 2):
-            raise SegmentationError('a polygon must be at least three x, y '
-                                    f'pairs, got {polygon!r:.60}')
+            raise FileError('a polygon must be at least three x, y '
+                            f'pairs, got {polygon!r:.60}')
         for value in polygon:
             if not is_number(value, farthest):
-                raise SegmentationError(
+                raise FileError(
                     f'a polygon has the coordinate {value!r:.40}, which is '
                     f'no place in an image of {size[0]} x {size[1]} pixels')
         points = np.array(polygon, np.float64).reshape(-1, 2)
@@ -161,7 +158,7 @@ def _check_polygons(polygons: list, size: tuple[int, int]) -> None:
     # Twice the pixels is an outline that winds through all of them.
     most = min(2 * size[0] * size[1] + 10 * sum(size) + 1000, _LONGEST_SIDES)
     if sides > most:
-        raise SegmentationError(
+        raise FileError(
             f'the sides of its polygons are {sides:.0f} pixels long, more '
             f'than an outline in an image of {size[0]} x {size[1]} pixels '
             'can have')
@@ -171,10 +168,10 @@ def _from_runs(runs: Sequence[Any], size: tuple[int, int]) -> bytes:
     from pycocotools import mask as coco_mask
     pixels = size[0] * size[1]
     if not all(is_whole(run, 0) for run in runs):
-        raise SegmentationError('the runs must be whole numbers from 0, got '
-                                f'{list(runs[:20])!r:.60}')
+        raise FileError('the runs must be whole numbers from 0, got '
+                        f'{list(runs[:20])!r:.60}')
     if sum(runs) != pixels:
-        raise SegmentationError(
+        raise FileError(
             f'the runs do not add up to {size[0]} x {size[1]} pixels, but to '
             f'{sum(runs)}')
     return coco_mask.frPyObjects(
@@ -188,7 +185,7 @@ def _checked_text(counts: str | bytes, size: tuple[int, int]) -> bytes:
         np.frombuffer(text, np.uint8), np.array([0, len(text)]),
         np.array([size], np.int64))
     if areas[0] < 0:
-        raise SegmentationError(
+        raise FileError(
             f'the RLE is broken or does not fill {size[0]} x {size[1]} '
             f'pixels: {counts!r:.40}')
     return text

@@ -7,9 +7,21 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 
 
-class UsageError(ValueError):
-    """A mistake in the command or its configuration, in one sentence."""
+class SohesError(ValueError):
+    """What a person can mend: what, where and what to do, in one sentence."""
     exit_code = 2
+
+
+class UsageError(SohesError):
+    """A mistake in the command or its configuration."""
+
+
+class FileError(SohesError):
+    """A file whose contents cannot be used: which, where in it, and why."""
+
+
+class ImageError(SohesError):
+    """A file that cannot be used as an image: its path and the reason."""
 
 
 _NO_MEMORY = ('the memory of this machine is not enough; take smaller images, '

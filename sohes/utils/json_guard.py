@@ -9,6 +9,7 @@ from typing import IO
 import numpy as np
 
 from sohes.utils.compiled import njit
+from sohes.utils.errors import FileError
 
 #: Brackets within brackets.
 DEEPEST = 64
@@ -35,10 +36,6 @@ _FAULTS = {
  _FIRST_KEY) = range(9)
 
 
-class JsonBoundsError(ValueError):
-    """A json beyond the bounds; the message says which."""
-
-
 class JsonGuard:
     """Looks at a json piece by piece.
 
@@ -46,7 +43,7 @@ class JsonGuard:
         >>> JsonGuard().feed(b'{"images": []}')
         >>> JsonGuard().feed(b'[' * 100)
         Traceback (most recent call last):
-        sohes.utils.json_guard.JsonBoundsError: its brackets are nested ...
+        sohes.utils.json_guard.FileError: its brackets are nested ...
     """
 
     def __init__(self) -> None:
@@ -56,11 +53,11 @@ class JsonGuard:
         """Look at the next bytes.
 
         Raises:
-            JsonBoundsError: they lead out of the bounds.
+            FileError: they lead out of the bounds.
         """
         fault = _scan(np.frombuffer(block, np.uint8), self._state)
         if fault:
-            raise JsonBoundsError(_FAULTS[fault])
+            raise FileError(_FAULTS[fault])
 
 
 class GuardedFile:
@@ -75,7 +72,7 @@ class GuardedFile:
         self._guard = JsonGuard()
 
     def read(self, size: int = -1) -> bytes:
-        """The next bytes; raises JsonBoundsError."""
+        """The next bytes; raises FileError."""
         block = self._file.read(size)
         self._guard.feed(block)
         return block

@@ -5,18 +5,14 @@ from typing import Any
 
 import ijson
 
-from sohes.utils.json_guard import GuardedFile, JsonBoundsError
+from sohes.utils.errors import FileError
+from sohes.utils.json_guard import GuardedFile
 from sohes.utils.json_rows import skip_bom
 
 #: Bytes read at a time.
 BLOCK = 1 << 18
 #: What goes wrong while a json is read.
-_FAULTS = (ijson.JSONError, UnicodeDecodeError, JsonBoundsError)
-
-
-class EntityIndexError(ValueError):
-    """A json that cannot be trained on: the file, the place, the reason."""
-    exit_code = 2
+_FAULTS = (ijson.JSONError, UnicodeDecodeError, FileError)
 
 
 def stream_images(path: Path,
@@ -34,7 +30,7 @@ def stream_images(path: Path,
         and ``more`` that it has.
 
     Raises:
-        EntityIndexError: not json, cut short, or no list of images.
+        FileError: not json, cut short, or no list of images.
     """
     keys = ('id', 'file_name', 'height', 'width', *more)
     wanted = {f'images.item.{key}': key for key in keys}
@@ -52,7 +48,7 @@ def stream_images(path: Path,
                 yield image or {}
                 image = None
             elif prefix == 'images.item' and event != 'map_key':
-                raise EntityIndexError(
+                raise FileError(
                     f'{path}: an image must be an object, found '
                     f'{value if value is not None else event!r:.80}')
             elif prefix == 'images' and event == 'end_array':
@@ -75,7 +71,7 @@ def stream_annotations(
         either may be empty.
 
     Raises:
-        EntityIndexError: not json, cut short, or no list of annotations.
+        FileError: not json, cut short, or no list of annotations.
     """
     found = ijson.sendable_list(), ijson.sendable_list()
     parsers = [
@@ -120,8 +116,8 @@ def _require_list(path: Path, key: str) -> None:
     raise _no_list(path, key)
 
 
-def _no_list(path: Path, key: str) -> EntityIndexError:
-    return EntityIndexError(
+def _no_list(path: Path, key: str) -> FileError:
+    return FileError(
         f'{path} is no COCO dataset: it has no list "{key}"')
 
 
@@ -132,13 +128,13 @@ def _guard(events: Iterator, path: Path) -> Iterator:
         raise _broken(path, error) from error
 
 
-def _broken(path: Path, error: Exception) -> EntityIndexError:
-    if isinstance(error, JsonBoundsError):
-        return EntityIndexError(f'{path} cannot be read: {error}')
+def _broken(path: Path, error: Exception) -> FileError:
+    if isinstance(error, FileError):
+        return FileError(f'{path} cannot be read: {error}')
     # ijson has one type for all faults; its C and Python parts name this so.
     if 'premature EOF' in str(error) or 'Incomplete JSON' in str(error):
-        return EntityIndexError(
+        return FileError(
             f'{path} is cut short: the json ends after '
             f'{path.stat().st_size} bytes, before its last bracket')
     reason = ' '.join(str(error).split())
-    return EntityIndexError(f'{path} is not json: {reason:.200}')
+    return FileError(f'{path} is not json: {reason:.200}')

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sohes.utils.errors import FileError
+
 #: Elements of a tensor that shows the same numbers more than once.
 _REPEATED = 1 << 24
 #: Kinds of numbers that an array may hold: bool, integers, floats, complex.
@@ -29,11 +31,7 @@ _NAMED_DTYPES = {
 }
 
 
-class TensorFileError(ValueError):
-    """A file that is no whole torch file; the message says why."""
-
-
-class CodeInFileError(TensorFileError):
+class CodeInFileError(FileError):
     """A file with more than data in it.
 
     Attributes:
@@ -78,8 +76,8 @@ class Storage:
         dtype = dtype_of(kind)
         if type(count) is not int or len(
                 self.data) != count * dtype.itemsize:
-            raise TensorFileError('a tensor has another length than its '
-                                  'file says')
+            raise FileError('a tensor has another length than its '
+                            'file says')
         return Storage(self.data, dtype)
 
 
@@ -90,7 +88,7 @@ class StorageKind(str):
 def dtype_of(kind: Any) -> torch.dtype:
     """The type of the numbers in one of torch's storages."""
     if not isinstance(kind, StorageKind):
-        raise TensorFileError('a tensor has no type')
+        raise FileError('a tensor has no type')
     return _DTYPES[kind]
 
 
@@ -98,20 +96,20 @@ def _tensor(storage: Any, offset: Any, size: Any, stride: Any,
             requires_grad: Any = False, *more: Any) -> Tensor:
     """As ``torch._utils._rebuild_tensor_v2``, with every number checked."""
     if not isinstance(storage, Storage):
-        raise TensorFileError('a tensor has no storage')
+        raise FileError('a tensor has no storage')
     size, stride = tuple(size), tuple(stride)
     numbers = (offset, *size, *stride)
     if len(size) != len(stride) or len(size) > 32 or not all(
             type(number) is int and 0 <= number < 2**62
             for number in numbers):
-        raise TensorFileError('a tensor has no sound shape')
+        raise FileError('a tensor has no sound shape')
     elements, last = 1, offset
     for side, step in zip(size, stride):
         elements *= side
         last += (side - 1) * step
     held = len(storage.data) // storage.dtype.itemsize
     if elements and last >= held or elements > max(held, _REPEATED):
-        raise TensorFileError('a tensor is larger than its storage')
+        raise FileError('a tensor is larger than its storage')
     tensor = torch.empty(0, dtype=storage.dtype)
     tensor.set_(storage.data.untyped_storage(), offset, size, stride)
     tensor.requires_grad_(requires_grad is True)
@@ -128,14 +126,14 @@ def _dtyped_tensor(storage: Any, offset: Any, size: Any, stride: Any,
     """As ``_rebuild_tensor_v3``, of types that have no storage of theirs."""
     if not isinstance(storage, Storage) or not isinstance(
             dtype, torch.dtype):
-        raise TensorFileError('a tensor has no type')
+        raise FileError('a tensor has no type')
     return _tensor(Storage(storage.data, dtype), offset, size, stride,
                    requires_grad)
 
 
 def _parameter(data: Any, requires_grad: Any, *more: Any) -> Any:
     if not isinstance(data, Tensor):
-        raise TensorFileError('a parameter has no tensor')
+        raise FileError('a parameter has no tensor')
     return torch.nn.Parameter(data, requires_grad=requires_grad is True)
 
 
@@ -218,7 +216,7 @@ class FilledHistory(Filled):
         found = HistoryBuffer(
             max_length=int(self.state.get('max_length', 1000000)))
         if log.shape != count.shape or log.ndim != 1:
-            raise TensorFileError('the history of its losses is broken')
+            raise FileError('the history of its losses is broken')
         found._log_history, found._count_history = log, count
         return found
 

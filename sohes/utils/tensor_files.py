@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
+from sohes.utils.errors import FileError
 from sohes.utils.pickle_words import (
     WORDS,
     CodeInFileError,
@@ -27,7 +28,6 @@ from sohes.utils.pickle_words import (
     StandIn,
     Storage,
     StorageKind,
-    TensorFileError,
     dtype_of,
 )
 
@@ -50,7 +50,7 @@ def read_tensor_file(path: str | os.PathLike, stand_in: bool = False) -> Any:
 
     Raises:
         CodeInFileError: it holds anything else.
-        TensorFileError: it is no torch file, or broken or cut short.
+        FileError: it is no torch file, or broken or cut short.
         OSError: it cannot be opened.
     """
     with open(path, 'rb') as file:
@@ -61,13 +61,13 @@ def read_tensor_file(path: str | os.PathLike, stand_in: bool = False) -> Any:
             if start == b'PK\x03\x04':
                 return _read_zip(file, size, stand_in)
             return _read_legacy(file, size, stand_in)
-        except TensorFileError:
+        except FileError:
             raise
         except RecursionError as error:
-            raise TensorFileError('its containers are nested too deep'
-                                  ) from error
+            raise FileError('its containers are nested too deep'
+                            ) from error
         except Exception as error:  # a broken pickle raises anything
-            raise TensorFileError(
+            raise FileError(
                 'it is no torch file, or it was cut off while it was '
                 f'written ({type(error).__name__})') from error
 
@@ -81,13 +81,13 @@ def _read_zip(file: BinaryIO, size: int, stand_in: bool) -> Any:
             raise CodeInFileError('TorchScript')
         if any(entry.compress_type != zipfile.ZIP_STORED
                for entry in entries.values()):
-            raise TensorFileError('it is compressed, as torch never writes '
-                                  'it')
+            raise FileError('it is compressed, as torch never writes '
+                            'it')
         if sum(entry.file_size for entry in entries.values()) > size:
-            raise TensorFileError('its parts are larger than the file')
+            raise FileError('its parts are larger than the file')
         order = entries.get('byteorder')
         if order is not None and archive.read(order).strip() != b'little':
-            raise TensorFileError('it was written on a big-endian machine')
+            raise FileError('it was written on a big-endian machine')
         storages: dict[str, Storage] = {}
 
         def find(saved: Any) -> Storage:
@@ -109,7 +109,7 @@ def _read_legacy(file: BinaryIO, size: int, stand_in: bool) -> Any:
         return _Unpickler(file, find, stand_in).load()
 
     if load() != _MAGIC or load() != _PROTOCOL:
-        raise TensorFileError('it is no torch file')
+        raise FileError('it is no torch file')
     load()  # sizes of the machine's numbers
     storages: dict[str, Storage] = {}
 
@@ -118,13 +118,13 @@ def _read_legacy(file: BinaryIO, size: int, stand_in: bool) -> Any:
             raise CodeInFileError('a module with its source')
         _, kind, key, _, count, *view = saved
         if view and view[0] is not None:
-            raise TensorFileError('it has a storage within a storage, which '
-                                  'torch has not written since 2017')
+            raise FileError('it has a storage within a storage, which '
+                            'torch has not written since 2017')
         if key not in storages:
             wanted = count * dtype_of(kind).itemsize
             total = sum(len(one.data) for one in storages.values())
             if not 0 <= wanted <= size - total:
-                raise TensorFileError('its parts are larger than the file')
+                raise FileError('its parts are larger than the file')
             storages[key] = Storage(_empty_bytes(wanted), dtype_of(kind))
         return storages[key].typed(kind, count)
 
@@ -133,12 +133,12 @@ def _read_legacy(file: BinaryIO, size: int, stand_in: bool) -> Any:
         found = storages[key]
         count, = struct.unpack('<q', file.read(8))
         if count * found.dtype.itemsize != len(found.data):
-            raise TensorFileError('a tensor has another length than its file '
-                                  'says')
+            raise FileError('a tensor has another length than its file '
+                            'says')
         _fill(file, found.data)
         storages.pop(key)
     if storages:
-        raise TensorFileError('it ends before its last tensor')
+        raise FileError('it ends before its last tensor')
     return content
 
 
@@ -152,12 +152,12 @@ def _fill(source: Any, data: Tensor) -> None:
     while at < len(view):
         read = source.readinto(view[at:])
         if not read:
-            raise TensorFileError('it ends in the middle of a tensor')
+            raise FileError('it ends in the middle of a tensor')
         at += read
 
 
 def _no_storage(saved: Any) -> Any:
-    raise TensorFileError('it has a tensor where none belongs')
+    raise FileError('it has a tensor where none belongs')
 
 
 class _Unpickler(pickle._Unpickler):  # type: ignore[misc, name-defined]
@@ -183,7 +183,7 @@ class _Unpickler(pickle._Unpickler):  # type: ignore[misc, name-defined]
 
     def persistent_load(self, saved: Any) -> Any:
         if not isinstance(saved, tuple) or len(saved) < 3:
-            raise TensorFileError('a tensor has no storage')
+            raise FileError('a tensor has no storage')
         return self._find(saved)
 
     def get_extension(self, code: int) -> None:
@@ -234,12 +234,12 @@ def _arrived(value: Any, seen: dict[int, Any]) -> tuple[Any, int]:
         return value.buffer(), 1
     if isinstance(value, (NumpyType, Storage, StorageKind)) or callable(
             value) and not isinstance(value, StandIn):
-        raise TensorFileError('it has a type where a value belongs')
+        raise FileError('it has a type where a value belongs')
     if not isinstance(value, (dict, list, tuple)):
         return value, 1
     if id(value) in seen:
         if seen[id(value)] is None:
-            raise TensorFileError('a container holds itself')
+            raise FileError('a container holds itself')
         return seen[id(value)][:2]
     seen[id(value)] = None
     count = 1
@@ -256,7 +256,7 @@ def _arrived(value: Any, seen: dict[int, Any]) -> tuple[Any, int]:
         else:
             plain = tuple(item for item, _ in items)
     if count > _MOST_VALUES:
-        raise TensorFileError(f'it has more than {_MOST_VALUES} values')
+        raise FileError(f'it has more than {_MOST_VALUES} values')
     # The container is kept, so that its id stays its own.
     seen[id(value)] = plain, count, value
     return plain, count

@@ -11,9 +11,7 @@ import pytest
 
 from sohes.apis.command import CRASHED, run_command
 from sohes.engine.hooks import NonFiniteLossError
-from sohes.evaluation.image_matching import InputError
-from sohes.pseudo_labels.images import ImageError
-from sohes.utils.errors import UsageError
+from sohes.utils.errors import FileError, ImageError, UsageError
 from tests.test_tools.test_every_tool import SCRIPTS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,7 +26,7 @@ def failing(error: BaseException):
 @pytest.mark.parametrize('error, code, text', [
     (UsageError('wrong'), 2, 'error: wrong'),
     (ImageError('a.png: broken'), 2, 'error: a.png: broken'),
-    (InputError('no json'), 2, 'error: no json'),
+    (FileError('no json'), 2, 'error: no json'),
     (NonFiniteLossError('nan'), 1, 'error: nan'),
     (KeyboardInterrupt(), 130, 'stopped; go on'),
     (OSError(errno.ENOSPC, 'x', 'a.json'), 2, 'a.json: the disk is full'),

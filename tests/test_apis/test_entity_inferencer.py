@@ -15,8 +15,9 @@ from pycocotools import mask as coco_mask
 from sohes.apis import EntityInferencer, UsageError
 from sohes.apis.photo_entities import checkpoint_finder
 from sohes.apis.video import Frames
-from sohes.pseudo_labels.images import ImageError, load_image
+from sohes.pseudo_labels.images import load_image
 from sohes.structures import EntityForest
+from sohes.utils.errors import ImageError
 from sohes.visualization import draw_forest
 from tests.tiny_entities import make_entities, save_tiny_model
 

@@ -8,10 +8,9 @@ import pytest
 from PIL import Image
 
 from sohes import apis
-from sohes.pseudo_labels.images import ImageError
 from sohes.structures import Entities, EntityForest
 from sohes.structures.rles import encode_mask
-from sohes.utils.errors import UsageError
+from sohes.utils.errors import ImageError, UsageError
 from sohes.visualization.viewer import Photo
 from tests.in_process import ROOT
 

@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from sohes.apis import UsageError
 from sohes.apis.photo_entities import phase1_finder
 from sohes.structures import EntityForest
+from sohes.utils.errors import UsageError
 from tests.test_tools.tiny_vit import save_tiny_vit
 
 

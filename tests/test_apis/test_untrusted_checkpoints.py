@@ -23,7 +23,8 @@ from sohes.apis.checkpoints import load_only_data, read_checkpoint
 from sohes.apis.publish import publish_model
 from sohes.apis.training import train_model
 from sohes.models.backbones.vit_files import read_tensors
-from sohes.utils.tensor_files import TensorFileError, read_tensor_file
+from sohes.utils.errors import FileError
+from sohes.utils.tensor_files import read_tensor_file
 from tests.toy_run import toy_config, weights
 
 
@@ -101,7 +102,7 @@ def number(value: int) -> bytes:
 def test_sizes_in_a_pickle_are_not_believed(tmp_path, old, new):
     torch.save(torch.zeros(333), tmp_path / 'x.pth')
     path = patched(tmp_path / 'x.pth', lambda data: data.replace(old, new))
-    with pytest.raises(TensorFileError, match='length|larger|shape'):
+    with pytest.raises(FileError, match='length|larger|shape'):
         read_tensor_file(path)
 
 
@@ -129,7 +130,7 @@ def test_programs_of_a_pickle(tmp_path, program):
               f'(8 << 30, 8 << 30))\n'
               f'from sohes.utils.tensor_files import *\n'
               f'try: print(read_tensor_file({str(path)!r}))\n'
-              f'except TensorFileError as error: print("refused", error)')
+              f'except FileError as error: print("refused", error)')
     if program[:3] in (b'\x80\x02r', b'\x80\x05\x96'):
         # Memory is what could go wrong: in a process of its own.
         done = subprocess.run([sys.executable, '-c', script], text=True,
@@ -137,7 +138,7 @@ def test_programs_of_a_pickle(tmp_path, program):
                                   os.environ, PYTHONPATH=os.getcwd()))
         assert 'refused' in done.stdout, done.stderr
         return
-    with pytest.raises(TensorFileError):
+    with pytest.raises(FileError):
         read_tensor_file(path)
 
 
@@ -145,7 +146,7 @@ def test_compressed_files_are_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / 'x.pth', 'w',
                          zipfile.ZIP_DEFLATED) as archive:
         archive.writestr('x/data.pkl', b'\x80\x02' + b'0' * 1000000 + b'.')
-    with pytest.raises(TensorFileError, match='compressed'):
+    with pytest.raises(FileError, match='compressed'):
         read_tensor_file(tmp_path / 'x.pth')
 
 

@@ -5,8 +5,8 @@ import cv2
 import numpy as np
 import pytest
 
-from sohes.apis import UsageError
 from sohes.apis.video import VIDEO_ENDINGS, Frames
+from sohes.utils.errors import UsageError
 
 
 def write_film(path: Path, code: str) -> None:

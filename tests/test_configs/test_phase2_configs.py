@@ -180,7 +180,7 @@ def test_the_metafile_lists_them():
 
 
 def test_bad_data_is_said_before_training(data, tmp_path):
-    from sohes.apis.generate import UsageError
+    from sohes.utils.errors import UsageError
 
     def refuse(message: str, **options) -> None:
         config = read_config(

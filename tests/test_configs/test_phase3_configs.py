@@ -8,10 +8,10 @@ import torch
 import yaml
 from mmengine.config import Config
 
-from sohes.apis.generate import UsageError
 from sohes.apis.run_config import read_config
 from sohes.apis.training import test_model as evaluate_model
 from sohes.apis.training import train_model
+from sohes.utils.errors import UsageError
 from tests.tiny_entities import make_entities, shrunk, step_key
 from tests.toy_run import weights
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from sohes.apis.generate import UsageError
 from sohes.apis.generate import read_config as read_phase1
 from sohes.apis.run_config import read_config, runner_keys
+from sohes.utils.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAINED = sorted(

@@ -5,8 +5,7 @@ import pytest
 
 from sohes.converters import coco_kinds
 from sohes.converters.coco_like import convert_coco_like
-from sohes.converters.entity_json import ConverterError
-from sohes.utils.json_stream import EntityIndexError
+from sohes.utils.errors import FileError
 from tests.test_converters import published
 
 
@@ -78,37 +77,37 @@ def test_limit_takes_the_same_images_for_the_same_seed(tmp_path):
 
 
 def test_another_version_is_refused_by_its_number_of_images(tmp_path):
-    with pytest.raises(ConverterError, match='has 2 images, LVIS v1 has 1980'):
+    with pytest.raises(FileError, match='has 2 images, LVIS v1 has 1980'):
         convert('lvis', tmp_path, subset=False)
     assert not (tmp_path / 'out.json').exists()
 
 
 def test_an_existing_output_and_the_input_are_not_written_over(tmp_path):
     convert('coco', tmp_path)
-    with pytest.raises(ConverterError, match='--overwrite'):
+    with pytest.raises(FileError, match='--overwrite'):
         convert('coco', tmp_path)
     convert('coco', tmp_path, overwrite=True)
     source = tmp_path / 'out.json'
-    with pytest.raises(ConverterError, match='is the file to convert'):
+    with pytest.raises(FileError, match='is the file to convert'):
         convert_coco_like(coco_kinds.COCO, source, source, overwrite=True)
 
 
 @pytest.mark.parametrize('change, error, words', [
-    (lambda data: data['annotations'][0].update(image_id=5), ConverterError,
+    (lambda data: data['annotations'][0].update(image_id=5), FileError,
      'annotation 9 is on image 5, which the file does not list'),
     (lambda data: data['annotations'][0].update(
-        segmentation=dict(size=[30, 20], counts='0')), ConverterError,
+        segmentation=dict(size=[30, 20], counts='0')), FileError,
      r'annotation 9: its mask has the size \[30, 20\], its image \[20, 30\]'),
-    (lambda data: data['annotations'][0].pop('segmentation'), ConverterError,
+    (lambda data: data['annotations'][0].pop('segmentation'), FileError,
      'annotation 9 has no segmentation'),
     (lambda data: data['annotations'][1]['segmentation']['counts'].append(1),
-     ConverterError, 'the runs do not add up'),
-    (lambda data: data['annotations'][0].pop('id'), ConverterError,
+     FileError, 'the runs do not add up'),
+    (lambda data: data['annotations'][0].pop('id'), FileError,
      'an annotation needs a whole number "id"'),
-    (lambda data: data['images'][0].pop('height'), ConverterError,
+    (lambda data: data['images'][0].pop('height'), FileError,
      'an image is not as COCO 2017 has it'),
-    (lambda data: data['images'].clear(), ConverterError, 'has no images'),
-    (lambda data: data.pop('annotations'), EntityIndexError,
+    (lambda data: data['images'].clear(), FileError, 'has no images'),
+    (lambda data: data.pop('annotations'), FileError,
      'no list "annotations"'),
 ])
 def test_a_broken_file_is_named_and_nothing_written(tmp_path, change, error,

@@ -9,9 +9,9 @@ from pycocotools import mask as coco_mask
 
 from sohes.converters.ade20k import find_ade20k, read_ade20k
 from sohes.converters.bsds500 import find_bsds500, read_bsds500
-from sohes.converters.entity_json import ConverterError
 from sohes.converters.image_by_image import SHARD, convert_images
 from sohes.converters.sa1b import find_sa1b, read_sa1b
+from sohes.utils.errors import FileError
 from tests.test_converters import published
 
 CAR = 'images/ADE/validation/urban/street/ADE_val_00000001'
@@ -56,18 +56,18 @@ def test_ade20k_parts_hang_from_the_nearest_whole(tmp_path, levels, wanted):
 def test_ade20k_names_a_missing_file(tmp_path, end):
     root = published.ade20k(tmp_path)
     (root / f'{CAR}{end}').unlink()
-    with pytest.raises(ConverterError, match=f'{end} is missing'):
+    with pytest.raises(FileError, match=f'{end} is missing'):
         read_ade20k(f'{CAR}.json', root, None)
 
 
 def test_ade20k_another_version(tmp_path):
     root = published.ade20k(tmp_path)
-    with pytest.raises(ConverterError, match='of 1 images, .* has 2000'):
+    with pytest.raises(FileError, match='of 1 images, .* has 2000'):
         find_ade20k(root, 'validation')
-    with pytest.raises(ConverterError, match='no annotations of ADE20K train'):
+    with pytest.raises(FileError, match='no annotations of ADE20K train'):
         find_ade20k(root, 'training')
     (root / f'{CAR}.json').write_text('{"objects": []}')
-    with pytest.raises(ConverterError, match='is not a json of ADE20K'):
+    with pytest.raises(FileError, match='is not a json of ADE20K'):
         read_ade20k(f'{CAR}.json', root)
 
 
@@ -112,13 +112,13 @@ def test_sa1b_packs_and_ids(tmp_path):
 
 def test_sa1b_names_what_is_missing(tmp_path):
     root = published.sa1b(tmp_path)
-    with pytest.raises(ConverterError, match='sa_000001 has no files like'):
+    with pytest.raises(FileError, match='sa_000001 has no files like'):
         find_sa1b(root, ['sa_000001'])
     (root / 'sa_000000/sa_1.jpg').unlink()
-    with pytest.raises(ConverterError, match=r'photo .*sa_1\.jpg is missing'):
+    with pytest.raises(FileError, match=r'photo .*sa_1\.jpg is missing'):
         read_sa1b('sa_000000/sa_1.json', root)
     (root / 'sa_000000/sa_1.json').write_text('{"annotations": []}')
-    with pytest.raises(ConverterError, match='not a json of SA-1B'):
+    with pytest.raises(FileError, match='not a json of SA-1B'):
         read_sa1b('sa_000000/sa_1.json', root)
 
 
@@ -136,9 +136,9 @@ def test_bsds500_pools_annotators(tmp_path):
 def test_bsds500_names_a_broken_file(tmp_path):
     root = published.bsds500(tmp_path)
     (root / 'groundTruth/val/42.mat').write_bytes(b'x' * 200)
-    with pytest.raises(ConverterError, match=r'42\.mat is not a groundTruth'):
+    with pytest.raises(FileError, match=r'42\.mat is not a groundTruth'):
         read_bsds500('42.jpg', root, 'val')
-    with pytest.raises(ConverterError, match='has no annotations of BSDS500'):
+    with pytest.raises(FileError, match='has no annotations of BSDS500'):
         find_bsds500(root, 'test')
 
 
@@ -181,7 +181,7 @@ def test_a_stopped_run_goes_on_and_gives_the_same_bytes(tmp_path, cut):
     with pytest.raises(KeyboardInterrupt):
         convert_images(out, names, stops, {}, quiet=True)
     assert not out.exists()
-    with pytest.raises(ConverterError, match='differs'):
+    with pytest.raises(FileError, match='differs'):
         convert_images(out, names, numbered, dict(levels=[0]), quiet=True)
     again = []
 
@@ -197,5 +197,5 @@ def test_a_stopped_run_goes_on_and_gives_the_same_bytes(tmp_path, cut):
     assert sorted(map(int, again)) == list(range(first, len(names)))
     assert out.read_bytes() == whole.read_bytes()
     assert not out.with_name('out.json.parts').exists()
-    with pytest.raises(ConverterError, match='--overwrite'):
+    with pytest.raises(FileError, match='--overwrite'):
         convert_images(out, names, numbered, {}, quiet=True)

@@ -12,8 +12,7 @@ from PIL import Image
 
 from sohes.datasets import EntityDataset, entity_dataset
 from sohes.datasets.samplers import Draw
-from sohes.pseudo_labels.images import ImageError
-from sohes.utils.json_stream import EntityIndexError
+from sohes.utils.errors import FileError, ImageError
 from tests.test_datasets.coco_files import (
     annotation,
     box_mask,
@@ -216,7 +215,7 @@ def test_missing_images(folder):
     os.unlink(folder / '2.png')
     data = build(folder)
     assert len(build(folder, check_images=None)) == 3
-    with pytest.raises(EntityIndexError, match=r'2.png of .*x.json'):
+    with pytest.raises(FileError, match=r'2.png of .*x.json'):
         build(folder, check_images='all')
     with pytest.raises(ImageError, match='2.png: does not exist'):
         data[1]

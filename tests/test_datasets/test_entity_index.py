@@ -8,7 +8,7 @@ from pycocotools import mask as coco_mask
 
 from sohes.datasets import index_forest
 from sohes.datasets.entity_index import EntityIndex
-from sohes.utils.json_stream import EntityIndexError
+from sohes.utils.errors import FileError
 from tests.test_datasets.coco_files import (
     CORNER,
     PART,
@@ -202,7 +202,7 @@ def test_one_sentence_for_each_fault_of_ancestors(tmp_path, change, words):
     data['annotations'].append(
         annotation(20, 3, np.ones((4, 6)), ancestor_ids=[]))
     change(data['annotations'])
-    with pytest.raises(EntityIndexError, match=words) as caught:
+    with pytest.raises(FileError, match=words) as caught:
         build(tmp_path, data)
     assert '\n' not in str(caught.value)
 
@@ -275,7 +275,7 @@ def broken(change) -> dict:
     (lambda d, a: d.update(categories=[{}]), 'category needs'),
 ])
 def test_one_sentence_for_each_fault(tmp_path, change, words):
-    with pytest.raises(EntityIndexError, match=words) as caught:
+    with pytest.raises(FileError, match=words) as caught:
         build(tmp_path, broken(change))
     assert str(tmp_path / 'x.json') in str(caught.value)
     assert '\n' not in str(caught.value)
@@ -286,7 +286,7 @@ def test_one_sentence_for_each_fault(tmp_path, change, words):
 def test_not_json(tmp_path, text):
     path = tmp_path / 'x.json'
     path.write_text(text)
-    with pytest.raises(EntityIndexError, match='not json|cut short|no list'):
+    with pytest.raises(FileError, match='not json|cut short|no list'):
         EntityIndex.open(path)
 
 
@@ -295,10 +295,10 @@ def test_cut_short(tmp_path, share):
     path = write(tmp_path / 'x.json', two_images())
     text = path.read_bytes()
     path.write_bytes(text[:int(len(text) * share)])
-    with pytest.raises(EntityIndexError, match='x.json is cut short'):
+    with pytest.raises(FileError, match='x.json is cut short'):
         EntityIndex.open(path)
 
 
 def test_no_such_file(tmp_path):
-    with pytest.raises(EntityIndexError, match='y.json does not exist'):
+    with pytest.raises(FileError, match='y.json does not exist'):
         EntityIndex.open(tmp_path / 'y.json')

@@ -10,9 +10,9 @@ from mmengine.evaluator import Evaluator
 from mmengine.structures import BaseDataElement, InstanceData
 from pycocotools import mask as coco_mask
 
-from sohes.evaluation.coco_files import InputError
 from sohes.evaluation.entity_metric import EntityMetric
 from sohes.evaluation.forest_metric import ForestMetric
+from sohes.utils.errors import FileError
 
 # Four masks on 8 x 8 pixels: 0 holds 1, 1 holds 2, 3 is apart.
 BOXES = [(0, 0, 8, 4), (0, 0, 4, 4), (0, 0, 2, 2), (0, 5, 8, 8)]
@@ -140,7 +140,7 @@ def test_predictions_of_other_images_are_refused(tmp_path, metric):
 
 @pytest.mark.parametrize('metric', [EntityMetric, ForestMetric])
 def test_missing_ground_truth_is_found_when_built(tmp_path, metric):
-    with pytest.raises(InputError, match='nothing.json: No such file'):
+    with pytest.raises(FileError, match='nothing.json: No such file'):
         metric(str(tmp_path / 'nothing.json'))
 
 
@@ -205,11 +205,11 @@ def test_iou_below_the_threshold_is_no_match(tmp_path):
 
 
 def test_broken_forest_in_the_ground_truth(tmp_path):
-    with pytest.raises(InputError, match='image 7: .*cycle'):
+    with pytest.raises(FileError, match='image 7: .*cycle'):
         ForestMetric(_truth(tmp_path, parents=[1, 0, -1, -1]))
-    with pytest.raises(InputError, match='annotation 11: its parent_id 14'):
+    with pytest.raises(FileError, match='annotation 11: its parent_id 14'):
         ForestMetric(_truth(tmp_path, parents=[-1, 4, -1, -1]))
-    with pytest.raises(InputError, match='parent_id 10'):
+    with pytest.raises(FileError, match='parent_id 10'):
         ForestMetric(_truth(tmp_path, crowd=[0]))
 
 

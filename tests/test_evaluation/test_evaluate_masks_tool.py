@@ -10,11 +10,11 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from sohes.evaluation.coco_files import (
-    InputError,
     read_evaluation_input,
     read_ground_truth,
 )
 from sohes.evaluation.forest_pairs import annotated_entities
+from sohes.utils.errors import FileError
 
 LEFT = [[0, 0, 20, 0, 20, 40, 0, 40]]  # a polygon, 20 x 40 pixels
 
@@ -260,10 +260,30 @@ def test_bad_input_is_one_sentence(tmp_path, gt, pred, message) -> None:
         paths.append(tmp_path / f'{name}.json')
         paths[-1].write_text(
             data if isinstance(data, str) else json.dumps(data))
-    with pytest.raises(InputError) as error:
+    with pytest.raises(FileError) as error:
         read_evaluation_input(*paths)
     assert message in str(error.value)
     assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('change', [
+    lambda image, row: image.update(file_name=3),
+    lambda image, row: row.update(parent_id=77),
+    lambda image, row: row.update(score='high'),
+])
+def test_an_endless_id_is_cut_short(tmp_path, change) -> None:
+    data = related(dict(id=1))
+    image, row = data['images'][0], data['annotations'][0]
+    image['id'] = row['image_id'] = 'a' * 5000
+    del image['file_name']
+    row['score'] = 0.5
+    (tmp_path / 'gt.json').write_text(json.dumps(data))
+    change(image, row)
+    (tmp_path / 'pred.json').write_text(json.dumps(data))
+    with pytest.raises(FileError) as error:
+        read_evaluation_input(tmp_path / 'gt.json', tmp_path / 'pred.json')
+    assert "'aaaa" in str(error.value) or 'annotation' in str(error.value)
+    assert len(str(error.value)) < 600
 
 
 def related(*relations: dict) -> dict:
@@ -296,7 +316,7 @@ def related(*relations: dict) -> dict:
 def test_what_masks_say_of_each_other(tmp_path, data, message) -> None:
     path = tmp_path / 'gt.json'
     path.write_text(json.dumps(data))
-    with pytest.raises(InputError, match=re.escape(message)):
+    with pytest.raises(FileError, match=re.escape(message)):
         annotated_entities(*read_ground_truth(path).values(), str(path))
 
 
@@ -313,7 +333,7 @@ def test_masks_that_would_take_all_memory_are_not_compared(tmp_path) -> None:
                      for k in range(1, 5001)],
         categories=[dict(id=1, name='entity')])))
     row, = read_ground_truth(path).values()
-    with pytest.raises(InputError, match='gt.json: image 7: its 5000 masks of '
+    with pytest.raises(FileError, match='gt.json: image 7: its 5000 masks of '
                        '9400 x 9400 pixels take 55272000000 bytes'):
         annotated_entities(row, str(path))
 
@@ -362,7 +382,7 @@ def test_two_names_that_end_alike_are_refused(tmp_path) -> None:
     gt, pred = ground_truth(), labels()
     gt['images'][0]['file_name'] = 'x/a.jpg'
     gt['images'][2]['file_name'] = 'y/a.jpg'
-    with pytest.raises(InputError, match="'a.jpg' could be any of 'x/a.jpg', "
+    with pytest.raises(FileError, match="'a.jpg' could be any of 'x/a.jpg', "
                        "'y/a.jpg'"):
         read(tmp_path, gt, pred)
     pred['images'][0]['file_name'] = 'y/a.jpg'

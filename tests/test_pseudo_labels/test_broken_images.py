@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sohes.pseudo_labels.images import ImageError, load_image
+from sohes.pseudo_labels.images import load_image
+from sohes.utils.errors import ImageError
 from tests.test_pseudo_labels.image_files import (
     gradient,
     read_back,

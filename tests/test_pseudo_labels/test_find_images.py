@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sohes.pseudo_labels.images import ImageError, find_images, load_image
+from sohes.pseudo_labels.images import find_images, load_image
 from sohes.structures import EntityForest
+from sohes.utils.errors import ImageError
 from sohes.visualization.save import picture_path, save_picture
 from sohes.visualization.viewer import Photo, ReportWriter
 from tests.test_pseudo_labels.image_files import gradient

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from sohes.pseudo_labels import image_pixels
-from sohes.pseudo_labels.images import ImageError, find_images, load_image
+from sohes.pseudo_labels.images import find_images, load_image
 from sohes.utils import limits
+from sohes.utils.errors import ImageError
 
 
 @pytest.mark.parametrize(('content', 'kind'), [
@@ -68,11 +69,9 @@ def test_the_limit_of_pixels_is_one_variable(tmp_path, monkeypatch):
     monkeypatch.setenv(limits.VARIABLE, '599')
     with pytest.raises(ImageError, match='0.0 million.*set SOHES_MAX_PIX'):
         load_image(tmp_path / 'a.png')
-    from sohes.structures.segmentations import (
-        SegmentationError,
-        check_image_size,
-    )
-    with pytest.raises(SegmentationError, match='SOHES_MAX_PIXELS'):
+    from sohes.structures.segmentations import check_image_size
+    from sohes.utils.errors import FileError
+    with pytest.raises(FileError, match='SOHES_MAX_PIXELS'):
         check_image_size(20, 30)
     monkeypatch.setenv(limits.VARIABLE, '600')
     assert load_image(tmp_path / 'a.png').shape == (20, 30, 3)

@@ -10,11 +10,8 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from sohes.structures.rle_kernels import render, rle_stats
-from sohes.structures.segmentations import (
-    SegmentationError,
-    checked_rle,
-    compressed_counts,
-)
+from sohes.structures.segmentations import checked_rle, compressed_counts
+from sohes.utils.errors import FileError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,7 +23,8 @@ import random, sys
 import numpy as np
 from pycocotools import mask as coco_mask
 from sohes.structures.rle_kernels import render, rle_stats
-from sohes.structures.segmentations import SegmentationError, checked_rle
+from sohes.structures.segmentations import checked_rle
+from sohes.utils.errors import FileError
 
 def text(runs):
     out = []
@@ -104,7 +102,7 @@ for _ in range(int(sys.argv[2])):
         assert 0 <= areas[0] <= 81 and (boxes >= 0).all()
     try:
         rle = checked_rle(found, (height, width))
-    except SegmentationError as error:
+    except FileError as error:
         assert '\n' not in str(error) and len(str(error)) < 400
         refused += 1
         continue
@@ -154,7 +152,7 @@ def test_runs_that_pass_the_end_of_an_integer():
     (2**32 + 107, 3), (2**62, 4), (0, 3), (-1, -1), (True, 2), (2.0, 3),
     ('2', 3), (None, 3), (2**16, 2**16)])
 def test_sizes_that_no_image_has(size):
-    with pytest.raises(SegmentationError, match='pixels'):
+    with pytest.raises(FileError, match='pixels'):
         compressed_counts(dict(size=list(size), counts=[6]), size)
 
 
@@ -172,7 +170,7 @@ def test_sizes_that_no_image_has(size):
     ([0, 0, 1000, 1000] * 200, 'pixels long'),
 ])
 def test_polygons_that_are_none(polygon, words):
-    with pytest.raises(SegmentationError, match=words):
+    with pytest.raises(FileError, match=words):
         compressed_counts([polygon], (20, 20))
 
 
@@ -186,7 +184,7 @@ def test_many_polygons_are_one_mask():
 
 def test_an_index_that_came_with_the_json_is_not_believed(tmp_path):
     from sohes.datasets.entity_index import EntityIndex
-    from sohes.utils.json_stream import EntityIndexError
+    from sohes.utils.errors import FileError
     path = tmp_path / 'x.json'
     path.write_text(json.dumps(dict(
         images=[dict(id=1, file_name='a.jpg', height=4, width=6),
@@ -206,10 +204,10 @@ def test_an_index_that_came_with_the_json_is_not_believed(tmp_path):
         data = (folder / name).read_bytes()
         (folder / name).unlink()
         (folder / name).write_bytes(change(data))
-        with pytest.raises(EntityIndexError, match='delete its folder'):
+        with pytest.raises(FileError, match='delete its folder'):
             EntityIndex.open(path).file_name(0)
         (folder / name).write_bytes(data)
     rle = tmp_path / 'x.json.index' / 'rle.bin'
     rle.write_bytes(b'o' * len(rle.read_bytes()))
-    with pytest.raises(EntityIndexError, match='delete its folder'):
+    with pytest.raises(FileError, match='delete its folder'):
         EntityIndex.open(path).entities(0).rles()

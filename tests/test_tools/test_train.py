@@ -10,10 +10,10 @@ import torch
 from mmengine.config import Config
 
 from sohes.apis.command import run_command, sentence
-from sohes.apis.generate import UsageError
 from sohes.apis.run_config import read_config, use_amp, use_auto_scale_lr
 from sohes.apis.training import test_model as evaluate_model
 from sohes.apis.training import train_model
+from sohes.utils.errors import UsageError
 from tests import in_process, processes
 from tests.toy_run import toy_config, weights, write_config
 

@@ -12,9 +12,8 @@ import pytest
 from sohes.datasets.entity_index import EntityIndex
 from sohes.pseudo_labels.shards import ShardFolder
 from sohes.utils import files
-from sohes.utils.errors import UsageError, os_error_sentence
+from sohes.utils.errors import FileError, UsageError, os_error_sentence
 from sohes.utils.files import fitting_name, whole_file
-from sohes.utils.json_stream import EntityIndexError
 from sohes.utils.locks import sole_run
 from sohes.utils.names import same_file
 from sohes.utils.photo_files import changed_photo, photo_hash, photos_digest
@@ -90,7 +89,7 @@ def test_a_lock_that_is_a_link_is_not_followed(tmp_path):
             act()
     (tmp_path / 'b.json').write_text('{}')
     (tmp_path / 'b.json.index.lock').symlink_to(diary)
-    with pytest.raises(EntityIndexError, match='index.lock is a link'):
+    with pytest.raises(FileError, match='index.lock is a link'):
         EntityIndex.open(tmp_path / 'b.json')
     assert diary.read_text() == 'dear'
 

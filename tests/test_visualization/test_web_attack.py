@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from sohes.apis.photo_worker import PhotoWorker
-from sohes.pseudo_labels.images import ImageError
+from sohes.utils.errors import ImageError
 from tests.test_visualization import slow_finder
 
 # A good photo takes some thousandths; each bad one costs all of them.

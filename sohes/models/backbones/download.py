@@ -20,13 +20,13 @@ from rich.progress import (
 )
 
 from sohes.models.backbones.vit_files import sha256_of
-from sohes.models.backbones.vit_keys import WeightsError
+from sohes.utils.errors import FileError
 
 _BLOCK = 1 << 20
 _NETWORK_ERRORS = (OSError, http.client.HTTPException)
 
 
-class DownloadError(WeightsError):
+class DownloadError(FileError):
     """A file that could not be fetched; says from where and to where."""
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sohes.models.backbones.vit_keys import WeightsError
+from sohes.utils.errors import FileError
 
 if TYPE_CHECKING:
     from onnx import GraphProto, NodeProto
@@ -29,13 +29,13 @@ def read_onnx_tensors(path: Path) -> dict[str, Tensor]:
         Tensors by torch's names; anonymous constants are left out.
 
     Raises:
-        WeightsError: not an ONNX file, cut off, or with external data; or
+        FileError: not an ONNX file, cut off, or with external data; or
             the package onnx is not there.
     """
     graph = _read_graph(path)
     nodes, tensors = graph.node, _weights(path, graph)
     if not tensors:
-        raise WeightsError(
+        raise FileError(
             f'{path}: expected an ONNX graph with weights, found none')
     for node in nodes:  # weights with equal values are stored once
         if node.op_type == 'Identity' and node.input[0] in tensors:
@@ -100,26 +100,26 @@ def _read_graph(path: Path) -> 'GraphProto':
     """Parse a file.
 
     Raises:
-        WeightsError: it is no ONNX file, or the package onnx is not there.
+        FileError: it is no ONNX file, or the package onnx is not there.
     """
     try:
         import onnx
         from google.protobuf.message import DecodeError
     except ImportError as error:
-        raise WeightsError(f'{path}: reading it needs the package onnx; '
-                           'pip install onnx') from error
+        raise FileError(f'{path}: reading it needs the package onnx; '
+                        'pip install onnx') from error
     try:
         return onnx.load_model_from_string(path.read_bytes()).graph
     except DecodeError as error:
-        raise WeightsError(f'{path}: expected a whole ONNX file, found one '
-                           f'that does not parse: {error}') from error
+        raise FileError(f'{path}: expected a whole ONNX file, found one '
+                        f'that does not parse: {error}') from error
 
 
 def _weights(path: Path, graph: 'GraphProto') -> dict[str, Tensor]:
     """Floating-point initializers as float32, by name.
 
     Raises:
-        WeightsError: their values are in another file, or cut off.
+        FileError: their values are in another file, or cut off.
     """
     from onnx import TensorProto, numpy_helper
     kinds = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE,
@@ -127,15 +127,15 @@ def _weights(path: Path, graph: 'GraphProto') -> dict[str, Tensor]:
     tensors = {}
     for item in graph.initializer:
         if item.data_location == TensorProto.EXTERNAL:
-            raise WeightsError(f'{path}: expected the weights inside, but '
-                               f'{item.name!r} has its values in another '
-                               'file')
+            raise FileError(f'{path}: expected the weights inside, but '
+                            f'{item.name!r} has its values in another '
+                            'file')
         if item.data_type not in kinds:
             continue
         try:
             values = numpy_helper.to_array(item).astype(np.float32)
         except ValueError as error:
-            raise WeightsError(f'{path}: {item.name!r} is broken: {error}'
-                               ) from error
+            raise FileError(f'{path}: {item.name!r} is broken: {error}'
+                            ) from error
         tensors[item.name] = torch.from_numpy(values.copy())
     return tensors

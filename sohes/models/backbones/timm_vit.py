@@ -7,8 +7,8 @@ import torch
 from packaging.version import Version
 from torch import Tensor, nn
 
-from sohes.models.backbones.vit_keys import WeightsError
 from sohes.registry import MODELS
+from sohes.utils.errors import FileError
 
 # The shapes of the authors' releases: channels, blocks, heads, inner
 # channels of the feed-forward layers, and whether these are SwiGLU.
@@ -89,7 +89,7 @@ class TimmViT(nn.Module):
     Raises:
         ValueError: an ``arch`` with other keys than these, another
             ``out_type``.
-        WeightsError: timm is missing, or too old for DINOv3.
+        FileError: timm is missing, or too old for DINOv3.
     """
 
     def __init__(self,
@@ -209,11 +209,11 @@ def _timm(family: str) -> Any:
         import timm
         import timm.models
     except ImportError as error:
-        raise WeightsError(
+        raise FileError(
             'A ViT with register tokens or rotary embeddings is computed by '
             f'timm, which is not installed; run {_INSTALL}') from error
     if family == 'dinov3' and Version(timm.__version__) < Version(_DINOV3):
-        raise WeightsError(
+        raise FileError(
             f'DINOv3 is computed by timm {_DINOV3} or newer, but timm '
             f'{timm.__version__} is installed; run {_INSTALL}')
     return timm

@@ -14,11 +14,8 @@ import torch
 from torch import Tensor
 
 from sohes.models.backbones.timm_vit import TimmViT
-from sohes.models.backbones.vit_keys import (
-    WeightsError,
-    count_blocks,
-    listed,
-)
+from sohes.models.backbones.vit_keys import count_blocks, listed
+from sohes.utils.errors import FileError
 
 _REGISTERS = re.compile(
     r'^(embeddings\.)?(register_tokens|reg_token|storage_tokens)$')
@@ -105,12 +102,12 @@ class TimmViTWeights:
             final_norm: for the signature of ``ViTWeights``; there is none.
 
         Raises:
-            WeightsError: the channels do not divide among the heads.
+            FileError: the channels do not divide among the heads.
         """
         arch = dict(self.arch, num_layers=depth or self.depth)
         if num_heads is not None:
             if num_heads < 1 or self.embed_dims % num_heads:
-                raise WeightsError(
+                raise FileError(
                     f'{self.file}: num_heads: expected a divisor of the '
                     f'{self.embed_dims} channels, found {num_heads}')
             arch['num_heads'] = num_heads
@@ -132,7 +129,7 @@ def convert_register_vit(state: Mapping[str, Tensor],
         sha256: its hash.
 
     Raises:
-        WeightsError: names of no known naming, missing weights or wrong
+        FileError: names of no known naming, missing weights or wrong
             shapes, with the file and the keys.
     """
     tensors = _renamed(state, str(file))
@@ -162,7 +159,7 @@ def _renamed(state: Mapping[str, Tensor], file: str) -> dict[str, Tensor]:
         else:
             unexpected.append(key)
     if unexpected:
-        raise WeightsError(
+        raise FileError(
             f'{file}: unexpected keys {listed(unexpected)}; expected a ViT '
             "with registers in DINOv2's, DINOv3's, Hugging Face's or timm's "
             'names')
@@ -181,8 +178,8 @@ def _join(tensors: dict[str, Tensor], where: str, parts: tuple[str, ...],
             if f'{name}.weight' not in tensors
         ]
         if missing:
-            raise WeightsError(f'{file}: missing keys {listed(missing)}, '
-                               f'expected beside {match[0]!r} (in our naming)')
+            raise FileError(f'{file}: missing keys {listed(missing)}, '
+                            f'expected beside {match[0]!r} (in our naming)')
         weights = [tensors.pop(f'{name}.weight') for name in names]
         biases = [tensors.pop(f'{name}.bias', None) for name in names]
         target = match[1] + where.format(whole)
@@ -233,7 +230,7 @@ def _fold_cls_position(tensors: dict[str, Tensor], file: str) -> None:
     if math.isqrt(length)**2 == length > 0:
         return
     if math.isqrt(max(length - 1, 0))**2 != length - 1:
-        raise WeightsError(
+        raise FileError(
             f'{file}: pos_embed: expected the shape (1, n * n + 1, width) of '
             f'a square of patches, found {tuple(position.shape)}')
     if 'cls_token' in tensors:
@@ -248,19 +245,19 @@ def _read_arch(tensors: Mapping[str, Tensor], family: str,
               'blocks.0.attn.qkv.weight', 'blocks.0.mlp.fc2.weight')
     missing = [key for key in needed if key not in tensors]
     if missing:
-        raise WeightsError(f'{file}: missing keys {listed(missing)} (in '
-                           "timm's naming)")
+        raise FileError(f'{file}: missing keys {listed(missing)} (in '
+                        "timm's naming)")
     patch = tensors[needed[0]]
     if patch.ndim != 4 or patch.shape[1] != 3 or (patch.shape[2]
                                                   != patch.shape[3]):
-        raise WeightsError(
+        raise FileError(
             f'{file}: patch_embed.proj.weight: expected the shape (width, 3, '
             f'patch, patch), found {tuple(patch.shape)}')
     width = len(patch)
     head = 128 if (family, width) == ('dinov3', 4096) else 64
     if width % head:
-        raise WeightsError(f'{file}: expected a width that heads of {head} '
-                           f'channels divide, found {width}')
+        raise FileError(f'{file}: expected a width that heads of {head} '
+                        f'channels divide, found {width}')
     grid = (
         math.isqrt(tensors['pos_embed'].shape[1]) if family == 'dinov2' else
         14)
@@ -317,5 +314,5 @@ def _check_complete(named: Mapping[str, Tensor], arch: Mapping[str, Any],
         if keys
     ]
     if problems:
-        raise WeightsError(f'{file}: {"; ".join(problems)} (in the naming of '
-                           'TimmViT)')
+        raise FileError(f'{file}: {"; ".join(problems)} (in the naming of '
+                        'TimmViT)')

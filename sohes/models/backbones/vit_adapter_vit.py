@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from sohes.models.backbones.timm_vit import TimmViT, arch_named
 from sohes.models.backbones.vit_files import read_tensors
-from sohes.models.backbones.vit_keys import WeightsError, listed
+from sohes.models.backbones.vit_keys import listed
 from sohes.models.backbones.vit_weights import LAYER_NORM_EPS, load_vit_weights
 from sohes.models.backbones.vit_zoo import ZOO, locate_weights
 from sohes.registry import MODELS
+from sohes.utils.errors import FileError
 from sohes.utils.imports import import_quietly
 
 # embed_dims, num_layers, num_heads; the feed-forward layers have 4 x width.
@@ -155,7 +156,7 @@ def load_into(vit: nn.Module, weights: str | Path) -> None:
     """Load weights, the position embedding resized where it has to be.
 
     Raises:
-        WeightsError: they cannot be had, or are another ViT's.
+        FileError: they cannot be had, or are another ViT's.
     """
     located = locate_weights(weights)
     loaded = load_vit_weights(located.path, located.family, located.sha256)
@@ -180,7 +181,7 @@ def load_adapter_into(adapter: nn.Module, weights: str | Path) -> None:
         weights: a file, written without ``--vit``.
 
     Raises:
-        WeightsError: it has no adapter, or one of another shape.
+        FileError: it has no adapter, or one of another shape.
     """
     path = locate_weights(weights).path
     state, own = (
@@ -188,7 +189,7 @@ def load_adapter_into(adapter: nn.Module, weights: str | Path) -> None:
          if not key.startswith('vit.')}
         for tensors in (read_tensors(path), adapter.state_dict()))
     if 'level_embed' not in state:
-        raise WeightsError(
+        raise FileError(
             f'{path}: with_adapter: expected a backbone with its adapter, as '
             'tools/model_converters/extract_backbone.py writes it without '
             '--vit, found no level_embed in it')
@@ -217,6 +218,6 @@ def _check_names(expected: Mapping[str, Tensor], found: Mapping[str, Tensor],
                            ('of another shape', wrong)) if keys
     ]
     if problems:
-        raise WeightsError(
+        raise FileError(
             f'{path}: expected the weights of the {what} in the config, found '
             f'others: {"; ".join(problems)}')

@@ -14,11 +14,11 @@ from sohes.models.backbones.positional_bias import PositionalBias
 from sohes.models.backbones.timm_vit import Projection as TimmProjection
 from sohes.models.backbones.timm_vit import TimmViT
 from sohes.models.backbones.timm_vit_weights import TimmViTWeights
-from sohes.models.backbones.vit_keys import WeightsError
 from sohes.models.backbones.vit_presets import FEATURES, PRESETS
 from sohes.models.backbones.vit_weights import ViTWeights, load_vit_weights
 from sohes.models.backbones.vit_zoo import locate_weights
 from sohes.registry import MODELS
+from sohes.utils.errors import FileError
 from sohes.utils.imports import import_quietly
 
 Images = Sequence[NDArray[np.uint8]] | NDArray[np.uint8]
@@ -132,7 +132,7 @@ class ViTFeatureExtractor:
             {name: loaded.state_dict[name] for name in names})
         for name, value in vit.state_dict().items():
             if not torch.isfinite(value).all():
-                raise WeightsError(
+                raise FileError(
                     f'weights: {name} holds values that are no finite '
                     'numbers; the file is damaged, or its training diverged')
         if self.feature != 'token':

@@ -7,8 +7,9 @@ from typing import Any
 from torch import Tensor
 
 from sohes.models.backbones.onnx_weights import read_onnx_tensors
-from sohes.models.backbones.vit_keys import WeightsError, listed
-from sohes.utils.tensor_files import TensorFileError, read_tensor_file
+from sohes.models.backbones.vit_keys import listed
+from sohes.utils.errors import FileError
+from sohes.utils.tensor_files import read_tensor_file
 
 # Where training scripts put the model, the one to prefer first.
 _NESTINGS = ('teacher', 'model_ema', 'state_dict_ema', 'ema', 'state_dict',
@@ -24,10 +25,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             .safetensors or .onnx.
 
     Raises:
-        WeightsError: missing, of another kind, or unreadable.
+        FileError: missing, of another kind, or unreadable.
     """
     if not path.is_file():
-        raise WeightsError(f'{path}: expected a file of weights, found none')
+        raise FileError(f'{path}: expected a file of weights, found none')
     suffix = path.suffix.lower()
     if suffix in _TORCH_ENDINGS:
         return _unnest(_torch_load(path), path)
@@ -39,9 +40,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         try:
             return load_file(str(path))
         except SafetensorError as error:
-            raise WeightsError(f'{path}: expected a whole safetensors file, '
-                               f'found one that ends in: {error}') from error
-    raise WeightsError(
+            raise FileError(f'{path}: expected a whole safetensors file, '
+                            f'found one that ends in: {error}') from error
+    raise FileError(
         f'{path}: expected an ending of {", ".join(_TORCH_ENDINGS)}, '
         f'.safetensors or .onnx, found {suffix or "none"}')
 
@@ -82,8 +83,8 @@ def _torch_load(path: Path) -> Any:
     """
     try:
         return read_tensor_file(path, stand_in=True)
-    except TensorFileError as error:
-        raise WeightsError(
+    except FileError as error:
+        raise FileError(
             f'{path}: expected a whole torch file of tensors, found one '
             f'that cannot be read: {error}') from error
 
@@ -100,10 +101,10 @@ def _unnest(loaded: Any, path: Path) -> dict[str, Tensor]:
         inner = next((loaded[name] for name in _NESTINGS
                       if isinstance(loaded.get(name), Mapping)), None)
         if inner is None:
-            raise WeightsError(
+            raise FileError(
                 f'{path}: expected the weights of a ViT at the top or under '
                 f'one of {", ".join(_NESTINGS)}, found '
                 f'{listed(map(str, loaded)) or "nothing"}')
         loaded = inner
-    raise WeightsError(f'{path}: expected a dict of weights, found '
-                       f'{type(loaded).__name__}')
+    raise FileError(f'{path}: expected a dict of weights, found '
+                    f'{type(loaded).__name__}')

@@ -12,11 +12,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-
-class WeightsError(ValueError):
-    """Weights that cannot be had or used; the message says why."""
-    exit_code = 2
-
+from sohes.utils.errors import FileError
 
 # What a wrapper adds in front of the ViT's own names is found from this
 # weight, which every ViT has exactly once.
@@ -108,7 +104,7 @@ def strip_wrapper(state: Mapping[str, Tensor],
         The ViT's names and tensors, DINOv2's chunks of blocks flattened.
 
     Raises:
-        WeightsError: no ViT is in it, or several are.
+        FileError: no ViT is in it, or several are.
     """
     prefixes = [m['prefix'] for m in map(_PATCH_WEIGHT.match, state) if m]
     if len(prefixes) > 1:  # a flat checkpoint with student and teacher
@@ -118,7 +114,7 @@ def strip_wrapper(state: Mapping[str, Tensor],
     if len(prefixes) != 1:
         found = (f'several ViTs, under {listed(prefixes)}' if prefixes else
                  f'{len(state)} weights: {listed(state)}')
-        raise WeightsError(
+        raise FileError(
             f'{file}: expected one ViT, that is one weight named '
             f'patch_embed.proj.weight, found {found}')
     prefix = prefixes[0]
@@ -140,7 +136,7 @@ def to_mmpretrain_names(state: Mapping[str, Tensor],
         mmpretrain's names, heads and training-only tokens left out.
 
     Raises:
-        WeightsError: the ViT has parts that this backbone does not
+        FileError: the ViT has parts that this backbone does not
             compute (relative positions, a distillation token ...), or
             names of no known naming; these are listed.
     """
@@ -158,7 +154,7 @@ def to_mmpretrain_names(state: Mapping[str, Tensor],
         else:
             unexpected.append(key)
     if unexpected:
-        raise WeightsError(
+        raise FileError(
             f'{file}: unexpected keys {listed(unexpected, len(unexpected))}; '
             "expected the names of timm's, DINO's, DINOv2's, Hugging Face's "
             "or mmpretrain's VisionTransformer")
@@ -171,13 +167,13 @@ def refuse_unsupported(keys: Iterable[str], file: str) -> None:
     """Refuse by name what the backbone would silently leave out.
 
     Raises:
-        WeightsError: with the part's name and the keys that show it.
+        FileError: with the part's name and the keys that show it.
     """
     keys = list(keys)
     for pattern, part in _REFUSED:
         found = [key for key in keys if re.search(pattern, key)]
         if found:
-            raise WeightsError(
+            raise FileError(
                 f'{file}: this ViT has {part} (found {listed(found, 3)}), '
                 "which mmpretrain's VisionTransformer does not compute; "
                 'expected a plain ViT')
@@ -192,7 +188,7 @@ def count_blocks(keys: Iterable[str], name: str, file: str) -> int:
         file: the file's name, for messages.
 
     Raises:
-        WeightsError: a number is left out. So the last one cannot make a
+        FileError: a number is left out. So the last one cannot make a
             few weights a ViT of any size.
     """
     found = {
@@ -201,7 +197,7 @@ def count_blocks(keys: Iterable[str], name: str, file: str) -> int:
     missing = next((number for number in range(len(found))
                     if str(number) not in found), None)
     if missing is not None:
-        raise WeightsError(
+        raise FileError(
             f'{file}: expected blocks with the numbers 0 to '
             f'{len(found) - 1}, found no weights of block {missing}, and a '
             f'block {max(found, key=len):.20}')
@@ -224,8 +220,8 @@ def _join(state: dict[str, Tensor], module: str, names: tuple[str, ...],
         parts = [f'{match[1]}{name}.{match[2]}' for name in names]
         missing = [part for part in parts if part not in state]
         if missing:
-            raise WeightsError(f'{file}: missing keys {listed(missing)}, '
-                               f'expected beside {match[0]!r}')
+            raise FileError(f'{file}: missing keys {listed(missing)}, '
+                            f'expected beside {match[0]!r}')
         joined[f'{match[1]}{whole}.{match[2]}'] = torch.cat(
             [joined.pop(part) for part in parts])
     return joined

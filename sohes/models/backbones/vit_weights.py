@@ -16,11 +16,11 @@ from sohes.models.backbones.timm_vit_weights import (
 )
 from sohes.models.backbones.vit_files import read_tensors, sha256_of
 from sohes.models.backbones.vit_keys import (
-    WeightsError,
     count_blocks,
     strip_wrapper,
     to_mmpretrain_names,
 )
+from sohes.utils.errors import FileError
 
 # Every ViT of DINO, DINOv2, MAE, DeiT and augreg has heads of 64 channels;
 # the weights themselves do not show how the channels are split.
@@ -68,12 +68,12 @@ class ViTWeights:
         """How many heads a block has, by default of 64 channels each.
 
         Raises:
-            WeightsError: the channels do not divide among them.
+            FileError: the channels do not divide among them.
         """
         if num_heads is None and self.embed_dims % HEAD_DIMS == 0:
             return self.embed_dims // HEAD_DIMS
         if not num_heads or num_heads < 1 or self.embed_dims % num_heads:
-            raise WeightsError(
+            raise FileError(
                 f'{self.file}: num_heads: expected a divisor of the '
                 f'{self.embed_dims} channels, found {num_heads} (by default '
                 f'{HEAD_DIMS} channels make a head)')
@@ -139,7 +139,7 @@ def load_vit_weights(path: str | Path,
         ``depth``, ``patch_size`` and ``backbone_cfg``.
 
     Raises:
-        WeightsError: missing, unreadable or unsupported, with the file,
+        FileError: missing, unreadable or unsupported, with the file,
             the key, what was expected and what was found.
     """
     path = Path(path).expanduser()
@@ -147,7 +147,7 @@ def load_vit_weights(path: str | Path,
     tensors = read_tensors(path)
     found = sha256_of(path)
     if sha256 is not None and found != sha256:
-        raise WeightsError(
+        raise FileError(
             f'{file}: expected the SHA-256 {sha256}, which it had when it '
             f'was downloaded, found {found}; delete it to fetch it again')
     bare = strip_wrapper(tensors, file)
@@ -180,7 +180,7 @@ def vit_in_model(state: Mapping[str, Tensor], file: str) -> dict[str, Any]:
         Arguments of mmpretrain's VisionTransformer or of ``TimmViT``.
 
     Raises:
-        WeightsError: there is no ViT, not one alone, or not all of one.
+        FileError: there is no ViT, not one alone, or not all of one.
     """
     bare = strip_wrapper(state, file)
     if has_registers(bare):
@@ -225,7 +225,7 @@ def _read_shape(state: Mapping[str, Tensor], file: str) -> dict[str, Any]:
     patch = state['patch_embed.projection.weight']
     if patch.ndim != 4 or patch.shape[1] != 3 or (patch.shape[2]
                                                   != patch.shape[3]):
-        raise WeightsError(
+        raise FileError(
             f'{file}: patch_embed.proj.weight: expected the shape (width, 3, '
             f'patch, patch), found {tuple(patch.shape)}')
     swiglu = 'layers.0.ffn.w12.weight' in state
@@ -234,11 +234,11 @@ def _read_shape(state: Mapping[str, Tensor], file: str) -> dict[str, Any]:
     for key in ('pos_embed', f'layers.0.ffn.{first}.weight',
                 f'layers.0.ffn.{second}.weight'):
         if key not in state:
-            raise WeightsError(f'{file}: missing key {key!r} '
-                               "(in mmpretrain's naming)")
+            raise FileError(f'{file}: missing key {key!r} '
+                            "(in mmpretrain's naming)")
     inner = state[f'layers.0.ffn.{second}.weight'].shape[-1]
     if swiglu and inner % 8:
-        raise WeightsError(
+        raise FileError(
             f'{file}: this ViT has SwiGLU feed-forward layers of {inner} '
             'channels; mmpretrain computes multiples of 8 only')
     with_cls_token = 'cls_token' in state
@@ -266,7 +266,7 @@ def _grid_size(position: Tensor, with_cls_token: bool, file: str) -> int:
         side = math.isqrt(max(patches, 0))
         if side and side * side == patches:
             return side
-    raise WeightsError(
+    raise FileError(
         f'{file}: pos_embed: expected the shape (1, n * n'
         f'{" + 1" if with_cls_token else ""}, width) of a square of patches, '
         f'found {tuple(position.shape)}')
@@ -300,8 +300,8 @@ def _check_complete(weights: ViTWeights) -> None:
                             ('wrong shapes', wrong)) if found
     ]
     if problems:
-        raise WeightsError(f'{file}: {"; ".join(problems)} '
-                           "(in mmpretrain's naming)")
+        raise FileError(f'{file}: {"; ".join(problems)} '
+                        "(in mmpretrain's naming)")
 
 
 def _expected_shapes(weights: ViTWeights) -> dict[str, tuple]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from sohes.models.backbones.download import download, recorded_sha256
-from sohes.models.backbones.vit_keys import WeightsError
+from sohes.utils.errors import FileError
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def cached_weights(name: str) -> LocatedWeights | None:
     the same file there.
 
     Raises:
-        WeightsError: no such name.
+        FileError: no such name.
     """
     entry = _entry(name)
     kept = weights_dir() / entry.file_name
@@ -137,7 +137,7 @@ def fetch_weights(name: str,
         attempts: how often a broken transfer is taken up again.
 
     Raises:
-        WeightsError: no such name, they cannot be downloaded, or their
+        FileError: no such name, they cannot be downloaded, or their
             authors hand them out through a form only.
     """
     cached = cached_weights(name)
@@ -146,7 +146,7 @@ def fetch_weights(name: str,
         target = weights_dir() / entry.file_name
         if entry.licence_form:
             page, name = entry.url.rsplit('/', 1)
-            raise WeightsError(
+            raise FileError(
                 f"weights: DINOv3's authors hand them out through a form; "
                 f'accept the licence on {page}/ , download {name} and put '
                 f'it there: {target}')
@@ -159,20 +159,20 @@ def locate_weights(weights: str | Path) -> LocatedWeights:
     """The file behind a name of the zoo or a path.
 
     Raises:
-        WeightsError: neither a name nor a file, or a failed download.
+        FileError: neither a name nor a file, or a failed download.
     """
     if isinstance(weights, str) and weights in ZOO:
         return fetch_weights(weights)
     path = Path(weights).expanduser()
     if path.is_file():
         return LocatedWeights(path)
-    raise WeightsError(
+    raise FileError(
         f'weights: expected a file or one of {", ".join(ZOO)}, found '
         f'{str(weights)!r}')
 
 
 def _entry(name: str) -> ZooEntry:
     if name not in ZOO:
-        raise WeightsError(
+        raise FileError(
             f'weights: expected one of {", ".join(ZOO)}, found {name!r}')
     return ZOO[name]

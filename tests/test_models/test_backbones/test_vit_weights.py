@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from sohes.models.backbones import load_vit_weights
-from sohes.models.backbones.vit_keys import WeightsError
 from sohes.registry import MODELS
+from sohes.utils.errors import FileError
 
 from .vit_reference import DEPTH, WIDTH, hugging_face_names, random_vit
 
@@ -158,7 +158,7 @@ def test_shape_and_hash_are_read(state: State, tmp_path: Path) -> None:
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     assert weights.sha256 == digest
     assert load_vit_weights(file, sha256=digest).depth == DEPTH
-    with pytest.raises(WeightsError, match=f'{"0" * 64}.*found {digest}'):
+    with pytest.raises(FileError, match=f'{"0" * 64}.*found {digest}'):
         load_vit_weights(file, sha256='0' * 64)
 
 
@@ -220,6 +220,6 @@ def test_other_objects_in_a_checkpoint_are_not_run(
     assert_same(load_vit_weights(file).state_dict, expected)
     assert not bomb.exists()
     torch.save(Bomb(str(bomb)), file)
-    with pytest.raises(WeightsError, match='expected a dict of weights'):
+    with pytest.raises(FileError, match='expected a dict of weights'):
         load_vit_weights(file)
     assert not bomb.exists()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sohes.models.backbones import ViTFeatureExtractor, load_vit_weights
-from sohes.models.backbones.vit_keys import WeightsError
+from sohes.utils.errors import FileError
 
 from .vit_reference import WIDTH, random_vit
 
@@ -67,7 +67,7 @@ def test_unusable_weights(change: Callable, message: str, state: State,
                           tmp_path: Path) -> None:
     file = tmp_path / 'vit.pth'
     torch.save(change(state), file)
-    with pytest.raises(WeightsError, match=message) as caught:
+    with pytest.raises(FileError, match=message) as caught:
         load_vit_weights(file)
     assert str(file) in str(caught.value)
     assert isinstance(caught.value, ValueError)
@@ -80,7 +80,7 @@ def test_half_a_dinov3_is_named(tmp_path: Path) -> None:
         'embeddings.patch_embeddings.weight': torch.ones(8, 3, 4, 4),
         'embeddings.register_tokens': torch.ones(1, 4, 8)
     }, file)
-    with pytest.raises(WeightsError, match='missing keys .*attn.qkv.weight'):
+    with pytest.raises(FileError, match='missing keys .*attn.qkv.weight'):
         load_vit_weights(file)
 
 
@@ -90,7 +90,7 @@ def test_broken_files(ending: str, state: State, tmp_path: Path) -> None:
     for content in (b'', b'no weights at all', b'\x80\x02' + bytes(200),
                     b'\xff' * 300):
         file.write_bytes(content)
-        with pytest.raises(WeightsError, match='expected .*found') as caught:
+        with pytest.raises(FileError, match='expected .*found') as caught:
             load_vit_weights(file)
         assert str(file) in str(caught.value)
 
@@ -99,23 +99,23 @@ def test_cut_off_torch_file(state: State, tmp_path: Path) -> None:
     file = tmp_path / 'vit.pth'
     torch.save(state, file)
     file.write_bytes(file.read_bytes()[:-1000])
-    with pytest.raises(WeightsError, match='expected a whole torch file'):
+    with pytest.raises(FileError, match='expected a whole torch file'):
         load_vit_weights(file)
 
 
 def test_unknown_endings_and_missing_files(tmp_path: Path) -> None:
     (tmp_path / 'vit.npz').write_bytes(b'x')
-    with pytest.raises(WeightsError, match=r'\.safetensors.*found \.npz'):
+    with pytest.raises(FileError, match=r'\.safetensors.*found \.npz'):
         load_vit_weights(tmp_path / 'vit.npz')
-    with pytest.raises(WeightsError, match='gone.pth: .*found none'):
+    with pytest.raises(FileError, match='gone.pth: .*found none'):
         load_vit_weights(tmp_path / 'gone.pth')
-    with pytest.raises(WeightsError, match="dino_vitb8, .*found 'dino_vitb'"):
+    with pytest.raises(FileError, match="dino_vitb8, .*found 'dino_vitb'"):
         ViTFeatureExtractor('dino_vitb')
 
 
 def test_heads_of_another_width(tmp_path: Path) -> None:
     file = tmp_path / 'vit.pth'
     torch.save(random_vit(embed_dim=96, num_heads=3).state_dict(), file)
-    with pytest.raises(WeightsError, match='num_heads: .*96 channels'):
+    with pytest.raises(FileError, match='num_heads: .*96 channels'):
         ViTFeatureExtractor(file)
     assert ViTFeatureExtractor(file, num_heads=3).embed_dims == 96

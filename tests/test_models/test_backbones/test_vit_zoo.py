@@ -13,12 +13,12 @@ from sohes.models.backbones import (
     vit_zoo,
     weights_dir,
 )
-from sohes.models.backbones.vit_keys import WeightsError
 from sohes.models.backbones.vit_zoo import (
     ZooEntry,
     fetch_weights,
     locate_weights,
 )
+from sohes.utils.errors import FileError
 
 from .conftest import FileServer
 from .vit_reference import DEPTH, random_vit
@@ -75,14 +75,14 @@ def test_a_changed_file_in_the_cache_is_refused(zoo: FileServer,
                                                 home: Path) -> None:
     file = fetch_weights('dino_vitb8').path
     torch.save(random_vit(8, seed=1).state_dict(), file)
-    with pytest.raises(WeightsError, match=f'{file}: expected the SHA-256'):
+    with pytest.raises(FileError, match=f'{file}: expected the SHA-256'):
         ViTFeatureExtractor('dino_vitb8')
 
 
 def test_a_file_put_there_by_hand_is_taken(zoo: FileServer,
                                            home: Path) -> None:
     zoo.status = 404
-    with pytest.raises(WeightsError) as caught:
+    with pytest.raises(FileError) as caught:
         ViTFeatureExtractor('dino_vitb8')
     place = Path(str(caught.value).rsplit(' ', 1)[1])
     assert place == home / 'vit_pretrain.pth'
@@ -131,7 +131,7 @@ def test_where_the_cache_is(environment: dict, expected: str,
 
 def test_unknown_names_are_refused(home: Path) -> None:
     for call in (fetch_weights, locate_weights, ViTFeatureExtractor):
-        with pytest.raises(WeightsError, match="dino_vits16.*'dino_vitx'"):
+        with pytest.raises(FileError, match="dino_vits16.*'dino_vitx'"):
             call('dino_vitx')
 
 
