@@ -68,8 +68,8 @@ class EntityMask2FormerHead(PointMask2FormerHead):
         loss_ancestor: Config of :class:`AncestorLoss`. None: no ancestor
             head (appendix D); the forest is then found by coverage.
         loss_iou: Config of :class:`MaskIoULoss`: a :class:`MaskIoUHead`
-            learns how good every mask is, also those of the queries without
-            a ground truth, and at inference the class probability is
+            learns how good every mask is, and changes none: also those of
+            the queries without a ground truth, and at inference the class probability is
             multiplied by what it says. Ours; wants ``shared_points``. None: no
             such head.
         seed_points: Draw the points of matching and losses by image, layer
@@ -237,7 +237,8 @@ class EntityMask2FormerHead(PointMask2FormerHead):
                 classes = self.cls_embed(decoded)
                 if number == last and self.loss_iou is not None:
                     classes = torch.cat([
-                        classes, self.iou_head(decoded, coarse, memory)
+                        classes, self.iou_head(decoded.detach(), coarse,
+                                               memory.detach())
                     ], -1)
                 yield (classes, masks,
                        decoded.new_zeros(*decoded.shape[:2], 0)

@@ -77,14 +77,17 @@ def test_head_learns_to_judge_all_queries():
     judged = head()
     losses = judged.loss(features(), samples())
     assert 'd0.loss_iou' not in losses and losses['loss_iou'] > 0
-    others = values(build_head(shared_points=True).loss(
-        features(), samples()))
+    plain = build_head(shared_points=True)
+    others = plain.loss(features(), samples())
     got = values(losses)
     got.pop('loss_iou')
-    assert got == pytest.approx(others, rel=1e-5)
-    found = gradients(judged, losses)
-    assert all(each.abs().sum() > 0 for name, each in found.items()
-               if name.startswith('iou_head'))
+    assert got == pytest.approx(values(others), rel=1e-5)
+    found, expected = gradients(judged, losses), gradients(plain, others)
+    for name, gradient in found.items():
+        if name.startswith('iou_head'):
+            assert gradient.abs().sum() > 0
+        else:  # no other part learns from it
+            assert torch.allclose(gradient, expected[name], atol=1e-6), name
     optimizer = torch.optim.Adam(judged.iou_head.parameters(), 0.01)
     first = losses['loss_iou'].item()
     for _ in range(30):
