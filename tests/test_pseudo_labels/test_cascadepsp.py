@@ -58,13 +58,13 @@ class _Echo(nn.Module):
 @pytest.fixture
 def echo(monkeypatch, tmp_path):
     """Builds refiners whose network changes nothing."""
+    from segmentation_refinement.models.psp import pspnet
+    monkeypatch.setattr(pspnet, 'RefinementModule', _Echo)
     monkeypatch.setattr(cascadepsp, '_load_weights', lambda *args: None)
     (tmp_path / 'any').touch()
 
     def build(**kwargs) -> CascadePSPRefiner:
-        refiner = CascadePSPRefiner(tmp_path / 'any', 'cpu', **kwargs)
-        refiner.model = _Echo()
-        return refiner
+        return CascadePSPRefiner(tmp_path / 'any', 'cpu', **kwargs)
     return build
 
 

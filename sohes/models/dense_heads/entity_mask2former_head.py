@@ -68,10 +68,10 @@ class EntityMask2FormerHead(PointMask2FormerHead):
         loss_ancestor: Config of :class:`AncestorLoss`. None: no ancestor
             head (appendix D); the forest is then found by coverage.
         loss_iou: Config of :class:`MaskIoULoss`: a :class:`MaskIoUHead`
-            learns how good every mask is, and changes none: also those of
-            the queries without a ground truth, and at inference the class probability is
-            multiplied by what it says. Ours; wants ``shared_points``. None: no
-            such head.
+            learns how good every mask is, and changes none; also those of
+            the queries without a ground truth. At inference the class
+            probability is multiplied by what it says. Ours; wants
+            ``shared_points``. None: no such head.
         seed_points: Draw the points of matching and losses by image, layer
             and step, the latter counted in the state dict: a resumed run
             draws as one that was never stopped. False: from torch's global
