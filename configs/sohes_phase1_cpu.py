@@ -8,7 +8,7 @@ Command (sohes_phase1_fast.py takes less time):
 Hardware: 2 CPU cores, 4 GB. Differs from sohes_phase1.py where a photo of a
 few hundred pixels and a patch of 14 pixels ask for it: every region under
 96^2 pixels (COCO's bound of large) is looked at again, crops are resized to
-336 so that a patch covers seven pixels of the photo, and `localcrf` refines,
+448 so that a patch covers five pixels of the photo, and `localcrf` refines,
 which needs no weights. Result: see docs/pseudo_labels.md.
 """
 _base_ = 'sohes_phase1.py'
@@ -21,10 +21,11 @@ pseudo_labels = dict(
     image_size=560,  # 40 x 40 patches of 14
     local=dict(
         max_area=96**2,  # pixels of the photo
-        image_size=336,  # 24 x 24 patches of 14
+        image_size=448,  # 32 x 32 patches of 14
         min_crop=160,
         max_crops=24,  # those that hold most of the regions
         # Without the two highest: a crop's patches are small already.
         thresholds=(0.7, 0.65, 0.6, 0.55, 0.5, 0.45, 0.4, 0.35, 0.3, 0.25,
                     0.2, 0.15, 0.1, 0.05, 0.0)),
-    refiner=dict(_delete_=True, type='localcrf'))
+    # Twice the default's neighbours: nearer to DenseCRF.
+    refiner=dict(_delete_=True, type='localcrf', neighbours=192))

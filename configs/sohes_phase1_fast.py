@@ -15,4 +15,5 @@ pseudo_labels = dict(
     local=dict(
         windows=3,  # along the longer side
         image_size=336,  # 24 x 24 patches of 14
-        thresholds=None))  # all: some of these regions are large
+        thresholds=None),  # all: some of these regions are large
+    refiner=dict(neighbours=96))
