@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
+from sohes.apis.generate import phase1_config
 from sohes.apis.generate import read_config as read_phase1
 from sohes.apis.run_config import read_config
 from sohes.pseudo_labels.refinement import build_refiner
@@ -46,8 +47,7 @@ def check_options(config: str, options: dict) -> None:
     if 'pseudo_labels' not in Config.fromfile(path):
         read_config(str(path), options)
         return
-    merged = Config.fromfile(path)
-    merged.merge_from_dict(options)
+    merged = phase1_config(path, options)
     refiner = read_phase1(merged, None)[0].refiner
     if refiner['type'] != 'cascadepsp':  # wants weights
         build_refiner(refiner)

@@ -82,6 +82,22 @@ def generate(config: Mapping[str, Any],
                 runtime['workers'], show_dir, strict, overwrite, quiet)
 
 
+def merge_options(config: Any, options: Mapping[str, Any] | None) -> None:
+    """Change keys of a configuration of Phase 1.
+
+    Another refiner does not get the arguments of the one before.
+
+    Args:
+        config: mmengine's Config, changed in place.
+        options: ``--cfg-options``, by dotted keys.
+    """
+    options, key = dict(options or {}), 'pseudo_labels.refiner'
+    refiner = config.get('pseudo_labels', {}).get('refiner') or {}
+    if options.get(f'{key}.type', refiner.get('type')) != refiner.get('type'):
+        options.setdefault(f'{key}._delete_', True)
+    config.merge_from_dict(options)
+
+
 def phase1_config(path: str | Path,
                   options: Mapping[str, Any] | None = None) -> Any:
     """Read a configuration of Phase 1 and what is changed in it.
@@ -99,7 +115,7 @@ def phase1_config(path: str | Path,
     from mmengine.config import Config
     try:
         config = Config.fromfile(path)
-        config.merge_from_dict(dict(options or {}))
+        merge_options(config, options)
     except FileNotFoundError as error:
         raise UsageError(f'{path}: no such configuration file') from error
     except Exception as error:  # a configuration is a program

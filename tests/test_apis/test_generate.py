@@ -11,7 +11,12 @@ import torch
 from PIL import Image
 
 from sohes.apis.command import run_command
-from sohes.apis.generate import UsageError, generate, read_config
+from sohes.apis.generate import (
+    UsageError,
+    generate,
+    phase1_config,
+    read_config,
+)
 from sohes.pseudo_labels.shards import ShardFolder
 from sohes.utils.locks import sole_run
 from tests import processes
@@ -33,6 +38,23 @@ def config(tmp_path_factory) -> dict:
         pseudo_labels=dict(image_size=64, thresholds=(.6, .3, 0.),
                            local=None),
         shard_size=1, workers=0)
+
+
+@pytest.mark.parametrize('options, refiner', [
+    ({}, dict(type='localcrf', neighbours=192)),
+    ({'pseudo_labels.refiner.type': 'localcrf',
+      'pseudo_labels.refiner.margin': .1},
+     dict(type='localcrf', neighbours=192, margin=.1)),
+    ({'pseudo_labels.refiner.max_side': 64,
+      'pseudo_labels.refiner.type': 'densecrf'},
+     dict(type='densecrf', max_side=64)),
+    ({'pseudo_labels.refiner.type': 'none'}, dict(type='none')),
+])
+def test_another_refiner_does_not_get_the_arguments_of_the_one_before(
+        options, refiner) -> None:
+    path = Path(__file__).parents[2] / 'configs/sohes_phase1_cpu.py'
+    found = phase1_config(path, options)
+    assert dict(found.pseudo_labels.refiner) == refiner
 
 
 @pytest.fixture

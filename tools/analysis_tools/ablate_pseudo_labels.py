@@ -46,6 +46,7 @@ from sohes.apis.ablations import (
     weights_rows,
 )
 from sohes.apis.command import run_command
+from sohes.apis.generate import merge_options
 from sohes.pseudo_labels.images import load_image
 from sohes.pseudo_labels.options import ExploreOptions
 from sohes.pseudo_labels.refinement import build_refiner
@@ -145,7 +146,7 @@ def run(args: argparse.Namespace) -> None:
     """Label, count and write."""
     try:
         config = Config.fromfile(args.config)
-        config.merge_from_dict(args.cfg_options or {})
+        merge_options(config, args.cfg_options)
         options = ExploreOptions.from_dict(config.pseudo_labels.to_dict())
         build_refiner(options.refiner)
         photos = read_photos(args.gt, args.img_dir, args.num_photos,

@@ -45,6 +45,7 @@ import numpy as np
 from mmengine.config import Config
 
 from sohes.apis.command import run_command
+from sohes.apis.generate import merge_options
 from sohes.pseudo_labels.images import find_images, load_image
 from sohes.pseudo_labels.merge_tree import MergeTree
 from sohes.pseudo_labels.methods import LabelOptions, read_options
@@ -265,7 +266,7 @@ def run(args: argparse.Namespace) -> None:
     """
     with said_in_a_sentence():
         config = Config.fromfile(args.config)
-        config.merge_from_dict(args.cfg_options or {})
+        merge_options(config, args.cfg_options)
         options = read_options(config.pseudo_labels.to_dict())
         names = find_images(args.img_dir)
         from sohes.models.backbones import ViTFeatureExtractor
