@@ -6,8 +6,10 @@ from typing import Any, TypeVar
 
 from sohes.structures.rles import rle_areas, rle_boxes, text_rle
 from sohes.structures.segmentations import check_image_size, compressed_counts
-from sohes.utils.errors import FileError
+from sohes.utils.errors import FileError, renamed
 from sohes.utils.names import name_fault
+
+__getattr__ = renamed(__name__, ConverterError=FileError)
 
 T = TypeVar('T')
 

@@ -4,7 +4,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from sohes.utils.errors import FileError
+from sohes.utils.errors import FileError, renamed
+
+__getattr__ = renamed(__name__, InputError=FileError)
 
 
 def match_results(path: str | Path, results: list[dict],

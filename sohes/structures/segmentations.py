@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from sohes.structures.rle_kernels import rle_stats
-from sohes.utils.errors import FileError
+from sohes.utils.errors import FileError, renamed
 from sohes.utils.limits import pixel_limit, too_large
+
+__getattr__ = renamed(__name__, SegmentationError=FileError)
 
 #: Ids at most: what every reader of json keeps exact.
 LARGEST_ID = 2**53 - 1

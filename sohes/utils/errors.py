@@ -2,7 +2,8 @@
 import errno
 import os
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 
@@ -22,6 +23,26 @@ class FileError(SohesError):
 
 class ImageError(SohesError):
     """A file that cannot be used as an image: its path and the reason."""
+
+
+def renamed(module: str, **names: type) -> Callable[[str], type]:
+    """A module's ``__getattr__``: names of before, which warn.
+
+    Args:
+        module: Its ``__name__``.
+        **names: What each old name is now.
+    """
+    def find(name: str) -> type:
+        if name not in names:
+            raise AttributeError(f'module {module!r} has no attribute '
+                                 f'{name!r}')
+        found = names[name]
+        warnings.warn(
+            f'{module}.{name} is {found.__module__}.{found.__name__} now',
+            DeprecationWarning, stacklevel=2)
+        return found
+
+    return find
 
 
 _NO_MEMORY = ('the memory of this machine is not enough; take smaller images, '

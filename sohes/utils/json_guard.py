@@ -9,7 +9,9 @@ from typing import IO
 import numpy as np
 
 from sohes.utils.compiled import njit
-from sohes.utils.errors import FileError
+from sohes.utils.errors import FileError, renamed
+
+__getattr__ = renamed(__name__, JsonBoundsError=FileError)
 
 #: Brackets within brackets.
 DEEPEST = 64

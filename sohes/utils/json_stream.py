@@ -5,9 +5,11 @@ from typing import Any
 
 import ijson
 
-from sohes.utils.errors import FileError
+from sohes.utils.errors import FileError, renamed
 from sohes.utils.json_guard import GuardedFile
 from sohes.utils.json_rows import skip_bom
+
+__getattr__ = renamed(__name__, EntityIndexError=FileError)
 
 #: Bytes read at a time.
 BLOCK = 1 << 18

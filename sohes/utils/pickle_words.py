@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sohes.utils.errors import FileError
+from sohes.utils.errors import FileError, renamed
+
+__getattr__ = renamed(__name__, TensorFileError=FileError)
 
 #: Elements of a tensor that shows the same numbers more than once.
 _REPEATED = 1 << 24

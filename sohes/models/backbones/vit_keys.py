@@ -12,7 +12,9 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-from sohes.utils.errors import FileError
+from sohes.utils.errors import FileError, renamed
+
+__getattr__ = renamed(__name__, WeightsError=FileError)
 
 # What a wrapper adds in front of the ViT's own names is found from this
 # weight, which every ViT has exactly once.
