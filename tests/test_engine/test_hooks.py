@@ -27,6 +27,7 @@ def _scrambled() -> None:
     torch.manual_seed(97)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('workers', [0, 2])
 @pytest.mark.parametrize('persistent', [False, True])
 def test_resumed_run_equals_the_uninterrupted_bit_by_bit(

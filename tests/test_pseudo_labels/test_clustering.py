@@ -86,6 +86,7 @@ def test_two_colours_equal_exact_oracle(colours, pattern):
     _assert_same(np.array(colours)[which], exact=True)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_any_small_integer_grid(data):
@@ -169,6 +170,7 @@ def test_real_features_equal_oracle(real_features):
     assert np.abs(gaps).max() < 1e-9
 
 
+@pytest.mark.slow
 def test_same_in_another_process_and_thread_count(rng, repo_root):
     features = _smooth(rng, 20, 20, 33).astype(np.float32)
     here = MergeTree.from_features(features)

@@ -3,6 +3,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 # What publishing, the demo and Phase 1 import, and what they make mmengine
 # import; in one process, since each import prints but once.
 CODE = """
@@ -28,6 +30,7 @@ assert type(vit).__module__.startswith('mmpretrain.')
 """
 
 
+@pytest.mark.slow
 def test_imports_print_nothing(tmp_path: Path, repo_root: Path) -> None:
     done = subprocess.run(
         [sys.executable, '-W', 'ignore', '-c', CODE, tmp_path / 'vit.pth'],

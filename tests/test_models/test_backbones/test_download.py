@@ -176,6 +176,7 @@ def go(process: subprocess.Popen) -> None:
     process.stdin.flush()
 
 
+@pytest.mark.slow
 def test_several_processes_fetch_once(server: FileServer,
                                       tmp_path: Path) -> None:
     server.delay = 1.0  # long enough for both to find no file

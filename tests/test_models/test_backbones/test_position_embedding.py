@@ -88,6 +88,7 @@ def real(shared_data: Path) -> tuple[Path, dict[str, Tensor], Image.Image]:
     return file, state, Image.open(photos[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('side', 'most'), [(18, 0.06), (53, 0.015)])
 def test_other_rules_differ_little_on_real_weights(
         side: int, most: float, real: tuple) -> None:

@@ -91,6 +91,7 @@ def test_features_equal_timms(family: str, swiglu: bool, tmp_path: Path,
             assert relative_error(found, expected) < 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('family, swiglu', KINDS)
 def test_features_equal_hugging_faces(family: str, swiglu: bool,
                                       tmp_path: Path,

@@ -67,6 +67,7 @@ def test_equals_timm_in_its_variants(tmp_path: Path, variant: dict,
                           timm_features(vit, images, 'token', DEPTH)) < 1e-5
 
 
+@pytest.mark.slow
 def test_equals_timm_with_real_weights(shared_data: Path) -> None:
     import timm
     file = shared_data / 'weights' / (
