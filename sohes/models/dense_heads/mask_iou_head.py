@@ -51,7 +51,8 @@ class MaskIoUHead(nn.Module):
 
 def _grown(masks: Tensor) -> Tensor:
     """(B, Q, h, w) logits, each the greatest within two cells."""
-    return F.max_pool2d(masks, 5, stride=1, padding=2)
+    across = F.max_pool2d(masks, (1, 5), stride=1, padding=(0, 2))
+    return F.max_pool2d(across, (5, 1), stride=1, padding=(2, 0))
 
 
 def _mean(memory: Tensor, weights: Tensor) -> Tensor:
