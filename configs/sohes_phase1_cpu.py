@@ -23,9 +23,9 @@ pseudo_labels = dict(
         max_area=96**2,  # pixels of the photo
         image_size=448,  # 32 x 32 patches of 14
         min_crop=160,
-        max_crops=24,  # those that hold most of the regions
+        max_crops=20,  # those that hold most of the regions
         # Without the two highest: a crop's patches are small already.
         thresholds=(0.7, 0.65, 0.6, 0.55, 0.5, 0.45, 0.4, 0.35, 0.3, 0.25,
                     0.2, 0.15, 0.1, 0.05, 0.0)),
-    # Twice the default's neighbours: nearer to DenseCRF.
-    refiner=dict(_delete_=True, type='localcrf', neighbours=192))
+    # A third more than the default's neighbours: nearer to DenseCRF.
+    refiner=dict(_delete_=True, type='localcrf', neighbours=128))

@@ -41,10 +41,10 @@ def config(tmp_path_factory) -> dict:
 
 
 @pytest.mark.parametrize('options, refiner', [
-    ({}, dict(type='localcrf', neighbours=192)),
+    ({}, dict(type='localcrf', neighbours=128)),
     ({'pseudo_labels.refiner.type': 'localcrf',
       'pseudo_labels.refiner.margin': .1},
-     dict(type='localcrf', neighbours=192, margin=.1)),
+     dict(type='localcrf', neighbours=128, margin=.1)),
     ({'pseudo_labels.refiner.max_side': 64,
       'pseudo_labels.refiner.type': 'densecrf'},
      dict(type='densecrf', max_side=64)),
