@@ -89,8 +89,8 @@ def convert_coco_like(kind: CocoLike,
         Counter: images, annotations, crowds, and what was left out and why.
 
     Raises:
-        FileError: the file is not that of the dataset, or broken.
-        FileError: no COCO json.
+        FileError: the file is no COCO json, not that of the dataset, or
+            broken.
         OSError: it cannot be read.
     """
     check_out(out, [source], overwrite)
