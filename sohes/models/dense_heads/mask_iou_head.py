@@ -61,25 +61,6 @@ def _mean(memory: Tensor, weights: Tensor) -> Tensor:
     return (weights @ memory) / total
 
 
-@torch.no_grad()
-def best_point_iou(logits: Tensor, targets: Tensor) -> Tensor:
-    """The greatest IoU of each predicted mask with any target, at points.
-
-    Args:
-        logits: (Q, P); a point is in the mask where its logit is above 0.
-        targets: (M, P) in [0, 1], inside where above 0.5.
-
-    Returns:
-        (Q,) float32 in [0, 1]; 0 without targets.
-    """
-    if not len(targets):
-        return logits.new_zeros(len(logits))
-    inside, wanted = (logits > 0).float(), (targets > 0.5).float()
-    shared = inside @ wanted.T
-    union = inside.sum(1, keepdim=True) + wanted.sum(1) - shared
-    return (shared / union.clamp(min=1)).max(1).values
-
-
 @MODELS.register_module()
 class MaskIoULoss(nn.Module):
     """Binary cross-entropy of predicted and measured IoU, over all queries.

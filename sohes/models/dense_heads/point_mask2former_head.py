@@ -4,13 +4,15 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from mmcv.ops import point_sample
-from mmdet.models.dense_heads import Mask2FormerHead
 from mmdet.models.task_modules.assigners import AssignResult
 from mmdet.models.utils import get_uncertain_point_coords_with_randomness
 from mmdet.utils import InstanceList
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from sohes.models.dense_heads.decoding_mask2former_head import (
+    DecodingMask2FormerHead,
+)
 from sohes.models.dense_heads.shared_points import draw_points
 from sohes.utils.random_state import seeded_random
 
@@ -18,7 +20,7 @@ from sohes.utils.random_state import seeded_random
 _SURE = 1e4
 
 
-class PointMask2FormerHead(Mask2FormerHead):
+class PointMask2FormerHead(DecodingMask2FormerHead):
     """mmdet's head whose points depend on image, layer and step alone.
 
     What :class:`EntityMask2FormerHead` stands on; it sets the attributes,

@@ -2,11 +2,8 @@
 import pytest
 import torch
 
-from sohes.models.dense_heads.mask_iou_head import (
-    MaskIoUHead,
-    MaskIoULoss,
-    best_point_iou,
-)
+from sohes.models.dense_heads.entity_targets import best_point_iou
+from sohes.models.dense_heads.mask_iou_head import MaskIoUHead, MaskIoULoss
 from tests.test_models.test_dense_heads.tiny_head import (
     FEW,
     NESTED,
