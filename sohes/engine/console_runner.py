@@ -29,8 +29,16 @@ class ConsoleRunner(Runner):
         return logger
 
 
+#: Warnings of mmengine about what it does as it was told, or about itself:
+#: a line for each weight of a teacher, or of a model of which a part learns.
+_NO_FAULT = ('is skipped since its requires_grad=False',
+             'will be deprecated in future', 'is the alias of')
+
+
 def _is_for_the_console(record: logging.LogRecord) -> bool:
     """Whether a record is short, or says that something is wrong."""
     message = record.getMessage()
+    if any(words in message for words in _NO_FAULT):
+        return False
     return record.levelno >= logging.WARNING or not (
         '\n' in message.strip() or message.startswith('paramwise_options'))
