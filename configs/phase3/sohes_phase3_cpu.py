@@ -27,46 +27,47 @@ model = dict(
     detector=_base_.cpu_model,
     # The score is a product with the expected IoU, so half of the paper's:
     # the teacher then believes some 50 masks of a photo, as labels have 90.
-    semi_train_cfg=dict(score_thr=dict(low=0.15, high=0.35)))
+    # What the teacher is not sure of is left open: taken for nothing, as the
+    # paper does, it would be believed less with every step.
+    semi_train_cfg=dict(
+        score_thr=dict(low=0.15, high=0.35), no_object_weight=0.0))
 
-whole = dict(type='Resize', scale=view_size, keep_ratio=False)
-geometry = [
-    dict(type='RandomFlip', prob=0.5),
-    dict(
-        type='RandomChoice',
-        transforms=[
-            [whole],
-            [
-                dict(
-                    type='RandomResize',
-                    scale=view_size,
-                    ratio_range=(1.0, 3.0),
-                    resize_type='Resize',
-                    keep_ratio=False),
-                dict(
-                    type='RandomCrop',
-                    crop_size=view_size,
-                    crop_type='absolute',
-                    recompute_bbox=True,
-                    allow_negative_crop=True)
-            ],
-        ],
-        prob=[0.4, 0.6]),
-    dict(
-        type='sohes.LoadFeatureMap',
-        folder=feature_maps['folder'],
-        cells=_base_.cpu_model.backbone.cells)
-]
+flip = dict(type='RandomFlip', prob=0.5)
+crop = dict(
+    type='RandomCrop',
+    crop_size=view_size,
+    crop_type='absolute',
+    recompute_bbox=True,
+    allow_negative_crop=True)
+enlarge = dict(
+    type='RandomResize',
+    scale=view_size,
+    ratio_range=(1.0, 3.0),
+    resize_type='Resize',
+    keep_ratio=False)
+part = dict(  # the whole photo squashed, or a part of it, enlarged
+    type='RandomChoice',
+    transforms=[[dict(type='Resize', scale=view_size, keep_ratio=False)],
+                [enlarge, crop]],
+    prob=[0.4, 0.6])
+load_map = dict(
+    type='sohes.LoadFeatureMap',
+    folder=feature_maps['folder'],
+    cells=_base_.cpu_model.backbone.cells)
 pack = dict(_base_.pack, min_area=192)
 train_pipeline = [
-    *_base_.train_pipeline[:2], *geometry,
+    *_base_.train_pipeline[:2], flip, part, load_map,
     _base_.train_pipeline[6],  # copy-paste; no canvas
     *_base_.colors, pack
 ]
+# The teacher sees what Phase 2 was trained on, parts as well; the student a
+# part of its view, so that the teacher has seen all of it.
 unsup_pipeline = _base_.unsup_pipeline
-unsup_pipeline[1].update(
-    unsup_teacher=[whole, geometry[0], geometry[2], pack],
-    unsup_student=[*geometry, *_base_.colors, pack])
+unsup_pipeline.insert(1, part)
+unsup_pipeline[2].update(
+    unsup_teacher=[flip, load_map, pack],
+    unsup_student=[flip, dict(enlarge, ratio_range=(1.0, 1.5)), crop,
+                   load_map, *_base_.colors, pack])
 test_pipeline = _base_.test_pipeline
 test_pipeline[1] = dict(type='Resize', scale=test_size, keep_ratio=False)
 train_dataloader = dict(

@@ -150,7 +150,22 @@ def mean_field(logits: np.ndarray, corner: tuple, far: np.ndarray,
         for y in range(height):
             row = total[y]
             row[:] = np.float32(0)
-            for k in range(len(far)):
+            # Four neighbours at once: the sums are read and written once for
+            # them, which is half of what the processor has to do here.
+            for k in range(0, len(far) - 3, 4):
+                one, two, three, four = (
+                    scaled[y + pad + far[k, 0], pad + far[k, 1]:],
+                    scaled[y + pad + far[k + 1, 0], pad + far[k + 1, 1]:],
+                    scaled[y + pad + far[k + 2, 0], pad + far[k + 2, 1]:],
+                    scaled[y + pad + far[k + 3, 0], pad + far[k + 3, 1]:])
+                weights = alike[top + y, k:k + 4, left:]
+                for x in range(width):
+                    row[x] += (
+                        (np.float32(weights[0, x]) * one[x] +
+                         np.float32(weights[1, x]) * two[x]) +
+                        (np.float32(weights[2, x]) * three[x] +
+                         np.float32(weights[3, x]) * four[x]))
+            for k in range(len(far) // 4 * 4, len(far)):
                 start = pad + far[k, 1]
                 there = scaled[y + pad + far[k, 0], start:start + width]
                 weight = alike[top + y, k, left:left + width]

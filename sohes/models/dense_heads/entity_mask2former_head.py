@@ -214,7 +214,9 @@ class EntityMask2FormerHead(PointMask2FormerHead):
             all_mask_preds: (B, Q, h, w) of each layer.
             all_ancestor_preds: (B, Q, Q) of each layer.
             batch_gt_instances: As :func:`entity_targets` gives them.
-            batch_img_metas: With ``batch_input_shape`` and ``img_id``.
+            batch_img_metas: With ``batch_input_shape``, ``img_id`` and
+                perhaps ``no_object_weight``: how much the queries without a
+                ground truth count, as no-object and in the IoU; 1.
 
         Returns:
             See :meth:`loss`.
@@ -252,10 +254,13 @@ class EntityMask2FormerHead(PointMask2FormerHead):
         if self.soft_labels:
             iou = point_iou(*at_points)
             labels[matched >= 0] = torch.stack([iou, 1 - iou], dim=1)
+        counts = torch.where(matched >= 0, 1.0, cls_scores.new_tensor(
+            [[meta.get('no_object_weight', 1.0)] for meta in
+             batch_img_metas]))
         # One exchange between the processes for both normalisers.
         weight_sum, num_masks = reduce_mean(
             torch.stack([
-                (labels * class_weight).sum(),
+                (labels * class_weight * counts[..., None]).sum(),
                 cls_scores.new_tensor(float(num_masks))
             ]))
         if len(at_points[0]):
@@ -266,6 +271,7 @@ class EntityMask2FormerHead(PointMask2FormerHead):
             loss_cls=self.loss_cls(
                 cls_scores.flatten(0, 1),
                 labels.flatten(0, 1),
+                weight=counts.flatten(),
                 avg_factor=weight_sum),
             loss_mask=loss_mask,
             loss_dice=loss_dice)
@@ -275,7 +281,7 @@ class EntityMask2FormerHead(PointMask2FormerHead):
                 torch.stack([
                     best_point_iou(masks, truths.point_targets)
                     for masks, truths in zip(mask_preds, batch_gt_instances)
-                ]))
+                ]), counts)
         if self.loss_ancestor is not None:
             targets = torch.stack([
                 ancestor_targets(each, truths.ancestors)

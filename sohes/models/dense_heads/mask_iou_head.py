@@ -63,7 +63,7 @@ def _mean(memory: Tensor, weights: Tensor) -> Tensor:
 
 @MODELS.register_module()
 class MaskIoULoss(nn.Module):
-    """Binary cross-entropy of predicted and measured IoU, over all queries.
+    """Binary cross-entropy of predicted and measured IoU, over the queries.
 
     Args:
         loss_weight: Of this loss beside the others.
@@ -73,17 +73,19 @@ class MaskIoULoss(nn.Module):
         super().__init__()
         self.loss_weight = loss_weight
 
-    def forward(self, logits: Tensor, iou: Tensor) -> Tensor:
+    def forward(self, logits: Tensor, iou: Tensor,
+                weights: Tensor) -> Tensor:
         """The loss of the last decoder layer.
 
         Args:
             logits: (B, Q), of :class:`MaskIoUHead`.
             iou: (B, Q) in [0, 1], of :func:`best_point_iou`.
+            weights: (B, Q), how much each counts; mostly 1.
 
         Returns:
             One float32, the mean over the queries of all processes.
         """
         losses = F.binary_cross_entropy_with_logits(
-            logits.float(), iou, reduction='sum')
-        count = reduce_mean(losses.new_tensor(float(iou.numel())))
+            logits.float(), iou, weights, reduction='sum')
+        count = reduce_mean(weights.float().sum()).clamp(min=1)
         return self.loss_weight * losses / count

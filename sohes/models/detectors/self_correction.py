@@ -31,7 +31,7 @@ from sohes.structures.bit_masks import BitMasks
 
 _TRAIN_KEYS = {
     'freeze_teacher', 'sup_weight', 'unsup_weight', 'score_thr', 'min_area',
-    'ancestors'
+    'ancestors', 'no_object_weight'
 }
 
 
@@ -69,6 +69,11 @@ class SelfCorrection(SemiBaseDetector):
             - ancestors (str): The relation that the teacher teaches:
               'pairs', as it predicts them, or 'closure', all masks above a
               mask in its tree. As the dataset's of I1; 'pairs'.
+            - no_object_weight (float): How much the student's queries
+              without a mask of the teacher's count, as no-object and in the
+              IoU that the head expects, in [0, 1]. The paper's 1 teaches
+              that whatever the teacher is not sure of is nothing; 0 leaves
+              it open. Of our own head alone.
             - freeze_teacher (bool): As in mmdet; True.
         semi_test_cfg: ``predict_on``, 'teacher' or 'student'.
         **kwargs: ``data_preprocessor``, a ``MultiBranchDataPreprocessor``,
@@ -102,6 +107,10 @@ class SelfCorrection(SemiBaseDetector):
         if self.ancestors not in ('pairs', 'closure'):
             raise ValueError("ancestors must be 'pairs' or 'closure', got "
                              f'{self.ancestors!r}')
+        self.no_object_weight = options.get('no_object_weight', 1.0)
+        if not 0 <= self.no_object_weight <= 1:
+            raise ValueError('no_object_weight must be in [0, 1], got '
+                             f'{self.no_object_weight}')
         self.pseudo_label_head = None
         if 'panoptic_fusion_head' in detector:
             # The teacher's own may be told to give RLEs.
@@ -155,7 +164,8 @@ class SelfCorrection(SemiBaseDetector):
         # Sum of thresholds, masks predicted, small, medium, large ones kept.
         totals = batch_inputs.new_zeros(5, dtype=torch.float32)
         for sample, seen in zip(batch_data_samples, predictions):
-            share = seen.masks.flatten(1).float().mean(1)
+            share = (seen.masks.flatten(1).float().mean(1) *
+                     _share_in_view(sample))
             thresholds = self._thresholds(share)
             keep = (seen.scores > thresholds).nonzero()[:, 0]
             sample.gt_instances = _chosen(seen.masks, self._forest(seen),
@@ -249,6 +259,8 @@ class SelfCorrection(SemiBaseDetector):
         Returns:
             The losses with the prefix 'unsup_', and ``batch_info``.
         """
+        for sample in batch_data_samples:
+            sample.set_metainfo(dict(no_object_weight=self.no_object_weight))
         losses = self.student.loss(batch_inputs, batch_data_samples)
         believed = sum(batch_info[f'teacher_{size}']
                        for size in ('small', 'medium', 'large'))
@@ -307,6 +319,14 @@ def _chosen(masks: Tensor, forest: EntityForest,
     """
     return InstanceData(
         masks=masks[keep], forest=forest.subset(keep.cpu().numpy()))
+
+
+def _share_in_view(sample: DetDataSample) -> float:
+    """How much of its photo an upright view shows; more than 1 if padded."""
+    matrix = _homography(sample)
+    across, down = abs(matrix[0, 0]), abs(matrix[1, 1])
+    return float(np.prod(sample.img_shape[:2]) /
+                 (across * down * np.prod(sample.ori_shape[:2])))
 
 
 def _homography(sample: DetDataSample) -> Any:

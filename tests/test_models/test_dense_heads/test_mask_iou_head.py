@@ -62,11 +62,15 @@ def test_an_empty_mask_has_a_finite_judgement():
 def test_loss_is_least_where_the_iou_is_right():
     loss = MaskIoULoss(loss_weight=3.0)
     iou = torch.tensor([[0.2, 0.9]])
-    right = loss(torch.logit(iou), iou)
+    ones = torch.ones_like(iou)
+    right = loss(torch.logit(iou), iou, ones)
     entropy = -(iou * iou.log() + (1 - iou) * (1 - iou).log()).mean()
     assert right.item() == pytest.approx(3 * entropy.item())
     for other in (-0.1, 0.05):
-        assert loss(torch.logit(iou + other), iou) > right
+        assert loss(torch.logit(iou + other), iou, ones) > right
+    # Of a query that does not count, nothing is learnt.
+    one = loss(torch.logit(iou), iou, torch.tensor([[1., 0.]]))
+    assert one == loss(torch.logit(iou[:, :1]), iou[:, :1], ones[:, :1])
 
 
 def test_head_learns_to_judge_all_queries():

@@ -266,8 +266,45 @@ def test_a_teacher_that_says_everything(monkeypatch, warnings):
     assert len(warnings) == 1 and 'every mask' in warnings[0]
 
 
-def test_masks_that_all_leave_the_view_teach_no_object(monkeypatch):
+def test_an_enlarged_view_counts_areas_of_the_whole_photo(monkeypatch):
+    # Enlarged three times: 6144 pixels of it are 683 of the original.
     model = build()
+    says(model, seen((0, 0, 96, 64), scores=[0.75]), monkeypatch)
+    data = model.data_preprocessor(batch(), training=True)
+    samples = data['data_samples']['unsup_teacher']
+    for sample in samples:
+        sample.set_metainfo(dict(homography_matrix=np.array(
+            [[3., 0, -90], [0, 3, -30], [0, 0, 1]])))
+    samples, info = model.get_pseudo_instances(
+        data['inputs']['unsup_teacher'], samples)
+    share = 6144 / 9 / (128 * 192)
+    assert float(info['teacher_threshold']) == pytest.approx(
+        (1 - (1 - share)**200) * 0.4 + 0.3)
+    assert [float(info[f'teacher_{size}'])
+            for size in ('small', 'medium', 'large')] == [1, 0, 0]
+
+
+@pytest.mark.parametrize('weight', [1.0, 0.25, 0.0])
+def test_what_the_teacher_leaves_open_counts_less(weight, monkeypatch):
+    model = build(no_object_weight=weight)
+    # One mask for the ten queries: nine are matched with nothing.
+    says(model, seen(BOXES[0], scores=[0.99]), monkeypatch)
+    whole = build()
+    says(whole, seen(BOXES[0], scores=[0.99]), monkeypatch)
+    gradients = []
+    for each in (model, whole):
+        losses = losses_of(each)
+        losses['unsup_loss_cls'].backward()
+        gradients.append(each.student.panoptic_head.cls_embed.bias.grad)
+    changed = (gradients[0] - gradients[1]).abs().max() > 1e-6
+    assert changed == (weight < 1)
+    # Towards entity where nothing is said to be no object.
+    assert weight > 0 or gradients[0][0] < 0 < gradients[0][1]
+
+
+@pytest.mark.parametrize('weight', [1.0, 0.0])
+def test_masks_that_all_leave_the_view_teach_no_object(weight, monkeypatch):
+    model = build(no_object_weight=weight)
     # In the left half, which no student sees.
     says(model, seen((0, 0, 20, 20), scores=[0.99]), monkeypatch)
     data = model.data_preprocessor(batch(), training=True)
@@ -276,7 +313,7 @@ def test_masks_that_all_leave_the_view_teach_no_object(monkeypatch):
             [[.5, 0, -48], [0, .5, 0], [0, 0, 1]])))
     losses = model.train()(data['inputs'], data['data_samples'], mode='loss')
     assert losses['unsup_loss_mask'] == 0
-    assert losses['unsup_loss_cls'] > 0
+    assert (losses['unsup_loss_cls'] > 0) == (weight > 0)
 
 
 def test_without_its_loss_the_teacher_is_not_asked(monkeypatch):
