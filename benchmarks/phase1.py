@@ -194,7 +194,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--sizes', nargs='*', default=[],
                         help='WIDTHxHEIGHT in pixels')
     parser.add_argument('--device', default='cpu')
-    parser.add_argument('--dtype', choices=('fp32', 'bf16', 'fp16'))
+    parser.add_argument('--dtype', choices=('auto', 'fp32', 'bf16', 'fp16'))
     parser.add_argument('--refiner', choices=('localcrf', 'densecrf', 'none'),
                         default='localcrf')
     parser.add_argument('--max-crops', type=int)

@@ -25,7 +25,7 @@ extractor = dict(
     block=None,  # 1 is the first, -1 the last
     center=None,  # subtract the image's mean feature
     debias=False,  # ours: project out what tells a patch's place alone
-    dtype='fp32',  # or 'bf16', 'fp16'
+    dtype='fp32',  # or 'bf16', 'fp16', 'auto'
     device=None)  # None: CUDA if there is one
 
 pseudo_labels = dict(

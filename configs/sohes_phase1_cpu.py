@@ -13,7 +13,7 @@ which needs no weights. Result: see docs/pseudo_labels.md.
 """
 _base_ = 'sohes_phase1.py'
 
-extractor = dict(weights='dinov2_vits14', dtype='bf16')
+extractor = dict(weights='dinov2_vits14', dtype='auto')
 
 shard_size = 1  # a kill loses only the photos under way
 

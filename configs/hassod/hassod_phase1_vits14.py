@@ -15,7 +15,7 @@ prints. Hardware: 2 CPU cores, 4 GB. Result: the table of docs/hassod.md.
 """
 _base_ = 'hassod_phase1.py'
 
-extractor = dict(weights='dinov2_vits14', dtype='bf16')
+extractor = dict(weights='dinov2_vits14', dtype='auto')
 
 shard_size = 1  # a kill loses only the photos under way
 

@@ -205,7 +205,7 @@ def _info(extractor: Any, arguments: Mapping[str, Any],
         extractor=dict(
             resolved,
             patch_size=extractor.patch_size,
-            dtype=arguments.get('dtype', 'fp32')),
+            dtype=extractor.dtype_name),
         pseudo_labels=dict(
             dataclasses.asdict(options), thresholds=list(thresholds)))
 

@@ -39,7 +39,7 @@ class FrozenViT(BaseModule):
         stem_channels: Of the stem's convolutions of stride 2.
         stem_blocks: Residual blocks of two convolutions behind them; each
             lets a fine feature see two cells of its map further each way.
-        dtype: 'fp32' or 'bf16', what the ViT computes in.
+        dtype: Of :class:`ViTFeatureExtractor`, what the ViT computes in.
         init_cfg: As ever.
     """
 
@@ -50,7 +50,7 @@ class FrozenViT(BaseModule):
                  cells: int = 32,
                  stem_channels: Sequence[int] = (32, 64),
                  stem_blocks: int = 0,
-                 dtype: str = 'bf16',
+                 dtype: str = 'auto',
                  init_cfg: Any = None) -> None:
         super().__init__(init_cfg)
         self.weights = weights

@@ -20,6 +20,7 @@ from sohes.models.backbones.vit_zoo import locate_weights
 from sohes.registry import MODELS
 from sohes.utils.errors import FileError
 from sohes.utils.imports import import_quietly
+from sohes.utils.precision import fast_dtype
 
 Images = Sequence[NDArray[np.uint8]] | NDArray[np.uint8]
 
@@ -52,7 +53,8 @@ class ViTFeatureExtractor:
         block: 1 is the first, -1 the last.
         center: subtract each image's mean feature over its patches.
         dtype: 'fp32', 'fp16' or 'bf16', what the layers compute in (the
-            residual stream and the result stay float32).
+            residual stream and the result stay float32), or 'auto': 'bf16'
+            where the device is fast in it (`fast_dtype`), else 'fp32'.
         device: 'cpu', 'cuda', ...; None takes CUDA where there is one.
         interpolate: how images are resized, antialiased: 'bicubic' or
             'bilinear'.
@@ -67,6 +69,7 @@ class ViTFeatureExtractor:
         family: 'dino', 'dinov2', 'dinov3' or 'generic'.
         preset: the family's preset, its block a number.
         feature, block, center: what is in use (``block`` from the front).
+        dtype_name: 'fp32', 'fp16' or 'bf16', likewise.
         weights_hash: SHA-256 of the file of weights, 64 hex digits.
 
     Raises:
@@ -84,9 +87,9 @@ class ViTFeatureExtractor:
                  interpolate: str = 'bicubic',
                  num_heads: int | None = None,
                  debias: bool = False) -> None:
-        if dtype not in _DTYPES:
-            raise ValueError(
-                f'dtype: expected one of {list(_DTYPES)}, found {dtype!r}')
+        if dtype not in (*_DTYPES, 'auto'):
+            raise ValueError(f"dtype: expected 'auto' or one of "
+                             f'{list(_DTYPES)}, found {dtype!r}')
         if interpolate not in ('bicubic', 'bilinear'):
             raise ValueError("interpolate: expected 'bicubic' or 'bilinear', "
                              f'found {interpolate!r}')
@@ -112,7 +115,9 @@ class ViTFeatureExtractor:
         if device is None:
             device = 'cuda' if torch.cuda.is_available() else 'cpu'
         self.device = torch.device(device)
-        self.dtype = _DTYPES[dtype]
+        self.dtype_name = (fast_dtype(self.device)
+                           if dtype == 'auto' else dtype)
+        self.dtype = _DTYPES[self.dtype_name]
         self.interpolate = interpolate
         self.vit = self._build(loaded, num_heads)
         self._mean = self._channels(RGB_MEAN)

@@ -14,6 +14,7 @@ from torch import Tensor
 from sohes.models.dense_heads.view_fusion import fuse_views
 from sohes.models.views import crop_views, view_boxes
 from sohes.registry import MODELS
+from sohes.utils.precision import fast_dtype
 
 
 @MODELS.register_module()
@@ -25,8 +26,10 @@ class EntityMask2Former(Mask2Former):
 
     Args:
         autocast: 'bf16': Layers that can compute in bfloat16, in training
-            and at inference. A CPU that knows it takes less than half the
-            time; on a GPU use ``--amp`` instead. None: float32.
+            and at inference, where the device is fast in it
+            (:func:`fast_dtype`). Such a CPU takes less than half the time;
+            others compute in float32. On a GPU use ``--amp`` instead. None:
+            float32.
         train_only: Parameters with this in their names are trained and no
             others, as 'iou_head' of a model that was trained without. None:
             all.
@@ -54,10 +57,10 @@ class EntityMask2Former(Mask2Former):
 
     def precision(self) -> AbstractContextManager:
         """Inside, layers compute in the precision that was asked for."""
-        if self.autocast is None:
+        device = next(self.parameters()).device
+        if self.autocast is None or fast_dtype(device) != self.autocast:
             return nullcontext()
-        kind = next(self.parameters()).device.type
-        return torch.autocast(kind, torch.bfloat16)
+        return torch.autocast(device.type, torch.bfloat16)
 
     def extract_feat(
             self,

@@ -184,6 +184,19 @@ def test_a_wrong_mean_is_refused(vit_file: tuple,
         extractor(images, 96, center=False, mean=np.zeros(WIDTH))
 
 
+@pytest.mark.parametrize('flags, name', [({'amx_bf16'}, 'bf16'),
+                                         (set(), 'fp32')])
+def test_auto_is_what_the_processor_is_fast_in(
+        flags: set, name: str, vit_file: tuple,
+        rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('sohes.utils.precision._cpu_flags', lambda: flags)
+    images = [rng.integers(0, 256, (32, 32, 3), np.uint8)]
+    auto = ViTFeatureExtractor(vit_file[1], dtype='auto')
+    assert auto.dtype_name == name
+    named = ViTFeatureExtractor(vit_file[1], dtype=name)
+    assert np.array_equal(auto(images, 32), named(images, 32))
+
+
 def test_bf16_is_close_to_fp32(vit_file: tuple,
                                rng: np.random.Generator) -> None:
     images = [photo(rng, 96, 96)]
