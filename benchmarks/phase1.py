@@ -3,7 +3,7 @@
     python benchmarks/phase1.py --weights WEIGHTS PHOTO [PHOTO ...]
         [--config configs/sohes_phase1_fast.py] [--sizes 1024x1024]
         [--random vit_base --patch 8] [--device cuda] [--no-densecrf]
-        [--no-early] [--gt entities_val.json]
+        [--no-early] [--gt entities_val.json] [--neighbours 96 192]
 
 Each photo is resized to every size asked for (its own without one). The same
 candidates are refined by localcrf and by DenseCRF, each with and without
@@ -18,7 +18,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -38,6 +38,7 @@ from sohes.pseudo_labels import best_first
 from sohes.pseudo_labels.images import load_image
 from sohes.pseudo_labels.options import ExploreOptions
 from sohes.pseudo_labels.pipeline import finish, propose
+from sohes.pseudo_labels.refinement import build_refiner
 from sohes.pseudo_labels.warm_up import warm_up
 from sohes.structures import Entities
 
@@ -95,8 +96,8 @@ def refine(clock: Clock, name: str, image: np.ndarray, found: Any,
 
 
 def measure(image: np.ndarray, extractor: Any, options: ExploreOptions,
-            thresholds: tuple, densecrf: bool,
-            early: bool) -> tuple[dict, Clock]:
+            thresholds: tuple, densecrf: bool, early: bool,
+            neighbours: list[int]) -> tuple[dict, Clock]:
     """Print the table of one photo.
 
     Returns:
@@ -120,8 +121,11 @@ def measure(image: np.ndarray, extractor: Any, options: ExploreOptions,
     for everything in (False, True) if early else (True, ):
         what = 'all candidates' if everything else 'stops early'
         refiners = [options.refiner, *([BEFORE] if densecrf else [])]
+        if neighbours:
+            refiners[:1] = [dict(options.refiner, neighbours=count)
+                            for count in neighbours]
         for refiner in refiners:
-            name = f'3 and 4 {refiner["type"]}, {what}'
+            name = f'3 and 4 {_named(refiner)}, {what}'
             results[name] = refine(
                 clock, name, image, found,
                 dataclasses.replace(options, refiner=refiner), everything)
@@ -135,6 +139,13 @@ def measure(image: np.ndarray, extractor: Any, options: ExploreOptions,
     for name, (calls, cpu, wall) in clock.spent.items():
         print(f'{name:<36}{calls:>6.0f}{cpu:>10.2f}{wall:>10.2f}')
     return results, clock
+
+
+def _named(refiner: Mapping[str, Any]) -> str:
+    """Such as 'localcrf of 128', with its neighbours."""
+    if refiner['type'] != 'localcrf':
+        return refiner['type']
+    return f'localcrf of {build_refiner(refiner).neighbours}'
 
 
 class Comparison:
@@ -196,7 +207,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--dtype', choices=('auto', 'fp32', 'bf16', 'fp16'))
     parser.add_argument('--refiner', choices=('localcrf', 'densecrf', 'none'),
-                        default='localcrf')
+                        help="in place of the configuration's")
+    parser.add_argument('--neighbours', type=int, nargs='*', default=[],
+                        help="of localcrf, a row each; default: the "
+                        "configuration's")
     parser.add_argument('--max-crops', type=int)
     parser.add_argument('--no-densecrf', action='store_true')
     parser.add_argument('--no-early', action='store_true',
@@ -222,8 +236,10 @@ def main() -> None:
         if args.dtype:
             arguments.update(dtype=args.dtype)
         extractor = build_extractor(arguments)
-    refiner = dict(type=args.refiner)
-    if args.refiner == 'localcrf' and args.device != 'cpu':
+    refiner = dict(options.refiner)
+    if args.refiner is not None and args.refiner != refiner['type']:
+        refiner = dict(type=args.refiner)
+    if refiner['type'] == 'localcrf' and args.device != 'cpu':
         refiner.update(device=args.device)
     options = dataclasses.replace(options, refiner=refiner)
     if args.max_crops and options.local is not None:
@@ -243,7 +259,8 @@ def main() -> None:
                     (width, height), Image.Resampling.LANCZOS))
             found = measure(image, extractor, options,
                             options.thresholds or extractor.preset.thresholds,
-                            not args.no_densecrf, not args.no_early)
+                            not args.no_densecrf, not args.no_early,
+                            args.neighbours)
             if comparison is not None:
                 comparison.add(photo, *found)
     if comparison is not None:
