@@ -83,13 +83,18 @@ class EntityMask2FormerHead(PointMask2FormerHead):
             IoU of its mask with the ground truth, at the shared points, so
             that the score says how good the mask is (as Li et al. 2020,
             generalized focal loss). Ours; wants ``shared_points``.
+        one_to_many: Queries that each ground truth is matched with in all
+            decoder layers but the last, as far as the queries suffice: more
+            queries learn masks in each step (as Jia et al. 2023, H-DETR).
+            The last layer, which predicts, keeps one. Ours; wants
+            ``shared_points``.
         **kwargs: Of ``mmdet.Mask2FormerHead``.
 
     Raises:
         TypeError: An unknown keyword.
         ValueError: More or other classes than one thing class are asked
-            for, or ``soft_labels`` or ``loss_iou`` without
-            ``shared_points``.
+            for, or ``soft_labels``, ``loss_iou`` or ``one_to_many``
+            without ``shared_points``.
     """
 
     def __init__(self,
@@ -114,6 +119,7 @@ class EntityMask2FormerHead(PointMask2FormerHead):
                  shared_points: bool = False,
                  edge_share: float = 0.0,
                  soft_labels: bool = False,
+                 one_to_many: int = 1,
                  **kwargs: Any) -> None:
         if (num_things_classes, num_stuff_classes) != (1, 0):
             raise ValueError(
@@ -129,6 +135,9 @@ class EntityMask2FormerHead(PointMask2FormerHead):
             if value and not shared_points:
                 raise ValueError(f'{name} needs shared_points: uncertain '
                                  'points say little about the IoU of a mask')
+        if one_to_many < 1 or (one_to_many > 1 and not shared_points):
+            raise ValueError('one_to_many must be at least 1, and 1 without '
+                             f'shared_points, got {one_to_many}')
         # mmdet's head takes any keyword, and would train on with a misspelt
         # one.
         known = inspect.signature(Mask2FormerHead.__init__).parameters
@@ -163,6 +172,7 @@ class EntityMask2FormerHead(PointMask2FormerHead):
         self.shared_points = shared_points
         self.edge_share = edge_share
         self.soft_labels = soft_labels
+        self.one_to_many = one_to_many
         # (B, P, 2) while a loss is computed at shared points
         self._points: Tensor | None = None
         self.register_buffer('point_step', torch.tensor(0))
@@ -228,7 +238,8 @@ class EntityMask2FormerHead(PointMask2FormerHead):
         with torch.autocast(all_cls_scores[0].device.type, enabled=False):
             for layer, layer_predictions in enumerate(predictions):
                 metas = [
-                    dict(meta, points=(self.point_seed, step, layer))
+                    dict(meta, points=(self.point_seed, step, layer),
+                         one_to_many=self.one_to_many if layer < last else 1)
                     for meta in batch_img_metas
                 ]
                 prefix = '' if layer == last else f'd{layer}.'

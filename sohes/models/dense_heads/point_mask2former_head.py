@@ -131,7 +131,8 @@ class PointMask2FormerHead(DecodingMask2FormerHead):
             cls_scores: (B, Q, 2) logits.
             mask_preds: (B, Q, P) logits.
             batch_gt_instances: Also with ``point_targets`` (M, P).
-            batch_img_metas: One an image.
+            batch_img_metas: One an image; ``one_to_many``, if there, is how
+                many queries a ground truth is matched with.
 
         Returns:
             (B, Q) int64, the ground truth of each query, -1 for none; and
@@ -142,8 +143,14 @@ class PointMask2FormerHead(DecodingMask2FormerHead):
                 cls_scores, mask_preds.float(), batch_gt_instances,
                 batch_img_metas):
             targets = truths.point_targets
-            chosen = self._assigned(scores, logits, truths.labels, targets,
-                                    meta).gt_inds - 1
+            # As often as there are queries enough for all of them.
+            times = max(1, min(meta.get('one_to_many', 1),
+                               len(scores) // max(len(targets), 1)))
+            chosen = self._assigned(
+                scores, logits, truths.labels.repeat(times),
+                targets.repeat(times, 1), meta).gt_inds - 1
+            chosen = torch.where(chosen >= 0, chosen % max(len(targets), 1),
+                                 chosen)
             matched.append(chosen)
             predicted.append(logits[chosen >= 0])
             wanted.append(targets[chosen[chosen >= 0]])

@@ -175,3 +175,33 @@ def test_edge_share_is_a_share(share):
 def test_edge_share_needs_shared_points():
     with pytest.raises(ValueError, match='0 without shared_points'):
         build_head(edge_share=0.5)
+
+
+@pytest.mark.parametrize('times', [1, 3, 20])
+def test_each_ground_truth_has_several_queries_but_in_the_last_layer(
+        times, monkeypatch):
+    head = build_head(shared_points=True, one_to_many=times)
+    seen = []
+    original = head._match_at_shared_points
+
+    def match(*args):
+        found = original(*args)
+        seen.append(found[0])
+        return found
+
+    monkeypatch.setattr(head, '_match_at_shared_points', match)
+    sample = sample_of(boxes_of(*NESTED[:2]), 1)
+    losses = head.loss([each[:1] for each in features()], [sample])
+    assert all(torch.isfinite(value) for value in losses.values())
+    layers = head.num_transformer_decoder_layers
+    counts = [[int((layer == k).sum()) for k in (0, 1)] for layer in seen]
+    # There are queries for half of their number each.
+    assert counts == [[min(times, head.num_queries // 2)] * 2] * layers + [
+        [1, 1]]
+
+
+@pytest.mark.parametrize('options', [dict(one_to_many=0, shared_points=True),
+                                     dict(one_to_many=2)])
+def test_one_to_many_needs_shared_points(options):
+    with pytest.raises(ValueError, match='one_to_many must be at least 1'):
+        build_head(**options)
