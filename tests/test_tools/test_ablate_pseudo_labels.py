@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sohes.apis.ablation_tables import PAPER, markdown_table
-from sohes.apis.ablations import (
+from sohes.experiments.ablation_tables import PAPER, markdown_table
+from sohes.experiments.ablations import (
     CoverChange,
     PhotoLabeller,
     SharedFeatures,

@@ -34,8 +34,10 @@ check_environment()
 import numpy as np
 from mmengine.config import Config
 
-from sohes.apis.ablation_tables import PAPER, to_markdown
-from sohes.apis.ablations import (
+from sohes.apis.command import run_command
+from sohes.apis.generate import merge_options
+from sohes.experiments.ablation_tables import PAPER, to_markdown
+from sohes.experiments.ablations import (
     CoverChange,
     PhotoLabeller,
     Row,
@@ -45,8 +47,6 @@ from sohes.apis.ablations import (
     theta_small_rows,
     weights_rows,
 )
-from sohes.apis.command import run_command
-from sohes.apis.generate import merge_options
 from sohes.pseudo_labels.images import load_image
 from sohes.pseudo_labels.options import ExploreOptions
 from sohes.pseudo_labels.refinement import build_refiner

@@ -2,7 +2,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sohes.apis.ablations import METRICS
+from sohes.experiments.ablations import METRICS
 
 
 def _table_2() -> list[dict[str, Any]]:

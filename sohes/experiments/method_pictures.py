@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sohes.apis.zero_shot import EvalDataset
 from sohes.evaluation.coco_files import EvaluationInput
 from sohes.evaluation.forest_pairs import annotated_entities
+from sohes.experiments.zero_shot import EvalDataset
 from sohes.pseudo_labels.images import load_image
 from sohes.structures import Entities, EntityForest
 from sohes.utils.errors import ImageError, UsageError
