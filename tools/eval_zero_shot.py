@@ -133,17 +133,16 @@ def find_predictions(args: argparse.Namespace, datasets: list) -> dict:
 def evaluate(args: argparse.Namespace, datasets: list,
              methods: dict) -> None:
     """Scores all methods, writes the tables and the pictures."""
-    from sohes.evaluation.score_table import (
+    from sohes.experiments.method_pictures import plot_scores, save_comparison
+    from sohes.experiments.tables import (
         MethodScores,
         as_json,
         markdown,
         quoted_scores,
     )
-    from sohes.experiments.method_pictures import save_comparison
     from sohes.experiments.zero_shot import read_scores, score_as_many
     from sohes.utils.files import whole_file
     from sohes.version import __version__
-    from sohes.visualization.score_plot import plot_scores
     out, names = Path(args.out_dir), [d.name for d in datasets]
     out.mkdir(parents=True, exist_ok=True)
     scores = {method: MethodScores(method) for method in methods}

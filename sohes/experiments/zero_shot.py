@@ -24,7 +24,7 @@ from sohes.evaluation.forest_pairs import (
 from sohes.evaluation.mask_matching import detection_limits, match_image
 from sohes.evaluation.mask_metrics import summarize
 from sohes.evaluation.resampling import FEWEST_IMAGES, resampled_ar
-from sohes.evaluation.score_table import MethodScores
+from sohes.experiments.tables import MethodScores
 from sohes.utils.errors import FileError, UsageError
 from sohes.utils.files import sha256_of, whole_file
 from sohes.utils.json_stream import stream_images

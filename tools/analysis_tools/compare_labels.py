@@ -40,8 +40,8 @@ from sohes.evaluation.forest_pairs import (
     annotated_entities,
     compare_forests,
 )
-from sohes.experiments.ablation_tables import markdown_table
 from sohes.experiments.ablations import METRICS, Row, clock, read_photos
+from sohes.experiments.tables import markdown_table
 from sohes.pseudo_labels.images import load_image
 from sohes.pseudo_labels.methods import LabelOptions, explore
 from sohes.pseudo_labels.refinement import build_refiner
