@@ -112,7 +112,7 @@ setup(
     ],
     packages=find_packages(include=('sohes', 'sohes.*')),
     package_data={
-        'sohes': ['py.typed', 'evaluation/paper_results.json'],
+        'sohes': ['py.typed', 'experiments/paper_results.json'],
         'sohes.visualization.viewer': ['*.js', '*.css', '*.html'],
     },
     python_requires='>=3.10',

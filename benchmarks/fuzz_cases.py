@@ -231,7 +231,7 @@ def read_model(folder: Path, rng: random.Random) -> None:
     """As a checkpoint with its configuration, or as weights of a ViT."""
     from sohes.apis.checkpoint_config import checkpoint_config
     from sohes.apis.checkpoints import read_checkpoint
-    from sohes.models.backbones.vit_files import read_tensors
+    from sohes.weights.vit_files import read_tensors
     data, suffix = checkpoint_bytes(rng)
     path = folder / f'model{suffix}'
     path.write_bytes(broken(data, rng))

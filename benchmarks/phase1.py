@@ -31,9 +31,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sohes.apis.ablations import Row
 from sohes.apis.generate import build_extractor, read_config
 from sohes.evaluation.coco_files import read_ground_truth
+from sohes.experiments.ablations import Row
 from sohes.pseudo_labels import best_first
 from sohes.pseudo_labels.images import load_image
 from sohes.pseudo_labels.options import ExploreOptions

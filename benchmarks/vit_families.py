@@ -26,12 +26,12 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sohes.models.backbones import PRESETS, ZOO
 from sohes.models.backbones.vit_adapter_vit import (
     build_vit,
     named_vit,
     patch_size_of,
 )
+from sohes.weights import PRESETS, ZOO
 
 LICENCES = dict(dino='Apache-2.0', dinov2='Apache-2.0', dinov3='DINOv3')
 

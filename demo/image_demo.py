@@ -68,8 +68,12 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> int:
     args = parse_args()
+    from demo_weights import offer_stand_in
+
     from sohes.apis import EntityInferencer
     from sohes.apis.command import run_command
+
+    offer_stand_in()
 
     def run() -> None:
         inferencer = EntityInferencer(args.model, args.weights, args.device,

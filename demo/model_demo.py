@@ -73,15 +73,16 @@ def compare(args: argparse.Namespace) -> Path:
     Returns:
         The picture.
     """
+    from demo_weights import offer_stand_in, resolve_demo_weights
     from mmengine.config import Config
 
     from sohes.apis import EntityInferencer
     from sohes.apis.photo_entities import inferencer_finder, phase1_finder
-    from sohes.models.backbones import resolve_demo_weights
     from sohes.pseudo_labels.images import find_images, load_image
     from sohes.utils.photo_files import shipped_photos
     from sohes.visualization.comparison import draw_comparison
     from sohes.visualization.save import save_picture
+    offer_stand_in()
     out = Path(args.out_dir)
     inferencer = EntityInferencer(
         None, args.model, args.device, show_progress=False,

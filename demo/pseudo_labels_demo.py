@@ -90,11 +90,11 @@ def main() -> int:
     started = time.monotonic()
     import logging
 
+    from demo_weights import resolve_demo_weights
     from mmengine.config import Config
 
     from sohes.apis import generate
     from sohes.apis.command import run_command
-    from sohes.models.backbones import resolve_demo_weights
     from sohes.utils.errors import said_in_a_sentence
     from sohes.utils.photo_files import shipped_photos
     logging.basicConfig(level=logging.INFO, format='%(message)s')

@@ -97,14 +97,16 @@ def parse_args() -> argparse.Namespace:
 
 def build_finder(args: argparse.Namespace) -> Any:
     """What finds entities in a photo."""
+    from demo_weights import offer_stand_in, resolve_demo_weights
+
     from sohes.apis.generate import phase1_config
     from sohes.apis.photo_entities import checkpoint_finder, phase1_finder
     if args.model:
+        offer_stand_in()
         *config, weights = args.model
         return checkpoint_finder(config[0] if config else None, weights,
                                  args.device, args.pred_score_thr,
                                  args.trust_checkpoint, args.vit_weights)
-    from sohes.models.backbones import resolve_demo_weights
     from sohes.utils.errors import said_in_a_sentence
     options = dict(args.cfg_options or {})
     if args.device:

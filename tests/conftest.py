@@ -91,6 +91,15 @@ def shared_data() -> Path:
     return path
 
 
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of weights, and an empty one of torch.hub's."""
+    monkeypatch.setenv('SOHES_HOME', str(tmp_path / 'home'))
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
+    monkeypatch.delenv('SOHES_WEIGHTS', raising=False)
+    return tmp_path / 'home' / 'weights'
+
+
 @pytest.fixture(scope='module', autouse=True)
 def mmengine_of_the_file() -> Iterator[None]:
     """Each file leaves mmengine's scope and loggers as it found them.

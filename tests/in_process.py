@@ -44,6 +44,7 @@ def run_tool(name: str, *args: object, cwd: Path | None = None,
     with _as_it_was(), _warnings_to(err), contextlib.redirect_stdout(
             out), contextlib.redirect_stderr(err):
         sys.argv = command
+        sys.path.insert(0, os.path.dirname(path))
         os.environ.update(env or {})
         os.chdir(cwd or os.getcwd())
         try:

@@ -46,8 +46,8 @@ class _Context(ForkServerContext):
 CONTEXT = _Context()
 CONTEXT.set_forkserver_preload([
     'torch.distributed', 'mmdet.apis', 'mmengine.runner', 'runpy',
-    'sohes.apis.training', 'sohes.apis.zero_shot', 'sohes.apis.generate',
-    'tests.toy_run'])
+    'sohes.apis.training', 'sohes.experiments.zero_shot',
+    'sohes.apis.generate', 'tests.toy_run'])
 
 
 class Started:

@@ -133,7 +133,8 @@ def test_tutorial_runs(shared_data, monkeypatch):
     # No outputs are kept in the repository.
     assert not any(cell.get('outputs') for cell in notebook.cells)
     nbclient.NotebookClient(notebook, timeout=300, startup_timeout=300,
-                            kernel_name='python3').execute()
+                            kernel_name='python3', resources=dict(
+                                metadata=dict(path=ROOT / 'demo'))).execute()
     printed = ''.join(
         output.get('text', '') for cell in notebook.cells
         for output in cell.get('outputs', []))

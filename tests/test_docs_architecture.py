@@ -1,5 +1,6 @@
 """The page on the code's layout says what the code is."""
 import re
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,11 @@ def test_every_file_exists(name: str) -> None:
 def test_the_table_has_every_package() -> None:
     assert set(ROWS) == {
         path.parent.name for path in ROOT.glob('sohes/*/__init__.py')}
+
+
+def test_no_packages_import_each_other_in_a_circle() -> None:
+    TopologicalSorter({name: set(row.split(', '))
+                       for name, row in ROWS.items()}).prepare()
 
 
 @pytest.mark.parametrize('package', sorted(ROWS))

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from sohes.models.backbones.vit_presets import PRESETS
-from sohes.models.backbones.vit_zoo import ZOO
+from sohes.weights.vit_presets import PRESETS
+from sohes.weights.vit_zoo import ZOO
 
 ROOT = Path(__file__).resolve().parents[1]
 #: A block of the preset in words.

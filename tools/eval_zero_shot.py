@@ -85,7 +85,7 @@ def parse_args() -> argparse.Namespace:
 
 def find_datasets(args: argparse.Namespace) -> list:
     """The datasets of the command line, all there."""
-    from sohes.apis.zero_shot import EvalDataset
+    from sohes.experiments.zero_shot import EvalDataset
     from sohes.utils.errors import UsageError
     folder = ROOT / 'configs' / 'datasets'
     datasets = [EvalDataset.from_config(folder / f'{name}.py')
@@ -104,7 +104,7 @@ def find_predictions(args: argparse.Namespace, datasets: list) -> dict:
     from mmengine.config import Config
 
     from sohes.apis import generate
-    from sohes.apis.zero_shot import parse_method, predict
+    from sohes.experiments.zero_shot import parse_method, predict
     # What is given is looked for before anything is run.
     given = dict(parse_method(text, datasets) for text in args.results_json)
     methods = dict(parse_method(text, datasets) for text in (
@@ -133,17 +133,16 @@ def find_predictions(args: argparse.Namespace, datasets: list) -> dict:
 def evaluate(args: argparse.Namespace, datasets: list,
              methods: dict) -> None:
     """Scores all methods, writes the tables and the pictures."""
-    from sohes.apis.comparison import save_comparison
-    from sohes.apis.zero_shot import read_scores, score_as_many
-    from sohes.evaluation.score_table import (
+    from sohes.experiments.method_pictures import plot_scores, save_comparison
+    from sohes.experiments.tables import (
         MethodScores,
         as_json,
         markdown,
         quoted_scores,
     )
+    from sohes.experiments.zero_shot import read_scores, score_as_many
     from sohes.utils.files import whole_file
     from sohes.version import __version__
-    from sohes.visualization.score_plot import plot_scores
     out, names = Path(args.out_dir), [d.name for d in datasets]
     out.mkdir(parents=True, exist_ok=True)
     scores = {method: MethodScores(method) for method in methods}

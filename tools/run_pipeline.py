@@ -276,7 +276,7 @@ class Pipeline:
         return path, f'{path.stat().st_size / 2**20:.0f} MiB'
 
     def _report(self) -> tuple[Path, str]:
-        from sohes.apis.report import Stage, write_report
+        from sohes.experiments.run_report import Stage, write_report
         model = self.out / self.stages[-1]['output']
         path = self.out / 'report.html'
         write_report(
@@ -289,7 +289,7 @@ class Pipeline:
 
     def _curves(self) -> list[tuple[str, Path]]:
         """The losses of both trainings, where they were logged."""
-        from sohes.apis.report import plot_losses
+        from sohes.experiments.run_report import plot_losses
         curves = []
         for phase in (2, 3):
             losses = [(line['step'], line['loss']) for line in

@@ -20,11 +20,11 @@ from mmengine.registry import MODELS, TASK_UTILS, TRANSFORMS, Registry
 from torch import Tensor
 
 from sohes.apis.checkpoint_bounds import check_numbers, check_steps
-from sohes.models.backbones.vit_weights import vit_in_model
-from sohes.models.backbones.vit_zoo import ZOO
 from sohes.utils.errors import FileError, UsageError
 from sohes.utils.imports import nothing_printed
 from sohes.utils.json_guard import JsonGuard
+from sohes.weights.vit_weights import vit_in_model
+from sohes.weights.vit_zoo import ZOO
 
 #: Characters of a configuration; ours have 30 000.
 _LONGEST = 1 << 18

@@ -8,11 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sohes.models.backbones.demo_weights import weights_of_digest
-from sohes.models.backbones.vit_files import digest_of
-from sohes.models.backbones.vit_weights import load_vit_weights
-from sohes.models.backbones.vit_zoo import ZOO, locate_weights
 from sohes.utils.errors import FileError, UsageError
+from sohes.weights.vit_digests import digest_of, weights_of_digest
+from sohes.weights.vit_weights import load_vit_weights
+from sohes.weights.vit_zoo import ZOO, locate_weights
 
 #: Names of models that a checkout has, in this folder of it.
 SHIPPED = ('sohes-vits14-demo', )

@@ -9,7 +9,8 @@ from sohes.structures.segmentations import check_image_size, compressed_counts
 from sohes.utils.errors import FileError, renamed
 from sohes.utils.names import name_fault
 
-__getattr__ = renamed(__name__, ConverterError=FileError)
+__getattr__ = renamed(
+    __name__, ConverterError='sohes.utils.errors.FileError')
 
 T = TypeVar('T')
 

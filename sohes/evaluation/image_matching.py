@@ -6,7 +6,8 @@ from typing import Any
 
 from sohes.utils.errors import FileError, renamed
 
-__getattr__ = renamed(__name__, InputError=FileError)
+__getattr__ = renamed(
+    __name__, InputError='sohes.utils.errors.FileError')
 
 
 def match_results(path: str | Path, results: list[dict],

@@ -16,6 +16,8 @@ from sohes.pseudo_labels.proposals import Proposal
 from sohes.pseudo_labels.window import Window, mask_iou
 from sohes.utils.errors import FileError
 from sohes.utils.tensor_files import read_tensor_file
+from sohes.weights.download import DownloadError, download, reason_of
+from sohes.weights.vit_zoo import weights_dir
 
 # Both from segmentation_refinement/download.py of the package's release 0.6.
 URL = 'https://github.com/hkchengrex/CascadePSP/releases/download/v1.0/model'
@@ -211,13 +213,6 @@ def _find_weights(weights: str | Path | None) -> Path:
         return path
     path = PACKAGE_FILE.expanduser()
     if not path.is_file():
-        # Only here: these bring in mmengine, which is slow to import.
-        from sohes.models.backbones.download import (
-            DownloadError,
-            download,
-            reason_of,
-        )
-        from sohes.models.backbones.vit_zoo import weights_dir
         path = weights_dir() / 'cascadepsp_v1.0.pth'
         try:
             if not path.is_file():

@@ -14,7 +14,8 @@ from sohes.structures.rle_kernels import rle_stats
 from sohes.utils.errors import FileError, renamed
 from sohes.utils.limits import pixel_limit, too_large
 
-__getattr__ = renamed(__name__, SegmentationError=FileError)
+__getattr__ = renamed(
+    __name__, SegmentationError='sohes.utils.errors.FileError')
 
 #: Ids at most: what every reader of json keeps exact.
 LARGEST_ID = 2**53 - 1

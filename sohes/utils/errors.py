@@ -1,11 +1,13 @@
 """What ends a command with one sentence instead of a traceback."""
 import errno
 import os
+import pkgutil
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from typing import Any
 
 
 class SohesError(ValueError):
@@ -25,22 +27,20 @@ class ImageError(SohesError):
     """A file that cannot be used as an image: its path and the reason."""
 
 
-def renamed(module: str, **names: type) -> Callable[[str], type]:
+def renamed(module: str, **names: str) -> Callable[[str], Any]:
     """A module's ``__getattr__``: names of before, which warn.
 
     Args:
         module: Its ``__name__``.
-        **names: What each old name is now.
+        **names: Where each old name is now, such as 'sohes.weights.ZOO'.
     """
-    def find(name: str) -> type:
+    def find(name: str) -> Any:
         if name not in names:
             raise AttributeError(f'module {module!r} has no attribute '
                                  f'{name!r}')
-        found = names[name]
-        warnings.warn(
-            f'{module}.{name} is {found.__module__}.{found.__name__} now',
-            DeprecationWarning, stacklevel=2)
-        return found
+        warnings.warn(f'{module}.{name} is {names[name]} now',
+                      DeprecationWarning, stacklevel=2)
+        return pkgutil.resolve_name(names[name])
 
     return find
 

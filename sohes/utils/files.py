@@ -34,6 +34,15 @@ def fitting_name(name: str, ending: str = '', room: int = 0) -> str:
     return start + mark + ending
 
 
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, 64 hex digits."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        for block in iter(lambda: file.read(1 << 20), b''):
+            digest.update(block)
+    return digest.hexdigest()
+
+
 @contextmanager
 def whole_file(path: Path, binary: bool = False) -> Iterator[IO[Any]]:
     """Open a file that appears under its name only when it is complete.

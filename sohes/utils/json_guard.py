@@ -11,7 +11,8 @@ import numpy as np
 from sohes.utils.compiled import njit
 from sohes.utils.errors import FileError, renamed
 
-__getattr__ = renamed(__name__, JsonBoundsError=FileError)
+__getattr__ = renamed(
+    __name__, JsonBoundsError='sohes.utils.errors.FileError')
 
 #: Brackets within brackets.
 DEEPEST = 64

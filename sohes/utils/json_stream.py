@@ -9,7 +9,8 @@ from sohes.utils.errors import FileError, renamed
 from sohes.utils.json_guard import GuardedFile
 from sohes.utils.json_rows import skip_bom
 
-__getattr__ = renamed(__name__, EntityIndexError=FileError)
+__getattr__ = renamed(
+    __name__, EntityIndexError='sohes.utils.errors.FileError')
 
 #: Bytes read at a time.
 BLOCK = 1 << 18

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from sohes.utils.errors import FileError, renamed
 
-__getattr__ = renamed(__name__, TensorFileError=FileError)
+__getattr__ = renamed(
+    __name__, TensorFileError='sohes.utils.errors.FileError')
 
 #: Elements of a tensor that shows the same numbers more than once.
 _REPEATED = 1 << 24

@@ -18,10 +18,9 @@ from sohes.apis.checkpoints import read_checkpoint
 from sohes.apis.models_without_vit import place_vit
 from sohes.apis.photo_entities import checkpoint_finder
 from sohes.apis.publish import publish_model
-from sohes.models.backbones import demo_weights
-from sohes.models.backbones.vit_files import digest_of
-from sohes.models.backbones.vit_weights import load_vit_weights
 from sohes.pseudo_labels.images import load_image
+from sohes.weights.vit_digests import STAND_IN, digest_of
+from sohes.weights.vit_weights import load_vit_weights
 from tests.test_tools.tiny_vit import save_tiny_vit
 from tests.tiny_entities import make_entities
 
@@ -243,8 +242,7 @@ def test_publishing_needs_the_vit_that_it_names(trained, tmp_path):
 
 def test_the_digest_of_the_stand_in_is_of_its_weights(shared_data):
     file = shared_data / 'weights/dinov2_vits14_imgfocus_fp16.safetensors'
-    assert digest_of(load_vit_weights(file).state_dict) == (
-        demo_weights.STAND_IN)
+    assert digest_of(load_vit_weights(file).state_dict) == STAND_IN
 
 
 def test_the_model_in_the_checkout(shared_data, monkeypatch):
@@ -253,7 +251,7 @@ def test_the_model_in_the_checkout(shared_data, monkeypatch):
         pytest.skip(f'{path} is not in this checkout')
     assert path.stat().st_size < 15 * 10**6
     checkpoint = read_checkpoint(path)
-    assert checkpoint['meta']['vit_digest'] == demo_weights.STAND_IN
+    assert checkpoint['meta']['vit_digest'] == STAND_IN
     card = (path.parent / 'README.md').read_text()
     assert hashlib.sha256(path.read_bytes()).hexdigest() in card
     assert 'TODO' not in card

@@ -22,9 +22,9 @@ from sohes.apis.checkpoint_config import (
 from sohes.apis.checkpoints import load_only_data, read_checkpoint
 from sohes.apis.publish import publish_model
 from sohes.apis.training import train_model
-from sohes.models.backbones.vit_files import read_tensors
 from sohes.utils.errors import FileError
 from sohes.utils.tensor_files import read_tensor_file
+from sohes.weights.vit_files import read_tensors
 from tests.toy_run import toy_config, weights
 
 

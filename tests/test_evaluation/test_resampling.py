@@ -10,7 +10,7 @@ from sohes.evaluation.mask_matching import (
 )
 from sohes.evaluation.mask_metrics import summarize
 from sohes.evaluation.resampling import interval, resampled_ar
-from sohes.evaluation.score_table import MethodScores, as_json, markdown
+from sohes.experiments.tables import MethodScores, as_json, markdown
 
 
 def image(found: int, missed: int):

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sohes.apis.ablation_tables import PAPER, markdown_table
-from sohes.apis.ablations import (
+from sohes.experiments.ablations import (
     CoverChange,
     PhotoLabeller,
     SharedFeatures,
     step_rows,
     theta_small_rows,
 )
+from sohes.experiments.tables import ablation_tables, markdown_table
 from sohes.pseudo_labels.options import ExploreOptions, LocalOptions
 from sohes.pseudo_labels.pipeline import explore
 from sohes.structures import EntityForest
@@ -180,8 +180,8 @@ def test_the_command(run, tmp_path):
     assert '2 photos of val.json' in found['info']['tables']['weights']
     text = (tmp_path / 'out/ablations.md').read_text()
     assert text.count('Quoted from the paper') == 3
-    assert all(f'## {PAPER[name][0]}' in text for name in found['info'][
-        'tables'])
+    assert all(f'## {ablation_tables()[name][0]}' in text
+               for name in found['info']['tables'])
 
 
 def test_bad_input_is_one_sentence(run, tmp_path, capsys):

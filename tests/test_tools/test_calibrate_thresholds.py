@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.test_models.test_backbones.vit_reference import random_vit
+from tests.test_weights.vit_reference import random_vit
 from tests.tiny_entities import make_entities
 
 CONFIG = 'configs/tiny/sohes_phase1_tiny.py'

@@ -10,9 +10,10 @@ import torch
 from mmengine.registry import MODELS, init_default_scope
 from PIL import Image
 
-from sohes.apis import UsageError, zero_shot
+from sohes.apis import UsageError
 from sohes.apis.run_config import read_config
-from sohes.evaluation.score_table import markdown, quoted_scores
+from sohes.experiments import zero_shot
+from sohes.experiments.tables import markdown, quoted_scores
 from tests.processes import forked_workers, run_ranks
 from tests.test_tools.tiny_vit import save_tiny_vit
 from tests.tiny_entities import make_entities, shrunk

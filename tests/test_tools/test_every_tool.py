@@ -70,7 +70,7 @@ def parser_of(script: str,
 def test_options_are_named_and_explained_alike(script, monkeypatch):
     shown = [action for action in parser_of(script, monkeypatch)._actions
              if action.help != argparse.SUPPRESS and action.dest != 'help']
-    assert shown
+    assert shown or script == 'demo/demo_weights.py'  # it takes none
     for action in shown:
         words = action.option_strings
         assert WORDS.issuperset(words), words

@@ -34,8 +34,9 @@ check_environment()
 import numpy as np
 from mmengine.config import Config
 
-from sohes.apis.ablation_tables import PAPER, to_markdown
-from sohes.apis.ablations import (
+from sohes.apis.command import run_command
+from sohes.apis.generate import merge_options
+from sohes.experiments.ablations import (
     CoverChange,
     PhotoLabeller,
     Row,
@@ -45,8 +46,7 @@ from sohes.apis.ablations import (
     theta_small_rows,
     weights_rows,
 )
-from sohes.apis.command import run_command
-from sohes.apis.generate import merge_options
+from sohes.experiments.tables import ablation_tables, ablations_markdown
 from sohes.pseudo_labels.images import load_image
 from sohes.pseudo_labels.options import ExploreOptions
 from sohes.pseudo_labels.refinement import build_refiner
@@ -72,8 +72,8 @@ def parse_args() -> argparse.Namespace:
                         help='Folder of the photos of --gt.')
     parser.add_argument('--out-dir', required=True,
                         help='Folder to write into.')
-    parser.add_argument('--tables', nargs='+', choices=list(PAPER),
-                        default=list(PAPER),
+    tables = list(ablation_tables())
+    parser.add_argument('--tables', nargs='+', choices=tables, default=tables,
                         help='Tables to make. Default: all.')
     parser.add_argument('--weights', nargs='+', metavar='WEIGHTS',
                         help='Weights of the ViT, names or files; all but '
@@ -193,7 +193,7 @@ def write(tables: dict[str, list[Row]], cover: CoverChange,
         count = min(len(row.masks) for row in rows if row.masks)
         captions[name] = (f'{", ".join(weights)}; {count} photos of '
                           f'{Path(args.gt).name}')
-    text = to_markdown(results, captions)
+    text = ablations_markdown(results, captions)
     info = dict(
         version=__version__,
         config=Path(args.config).name,

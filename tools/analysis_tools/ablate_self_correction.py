@@ -40,10 +40,9 @@ import numpy as np
 
 from sohes.apis.command import run_command
 from sohes.apis.last_checkpoint import last_checkpoint
-from sohes.models.backbones.vit_files import sha256_of
 from sohes.utils.arguments import tool_parser
 from sohes.utils.errors import UsageError
-from sohes.utils.files import whole_file
+from sohes.utils.files import sha256_of, whole_file
 from sohes.utils.scalars import read_scalars
 
 # What stands in the configuration is the dynamic threshold.

@@ -27,10 +27,10 @@ check_environment()
 
 import numpy as np
 
-from sohes.apis.ablation_tables import markdown_table
-from sohes.apis.ablations import CoverChange
 from sohes.apis.command import run_command
 from sohes.datasets.entity_index import EntityIndex
+from sohes.experiments.ablations import CoverChange
+from sohes.experiments.tables import markdown_table
 from sohes.structures import EntityForest
 from sohes.utils.arguments import num_photos_argument, tool_parser
 

@@ -227,8 +227,9 @@ def search(args: argparse.Namespace, arguments: dict[str, Any],
         write_preset,
     )
     from sohes.evaluation.coco_files import read_ground_truth
-    from sohes.models.backbones import ViTFeatureExtractor, load_vit_weights
-    from sohes.models.backbones.vit_zoo import locate_weights
+    from sohes.models.backbones import ViTFeatureExtractor
+    from sohes.weights import load_vit_weights
+    from sohes.weights.vit_zoo import locate_weights
     depth = load_vit_weights(locate_weights(arguments['weights']).path).depth
     truth = []
     if args.gt:

@@ -33,8 +33,6 @@ check_environment()
 import numpy as np
 from mmengine.config import Config
 
-from sohes.apis.ablation_tables import markdown_table
-from sohes.apis.ablations import METRICS, Row, clock, read_photos
 from sohes.apis.command import run_command
 from sohes.apis.generate import UsageError, build_extractor, read_config
 from sohes.evaluation.forest_pairs import (
@@ -42,6 +40,8 @@ from sohes.evaluation.forest_pairs import (
     annotated_entities,
     compare_forests,
 )
+from sohes.experiments.ablations import METRICS, Row, clock, read_photos
+from sohes.experiments.tables import markdown_table
 from sohes.pseudo_labels.images import load_image
 from sohes.pseudo_labels.methods import LabelOptions, explore
 from sohes.pseudo_labels.refinement import build_refiner

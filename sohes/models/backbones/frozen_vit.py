@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from sohes.models.backbones.feature_maps import view_of_map
 from sohes.models.backbones.vit_feature_extractor import ViTFeatureExtractor
-from sohes.models.backbones.vit_files import sha256_of
-from sohes.models.backbones.vit_zoo import locate_weights
 from sohes.models.views import Box
 from sohes.registry import MODELS
+from sohes.utils.files import sha256_of
+from sohes.weights.vit_zoo import locate_weights
 
 
 @MODELS.register_module()

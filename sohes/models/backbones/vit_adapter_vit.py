@@ -9,13 +9,13 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from sohes.models.backbones.timm_vit import TimmViT, arch_named
-from sohes.models.backbones.vit_files import read_tensors
-from sohes.models.backbones.vit_keys import listed
-from sohes.models.backbones.vit_weights import LAYER_NORM_EPS, load_vit_weights
-from sohes.models.backbones.vit_zoo import ZOO, locate_weights
 from sohes.registry import MODELS
 from sohes.utils.errors import FileError
 from sohes.utils.imports import import_quietly
+from sohes.weights.vit_files import read_tensors
+from sohes.weights.vit_keys import listed
+from sohes.weights.vit_weights import LAYER_NORM_EPS, load_vit_weights
+from sohes.weights.vit_zoo import ZOO, locate_weights
 
 # embed_dims, num_layers, num_heads; the feed-forward layers have 4 x width.
 _ARCHS = {

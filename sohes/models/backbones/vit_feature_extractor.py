@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from sohes.models.backbones.positional_bias import PositionalBias
 from sohes.models.backbones.timm_vit import Projection as TimmProjection
 from sohes.models.backbones.timm_vit import TimmViT
-from sohes.models.backbones.timm_vit_weights import TimmViTWeights
-from sohes.models.backbones.vit_presets import FEATURES, PRESETS
-from sohes.models.backbones.vit_weights import ViTWeights, load_vit_weights
-from sohes.models.backbones.vit_zoo import locate_weights
 from sohes.registry import MODELS
 from sohes.utils.errors import FileError
 from sohes.utils.imports import import_quietly
 from sohes.utils.precision import fast_dtype
+from sohes.weights.timm_vit_weights import TimmViTWeights
+from sohes.weights.vit_presets import FEATURES, PRESETS
+from sohes.weights.vit_weights import ViTWeights, load_vit_weights
+from sohes.weights.vit_zoo import locate_weights
 
 Images = Sequence[NDArray[np.uint8]] | NDArray[np.uint8]
 

@@ -16,7 +16,6 @@ from sohes.datasets import ClusterPseudoLabels
 from sohes.pseudo_labels.options import ExploreOptions
 from sohes.pseudo_labels.pipeline import explore
 from sohes.registry import MODELS
-from tests.test_models.test_backbones.vit_reference import random_vit, save
 from tests.test_pseudo_labels.color_extractor import (
     BG,
     BODY,
@@ -24,6 +23,7 @@ from tests.test_pseudo_labels.color_extractor import (
     ColorExtractor,
     stripes,
 )
+from tests.test_weights.vit_reference import random_vit, save
 from tests.tiny_entities import shrunk
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import transformers
 
-from tests.test_models.test_backbones.vit_reference import randomised
+from tests.test_weights.vit_reference import randomised
 
 WIDTH, DEPTH, INNER, GRID = 128, 3, 168, 6
 

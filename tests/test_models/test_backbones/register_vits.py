@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sohes.models.backbones.timm_vit import arch_named
-from tests.test_models.test_backbones.vit_reference import randomised
+from tests.test_weights.vit_reference import randomised
 
 # family, SwiGLU
 KINDS = [('dinov2', False), ('dinov2', True), ('dinov3', False),

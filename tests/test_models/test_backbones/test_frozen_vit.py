@@ -10,7 +10,7 @@ from PIL import Image
 from sohes.apis.feature_maps import photo_map
 from sohes.models.backbones import FrozenViT
 from sohes.models.backbones.feature_maps import FeatureMapStore, view_of_map
-from tests.test_models.test_backbones.vit_reference import (
+from tests.test_weights.vit_reference import (
     photo,
     random_vit,
     save,

@@ -15,8 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from sohes.models.backbones import ViTFeatureExtractor
-
-from .vit_reference import (
+from tests.test_weights.vit_reference import (
     photo,
     random_vit,
     relative_error,

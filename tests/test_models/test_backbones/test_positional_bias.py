@@ -12,7 +12,7 @@ from sohes.models.backbones import ViTFeatureExtractor
 from sohes.models.backbones.positional_bias import SHARE, PositionalBias
 from sohes.pseudo_labels.images import load_image
 from tests.conftest import ROOT
-from tests.test_models.test_backbones.vit_reference import (
+from tests.test_weights.vit_reference import (
     WIDTH,
     photo,
     random_vit,

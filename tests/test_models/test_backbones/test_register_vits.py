@@ -11,15 +11,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sohes.models.backbones import (
-    TimmViT,
-    ViTFeatureExtractor,
-    load_vit_weights,
-)
+from sohes.models.backbones import TimmViT, ViTFeatureExtractor
 from sohes.models.backbones.vit_adapter_vit import named_vit
-from sohes.models.backbones.vit_zoo import ZOO
 from sohes.registry import MODELS
 from sohes.utils.errors import FileError
+from sohes.weights import load_vit_weights
+from sohes.weights.vit_zoo import ZOO
 from tests.conftest import ROOT
 from tests.test_models.test_backbones.register_vits import (
     DEPTH,
@@ -31,7 +28,7 @@ from tests.test_models.test_backbones.register_vits import (
     small_arch,
     timm_model,
 )
-from tests.test_models.test_backbones.vit_reference import (
+from tests.test_weights.vit_reference import (
     normalised,
     photo,
     random_vit,

@@ -21,7 +21,7 @@ from tests.test_models.test_backbones.register_vits import (
     small_arch,
     timm_model,
 )
-from tests.test_models.test_backbones.vit_reference import randomised
+from tests.test_weights.vit_reference import randomised
 
 
 @pytest.mark.parametrize('family, swiglu', KINDS)

@@ -6,13 +6,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sohes.models.backbones import ViTAdapter, load_vit_weights
+from sohes.models.backbones import ViTAdapter
 from sohes.models.backbones.vit_adapter_vit import named_vit
 from sohes.registry import MODELS
+from sohes.weights import load_vit_weights
+from tests.test_weights.vit_reference import DEPTH, WIDTH, random_vit, save
 
 from .test_vit_adapter import last_tokens
 from .tiny_adapter import pixels, tiny_adapter
-from .vit_reference import DEPTH, WIDTH, random_vit, save
 
 REAL = 'weights/dinov2_vits14_imgfocus_fp16.safetensors'
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from .vit_reference import random_vit, save
+from tests.test_weights.vit_reference import random_vit, save
 
 # 64x64 patches: one attention matrix in fp32, 6 heads, is 403 MB.
 PATCHES, HEADS = 64 * 64 + 1, 6

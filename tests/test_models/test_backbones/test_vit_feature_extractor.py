@@ -7,10 +7,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from sohes.models.backbones import PRESETS, ViTFeatureExtractor
+from sohes.models.backbones import ViTFeatureExtractor
 from sohes.registry import MODELS
-
-from .vit_reference import (
+from sohes.weights import PRESETS
+from tests.test_weights.vit_reference import (
     DEPTH,
     WIDTH,
     normalised,

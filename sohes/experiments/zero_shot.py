@@ -24,10 +24,9 @@ from sohes.evaluation.forest_pairs import (
 from sohes.evaluation.mask_matching import detection_limits, match_image
 from sohes.evaluation.mask_metrics import summarize
 from sohes.evaluation.resampling import FEWEST_IMAGES, resampled_ar
-from sohes.evaluation.score_table import MethodScores
-from sohes.models.backbones.vit_files import sha256_of
+from sohes.experiments.tables import MethodScores
 from sohes.utils.errors import FileError, UsageError
-from sohes.utils.files import whole_file
+from sohes.utils.files import sha256_of, whole_file
 from sohes.utils.json_stream import stream_images
 from sohes.utils.names import name_fault
 from sohes.utils.photo_files import photos_digest

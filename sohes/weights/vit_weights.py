@@ -9,18 +9,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sohes.models.backbones.timm_vit_weights import (
+from sohes.utils.errors import FileError
+from sohes.utils.files import sha256_of
+from sohes.weights.timm_vit_weights import (
     TimmViTWeights,
     convert_register_vit,
     has_registers,
 )
-from sohes.models.backbones.vit_files import read_tensors, sha256_of
-from sohes.models.backbones.vit_keys import (
+from sohes.weights.vit_files import read_tensors
+from sohes.weights.vit_keys import (
     count_blocks,
     strip_wrapper,
     to_mmpretrain_names,
 )
-from sohes.utils.errors import FileError
 
 # Every ViT of DINO, DINOv2, MAE, DeiT and augreg has heads of 64 channels;
 # the weights themselves do not show how the channels are split.

@@ -13,9 +13,9 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
-from sohes.models.backbones import load_vit_weights
-from sohes.models.backbones.onnx_weights import read_onnx_tensors
 from sohes.utils.errors import FileError
+from sohes.weights import load_vit_weights
+from sohes.weights.vit_files import read_onnx_tensors
 
 from .vit_reference import hugging_face_names, random_vit
 

@@ -4,7 +4,7 @@ import re
 
 from PIL import Image
 
-from sohes.apis.report import Stage, plot_losses, write_report
+from sohes.experiments.run_report import Stage, plot_losses, write_report
 from sohes.utils.scalars import read_scalars
 
 

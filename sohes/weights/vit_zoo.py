@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
-from sohes.models.backbones.download import download, recorded_sha256
 from sohes.utils.errors import FileError
+from sohes.weights.download import download, recorded_sha256
 
 
 @dataclass(frozen=True)

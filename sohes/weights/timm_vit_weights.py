@@ -13,9 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sohes.models.backbones.timm_vit import TimmViT
-from sohes.models.backbones.vit_keys import count_blocks, listed
 from sohes.utils.errors import FileError
+from sohes.weights.vit_keys import count_blocks, listed
 
 _REGISTERS = re.compile(
     r'^(embeddings\.)?(register_tokens|reg_token|storage_tokens)$')
@@ -60,14 +59,14 @@ _LEFT_OUT = re.compile(
 
 @dataclass
 class TimmViTWeights:
-    """The weights of one :class:`TimmViT`, and its shape.
+    """The weights of one ``sohes.TimmViT``, and its shape.
 
     Attributes:
-        state_dict: float32 tensors by the names of :class:`TimmViT`.
+        state_dict: float32 tensors by the names of ``sohes.TimmViT``.
         file: the file they were read from.
         sha256: hash of that file, 64 hex digits.
         family: 'dinov2' or 'dinov3'.
-        arch: argument of :class:`TimmViT`.
+        arch: argument of ``sohes.TimmViT``.
     """
     state_dict: dict[str, Tensor]
     file: Path
@@ -94,7 +93,7 @@ class TimmViTWeights:
                      depth: int | None = None,
                      num_heads: int | None = None,
                      final_norm: bool = False) -> dict[str, Any]:
-        """Config of a :class:`TimmViT` with this shape.
+        """Config of a ``sohes.TimmViT`` with this shape.
 
         Args:
             depth: build only the first ``depth`` blocks. None: all.
@@ -279,7 +278,7 @@ def _read_arch(tensors: Mapping[str, Tensor], family: str,
 
 def _in_timms_names(tensors: Mapping[str, Tensor],
                     family: str) -> dict[str, Tensor]:
-    """The names of :class:`TimmViT`'s state."""
+    """The names of ``sohes.TimmViT``'s state."""
     named: dict[str, Tensor] = {}
     for key, value in tensors.items():
         if family == 'dinov2':
@@ -302,8 +301,10 @@ def _in_timms_names(tensors: Mapping[str, Tensor],
 def _check_complete(named: Mapping[str, Tensor], arch: Mapping[str, Any],
                     file: str) -> None:
     """Compare names and shapes with those of the ViT to be built."""
+    from sohes.registry import MODELS
+    build = MODELS.get('sohes.TimmViT')
     with torch.device('meta'):  # shapes without memory
-        expected = TimmViT(arch).state_dict()
+        expected = build(arch).state_dict()
     problems = [
         f'{what} {listed(keys)}' for what, keys in (
             ('missing keys', [k for k in expected if k not in named]),

@@ -5,20 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from sohes.models.backbones import (
-    PRESETS,
-    ZOO,
-    Preset,
-    ViTFeatureExtractor,
-    vit_zoo,
-    weights_dir,
-)
-from sohes.models.backbones.vit_zoo import (
+from sohes.models.backbones import ViTFeatureExtractor
+from sohes.utils.errors import FileError
+from sohes.weights import PRESETS, ZOO, Preset, vit_zoo, weights_dir
+from sohes.weights.vit_zoo import (
     ZooEntry,
     fetch_weights,
     locate_weights,
 )
-from sohes.utils.errors import FileError
 
 from .conftest import FileServer
 from .vit_reference import DEPTH, random_vit

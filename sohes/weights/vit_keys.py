@@ -12,9 +12,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-from sohes.utils.errors import FileError, renamed
-
-__getattr__ = renamed(__name__, WeightsError=FileError)
+from sohes.utils.errors import FileError
 
 # What a wrapper adds in front of the ViT's own names is found from this
 # weight, which every ViT has exactly once.

@@ -1,4 +1,4 @@
-"""Scores of several methods on several datasets, as the paper's tables."""
+"""Tables as the paper's, as markdown, the paper's own rows beside ours."""
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -52,6 +52,15 @@ class MethodScores:
 @lru_cache
 def _paper() -> dict[str, Any]:
     return json.loads(_QUOTED.read_text(encoding='utf-8'))
+
+
+def ablation_tables() -> dict[str, tuple[str, list[dict[str, Any]]]]:
+    """By name, the title and the paper's rows, on SA-1B."""
+    return {
+        name: (table['title'],
+               [dict(zip(table['columns'], row)) for row in table['rows']])
+        for name, table in _paper()['ablations'].items()
+    }
 
 
 def quoted_scores(datasets: Iterable[str]) -> list[MethodScores]:
@@ -186,6 +195,40 @@ def as_json(rows: Sequence[MethodScores]) -> list[dict[str, Any]]:
     ]
 
 
+def ablations_markdown(tables: dict[str, list[dict[str, Any]]],
+                       captions: dict[str, str]) -> str:
+    """Tables of ablations, each with the paper's below it, marked as quoted.
+
+    Args:
+        tables: Our rows by the name in :func:`ablation_tables`.
+        captions: Weights and photos of our rows, by the same names.
+    """
+    parts = []
+    for name, rows in tables.items():
+        title, quoted = ablation_tables()[name]
+        parts += [f'## {title}', f'Ours: {captions[name]}.',
+                  markdown_table(rows),
+                  "Quoted from the paper: SA-1B, DINO's ViT-B"
+                  f'{"" if name == "weights" else "/8"}.',
+                  markdown_table(quoted)]
+    return '\n\n'.join(parts) + '\n'
+
+
+def markdown_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows with the same columns; one that was not run says why."""
+    columns = list(next(row for row in rows if 'not_run' not in row))
+    lines = [columns, ['---'] * len(columns)]
+    for row in rows:
+        cells = [_text(row.get(column, '')) for column in columns]
+        if 'not_run' in row:
+            heads = [column for column in columns if column in row]
+            # The first sentence; the json has it all.
+            reason = row['not_run'].split('. ')[0].replace('|', '/')
+            cells[len(heads)] = f'not run: {reason}'
+        lines.append(cells)
+    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+
+
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines of a markdown table, padded so that it reads as text too."""
     cells = [list(head), *map(list, rows)]
@@ -205,3 +248,8 @@ def _cell(value: float | int | None) -> str:
     if value is None or math.isnan(value):
         return '-'
     return str(value) if isinstance(value, int) else f'{value:.1f}'
+
+
+def _text(value: Any) -> str:
+    """A cell that may hold words."""
+    return _cell(value) if isinstance(value, float | None) else str(value)

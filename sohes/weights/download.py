@@ -19,8 +19,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from sohes.models.backbones.vit_files import sha256_of
 from sohes.utils.errors import FileError
+from sohes.utils.files import sha256_of
 
 _BLOCK = 1 << 20
 _NETWORK_ERRORS = (OSError, http.client.HTTPException)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sohes.models.backbones.download import (
+from sohes.weights.download import (
     DownloadError,
     download,
     recorded_sha256,
@@ -162,7 +162,7 @@ def test_a_silent_server_is_given_up(tmp_path: Path) -> None:
 
 def start(url: str, target: Path) -> subprocess.Popen:
     code = ('import sys; from pathlib import Path; from '
-            'sohes.models.backbones.download import download; '
+            'sohes.weights.download import download; '
             'print("ready", flush=True); input(); '
             'download(sys.argv[1], Path(sys.argv[2]))')
     return subprocess.Popen([sys.executable, '-c', code, url, str(target)],

@@ -8,15 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from sohes.models.backbones import (
-    demo_weights,
-    load_vit_weights,
-    resolve_demo_weights,
-    vit_zoo,
-)
-from sohes.models.backbones.demo_weights import DEMO_NAME
-from sohes.models.backbones.vit_zoo import ZooEntry
+from demo import demo_weights
+from demo.demo_weights import resolve_demo_weights
 from sohes.utils.errors import FileError
+from sohes.weights import load_vit_weights, vit_zoo
+from sohes.weights.vit_digests import DEMO_NAME
+from sohes.weights.vit_zoo import ZooEntry
 
 from .conftest import FileServer
 from .test_onnx_weights import exported

@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
@@ -84,12 +83,3 @@ def server() -> Iterator[FileServer]:
     httpd.shutdown()
     httpd.server_close()
     thread.join()
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache of weights, and an empty one of torch.hub's."""
-    monkeypatch.setenv('SOHES_HOME', str(tmp_path / 'home'))
-    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
-    monkeypatch.delenv('SOHES_WEIGHTS', raising=False)
-    return tmp_path / 'home' / 'weights'

@@ -1,0 +1,1 @@
+"""What reproduces the paper's tables: zero-shot, ablations, their pages."""
