@@ -8,11 +8,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from sohes.pseudo_labels.clustering import check_thresholds
 from sohes.pseudo_labels.coco_json import merge_shards, read_info
 from sohes.pseudo_labels.images import find_images
 from sohes.pseudo_labels.methods import LabelOptions, read_options
-from sohes.pseudo_labels.options import ExploreOptions
+from sohes.pseudo_labels.options import ExploreOptions, with_thresholds
 from sohes.pseudo_labels.refinement import build_refiner
 from sohes.pseudo_labels.runner import LabelRunner
 from sohes.pseudo_labels.shards import ShardFolder, differences
@@ -71,14 +70,10 @@ def generate(config: Mapping[str, Any],
         _LOG.info('%d images in %s; the first takes longest', len(names),
                   img_dir)
         extractor = build_extractor(extractor_args)
-    if options.thresholds is None:
-        thresholds = tuple(extractor.preset.thresholds)
-    else:
-        thresholds = options.thresholds
-    check_thresholds(thresholds)
-    info = _info(extractor, extractor_args, thresholds, options)
+    options = with_thresholds(options, extractor)
+    info = _info(extractor, extractor_args, options)
     shards = ShardFolder(out, info, names, runtime['shard_size'])
-    return _run(shards, img_dir, extractor, thresholds, options,
+    return _run(shards, img_dir, extractor, options,
                 runtime['workers'], show_dir, strict, overwrite, quiet)
 
 
@@ -180,7 +175,6 @@ def build_extractor(arguments: Mapping[str, Any]) -> Any:
 
 
 def _info(extractor: Any, arguments: Mapping[str, Any],
-          thresholds: tuple[float, ...],
           options: LabelOptions) -> dict[str, Any]:
     """All that decides the labels, for the json."""
     import dataclasses
@@ -207,7 +201,8 @@ def _info(extractor: Any, arguments: Mapping[str, Any],
             patch_size=extractor.patch_size,
             dtype=arguments.get('dtype', 'fp32')),
         pseudo_labels=dict(
-            dataclasses.asdict(options), thresholds=list(thresholds)))
+            dataclasses.asdict(options),
+            thresholds=list(options.thresholds)))
 
 
 def _finished_before(shards: ShardFolder, img_dir: str) -> bool:
@@ -298,7 +293,7 @@ def _open(shards: ShardFolder, img_dir: str, overwrite: bool, rank: int,
 
 
 def _run(shards: ShardFolder, img_dir: str, extractor: Any,
-         thresholds: tuple, options: LabelOptions, workers: int,
+         options: LabelOptions, workers: int,
          show_dir: str | None, strict: bool, overwrite: bool,
          quiet: bool) -> int:
     """Label what is not labelled yet; rank 0 merges the shards."""
@@ -310,7 +305,7 @@ def _run(shards: ShardFolder, img_dir: str, extractor: Any,
             _LOG.info('%s is complete already (--overwrite starts anew)',
                       shards.out)
             return len(read_info(shards.out)['failed'])
-        by_step = _label(shards, img_dir, extractor, thresholds, options,
+        by_step = _label(shards, img_dir, extractor, options,
                          workers, show_dir, strict, quiet)
         info = [None]
         if rank == 0:
@@ -324,7 +319,7 @@ def _run(shards: ShardFolder, img_dir: str, extractor: Any,
 
 
 def _label(shards: ShardFolder, img_dir: str, extractor: Any,
-           thresholds: tuple, options: ExploreOptions, workers: int,
+           options: ExploreOptions, workers: int,
            show_dir: str | None, strict: bool,
            quiet: bool) -> dict[str, float]:
     """Label this process's share; all leave when all are done.
@@ -343,7 +338,6 @@ def _label(shards: ShardFolder, img_dir: str, extractor: Any,
             img_dir,
             shards,
             extractor,
-            thresholds,
             options,
             workers,
             strict,

@@ -135,8 +135,7 @@ class LabelRunner:
         root (str): the folder of images.
         shards (ShardFolder): where the labels go.
         extractor (callable): (images, size) -> (B, h, w, C) float32.
-        thresholds (Sequence[float]): strictly falling.
-        options (LabelOptions): all other values.
+        options (LabelOptions): all values.
         workers (int): processes for steps 3 and 4; 0 does all in this one.
             Pictures are drawn in others, one for four of these, that stand
             back behind them.
@@ -152,7 +151,6 @@ class LabelRunner:
                  root: str,
                  shards: ShardFolder,
                  extractor: FeatureExtractor,
-                 thresholds: Sequence[float],
                  options: LabelOptions,
                  workers: int = 0,
                  strict: bool = False,
@@ -161,7 +159,6 @@ class LabelRunner:
         self.root = root
         self.shards = shards
         self.extractor = extractor
-        self.thresholds = thresholds
         self.options = options
         self.workers = workers
         self.strict = strict
@@ -238,7 +235,7 @@ class LabelRunner:
             return _Image(shard, name, None, (record, None, 0.0))
         started, vit = time.perf_counter(), self.seconds['ViT']
         proposals = propose(image, _Timed(self.extractor, self.seconds),
-                            self.thresholds, self.options)
+                            self.options)
         self.seconds['clustering'] += (time.perf_counter() - started -
                                        (self.seconds['ViT'] - vit))
         run = (_finish_job if pool is None else functools.partial(

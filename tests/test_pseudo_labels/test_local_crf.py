@@ -193,9 +193,10 @@ def test_it_agrees_with_densecrf_on_a_real_photo(shared_data, real_features):
     from sohes.pseudo_labels.pipeline import propose
     photo = sorted((shared_data / 'bsds500/images/val').glob('*.jpg'))[0]
     image = load_image(photo)
-    options = ExploreOptions(local=None, refiner=dict(type='localcrf'))
+    options = ExploreOptions(local=None, refiner=dict(type='localcrf'),
+                             thresholds=[k / 20 for k in range(18, 0, -1)])
     items = propose(image, lambda images, size: [real_features],
-                    [k / 20 for k in range(18, 0, -1)], options).items[:60]
+                    options).items[:60]
     dense = DenseCRFRefiner(max_side=256, smooth=(1, 0.33))
     ours = LocalCRFRefiner().refine_crop(image, items[0].box, items)
     agreement, change = [], []
