@@ -9,6 +9,7 @@ from sohes.pseudo_labels.local_crf import (
     small_disk,
 )
 from sohes.pseudo_labels.local_crf_kernels import (
+    Links,
     likeness,
     likeness_table,
     mean_field,
@@ -87,14 +88,14 @@ def problem(rng) -> dict:
 def _compiled(pixels, logits, window, far, table, appearance, near,
               near_weights, iterations) -> np.ndarray:
     alike, norm = likeness(pixels, far, table)
-    return mean_field(logits, window[1::-1], far, alike, norm, appearance,
-                      near, near_weights, iterations)
+    return mean_field(logits, window[1::-1], alike, norm, Links(
+        far, appearance, near, near_weights, iterations))
 
 
-def _torch(logits, window, **rest) -> np.ndarray:
+def _torch(pixels, logits, window, table, **links) -> np.ndarray:
     from sohes.pseudo_labels.local_crf_torch import mean_fields
-    return mean_fields(logits=[logits], windows=[window], device='cpu',
-                       **rest)[0]
+    return mean_fields(pixels, [window], [logits], table, Links(**links),
+                       'cpu')[0]
 
 
 @pytest.mark.parametrize('compute', [_compiled, _torch])
