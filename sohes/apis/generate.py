@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from sohes.apis.label_writer import LabelWriter
 from sohes.pseudo_labels.coco_json import merge_shards, read_info
 from sohes.pseudo_labels.images import find_images
 from sohes.pseudo_labels.methods import LabelOptions, read_options
@@ -22,6 +23,7 @@ from sohes.utils.json_stream import stream_images
 from sohes.utils.locks import sole_run
 from sohes.utils.photo_files import changed_photo
 from sohes.utils.progress import Progress
+from sohes.utils.workers import worker_pool
 from sohes.version import __version__
 
 _LOG = logging.getLogger('sohes')
@@ -32,6 +34,7 @@ _KEYS = {'default_scope', 'extractor', 'pseudo_labels', 'shard_size',
 def generate(config: Mapping[str, Any],
              img_dir: str,
              out: str,
+             *,
              weights: str | None = None,
              show_dir: str | None = None,
              strict: bool = False,
@@ -73,8 +76,9 @@ def generate(config: Mapping[str, Any],
     options = with_thresholds(options, extractor)
     info = _info(extractor, extractor_args, options)
     shards = ShardFolder(out, info, names, runtime['shard_size'])
-    return _run(shards, img_dir, extractor, options,
-                runtime['workers'], show_dir, strict, overwrite, quiet)
+    runner = LabelRunner(img_dir, extractor, options, runtime['workers'],
+                         strict)
+    return _run(shards, runner, show_dir, overwrite, quiet)
 
 
 def merge_options(config: Any, options: Mapping[str, Any] | None) -> None:
@@ -292,21 +296,18 @@ def _open(shards: ShardFolder, img_dir: str, overwrite: bool, rank: int,
     return answer[1]
 
 
-def _run(shards: ShardFolder, img_dir: str, extractor: Any,
-         options: LabelOptions, workers: int,
-         show_dir: str | None, strict: bool, overwrite: bool,
-         quiet: bool) -> int:
+def _run(shards: ShardFolder, runner: LabelRunner, show_dir: str | None,
+         overwrite: bool, quiet: bool) -> int:
     """Label what is not labelled yet; rank 0 merges the shards."""
     from mmengine.dist import broadcast_object_list, get_dist_info
     rank = get_dist_info()[0]
     started = time.monotonic()
     with ExitStack() as lock:
-        if _open(shards, img_dir, overwrite, rank, lock):
+        if _open(shards, runner.root, overwrite, rank, lock):
             _LOG.info('%s is complete already (--overwrite starts anew)',
                       shards.out)
             return len(read_info(shards.out)['failed'])
-        by_step = _label(shards, img_dir, extractor, options,
-                         workers, show_dir, strict, quiet)
+        by_step = _label(shards, runner, show_dir, quiet)
         info = [None]
         if rank == 0:
             info = [merge_shards(shards)]
@@ -318,9 +319,7 @@ def _run(shards: ShardFolder, img_dir: str, extractor: Any,
     return len(info[0]['failed'])
 
 
-def _label(shards: ShardFolder, img_dir: str, extractor: Any,
-           options: ExploreOptions, workers: int,
-           show_dir: str | None, strict: bool,
+def _label(shards: ShardFolder, runner: LabelRunner, show_dir: str | None,
            quiet: bool) -> dict[str, float]:
     """Label this process's share; all leave when all are done.
 
@@ -329,27 +328,24 @@ def _label(shards: ShardFolder, img_dir: str, extractor: Any,
     """
     from mmengine.dist import barrier, get_dist_info
     rank, world_size = get_dist_info()
-    with Progress(len(shards.names), quiet=quiet or rank > 0) as progress:
-        progress.skip(
-            sum(
-                len(shards.images_of(s)) for s in range(len(shards))
-                if shards.is_done(s)))
-        runner = LabelRunner(
-            img_dir,
-            shards,
-            extractor,
-            options,
-            workers,
-            strict,
-            show_dir,
-            on_image=lambda name, record: progress.step(
-                record.get('reason')))
+    numbers = range(len(shards))
+    mine = [k for k in numbers[rank::world_size] if not shards.is_done(k)]
+    drawers = 0 if show_dir is None else -(-runner.workers // 4)
+    with Progress(len(shards.names), quiet=quiet or rank > 0) as progress, \
+            worker_pool(drawers, niceness=10) as pool:
+        progress.skip(sum(len(shards.images_of(k)) for k in numbers
+                          if shards.is_done(k)))
+        writer = LabelWriter(
+            shards, mine, lambda record: progress.step(record.get('reason')),
+            show_dir, pool, ahead=2 * drawers)
         try:
-            runner.run(rank, world_size)
+            runner.run([name for k in mine for name in shards.images_of(k)],
+                       writer.take)
+            writer.finish()
         except ImageError as error:
             raise UsageError(f'{error} (--strict)') from error
     barrier()
-    return runner.seconds
+    return {**runner.seconds, 'pictures': writer.seconds}
 
 
 def _report(shards: ShardFolder, info: Mapping[str, Any], seconds: float,
