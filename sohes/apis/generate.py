@@ -15,12 +15,13 @@ from sohes.pseudo_labels.methods import LabelOptions, read_options
 from sohes.pseudo_labels.options import ExploreOptions, with_thresholds
 from sohes.pseudo_labels.refinement import build_refiner
 from sohes.pseudo_labels.runner import LabelRunner
-from sohes.pseudo_labels.shards import ShardFolder, differences
+from sohes.pseudo_labels.shards import ShardFolder
 from sohes.utils.config_keys import hint
 from sohes.utils.dist import init_dist
 from sohes.utils.errors import ImageError, UsageError, said_in_a_sentence
 from sohes.utils.json_stream import stream_images
 from sohes.utils.locks import sole_run
+from sohes.utils.made_with import check_settings
 from sohes.utils.photo_files import changed_photo
 from sohes.utils.progress import Progress
 from sohes.utils.workers import worker_pool
@@ -223,12 +224,9 @@ def _finished_before(shards: ShardFolder, img_dir: str) -> bool:
                          'tool; choose another --out')
     failed = found.get('failed') or []
     advice = 'choose another --out, remove it or give --overwrite'
-    found = {key: found.get(key) for key in shards.info}
-    changed = differences(found, shards.info)
-    if changed:
-        raise ValueError(f'{shards.out} exists and was made with other '
-                         f'settings: {"; ".join(changed[:5])}; choose '
-                         'another --out or give --overwrite')
+    check_settings(f'{shards.out} exists and was made with',
+                   {key: found.get(key) for key in shards.info}, shards.info,
+                   advice)
     before = {
         image['file_name']: image.get('sha256')
         for image in [*stream_images(shards.out, ['sha256']), *failed]
