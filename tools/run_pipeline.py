@@ -1,4 +1,3 @@
-# PYTHON_ARGCOMPLETE_OK
 """From a folder of photos to a published model: Phases 1, 2 and 3.
 
     python tools/run_pipeline.py PHOTOS --out-dir OUT
@@ -50,7 +49,6 @@ from sohes.utils.arguments import (
     tool_parser,
     weights_argument,
 )
-from sohes.utils.completion import complete
 from sohes.utils.errors import UsageError, said_in_a_sentence
 from sohes.utils.locks import sole_command
 from sohes.utils.made_with import (
@@ -109,7 +107,6 @@ def parse_args() -> argparse.Namespace:
         '--quiet', action='store_true',
         help='Print only the errors of the stages; their log files have the '
         'rest.')
-    complete(parser)
     return parser.parse_args()
 
 
