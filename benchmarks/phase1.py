@@ -36,7 +36,7 @@ from sohes.evaluation.coco_files import read_ground_truth
 from sohes.experiments.ablations import Row
 from sohes.pseudo_labels import best_first
 from sohes.pseudo_labels.images import load_image
-from sohes.pseudo_labels.options import ExploreOptions
+from sohes.pseudo_labels.options import ExploreOptions, with_thresholds
 from sohes.pseudo_labels.pipeline import finish, propose
 from sohes.pseudo_labels.refinement import build_refiner
 from sohes.pseudo_labels.warm_up import warm_up
@@ -96,7 +96,7 @@ def refine(clock: Clock, name: str, image: np.ndarray, found: Any,
 
 
 def measure(image: np.ndarray, extractor: Any, options: ExploreOptions,
-            thresholds: tuple, densecrf: bool, early: bool,
+            densecrf: bool, early: bool,
             neighbours: list[int]) -> tuple[dict, Clock]:
     """Print the table of one photo.
 
@@ -113,7 +113,7 @@ def measure(image: np.ndarray, extractor: Any, options: ExploreOptions,
         return clock.time(step, extractor, images, size, **kwargs)
     features.center = getattr(extractor, 'center', False)
     found = clock.time('1 and 2 clustering', propose, image, features,
-                       thresholds, options)
+                       options)
     for step in list(clock.spent):
         if step.startswith('ViT'):
             clock.take('1 and 2 clustering', step)
@@ -257,8 +257,8 @@ def main() -> None:
                 width, height = map(int, size.split('x'))
                 image = np.array(Image.fromarray(image).resize(
                     (width, height), Image.Resampling.LANCZOS))
-            found = measure(image, extractor, options,
-                            options.thresholds or extractor.preset.thresholds,
+            found = measure(image, extractor,
+                            with_thresholds(options, extractor),
                             not args.no_densecrf, not args.no_early,
                             args.neighbours)
             if comparison is not None:

@@ -1,4 +1,3 @@
-# PYTHON_ARGCOMPLETE_OK
 """Entities of a photo, a folder or a video, with a trained checkpoint.
 
     python demo/image_demo.py PHOTO CONFIG CKPT --out-dir outputs
@@ -32,7 +31,6 @@ from sohes.utils.arguments import (
     trust_argument,
     vit_argument,
 )
-from sohes.utils.completion import complete
 
 
 def parse_args() -> argparse.Namespace:
@@ -62,7 +60,6 @@ def parse_args() -> argparse.Namespace:
     quiet_argument(parser)
     trust_argument(parser)
     vit_argument(parser)
-    complete(parser)
     return parser.parse_args()
 
 

@@ -1,4 +1,3 @@
-# PYTHON_ARGCOMPLETE_OK
 """Drop a photo into a page of your browser and walk through its forest.
 
     python demo/web_demo.py                     # Phase 1, nothing is trained
@@ -43,7 +42,6 @@ from sohes.utils.arguments import (
     vit_argument,
     weights_argument,
 )
-from sohes.utils.completion import complete
 
 PHASE1 = str(ROOT / 'configs' / 'sohes_phase1_cpu.py')
 #: Of the viewer inside the page.
@@ -84,7 +82,6 @@ def parse_args() -> argparse.Namespace:
     quiet_argument(parser)
     trust_argument(parser)
     vit_argument(parser)
-    complete(parser)
     args = parser.parse_args()
     if len(args.model) > 2:
         parser.error(f'CONFIG CKPT or CKPT, got {len(args.model)} files')

@@ -1,4 +1,3 @@
-# PYTHON_ARGCOMPLETE_OK
 """Phase 1: label a folder of photos, without annotation or training.
 
     python tools/generate_pseudo_labels.py configs/sohes_phase1.py \

@@ -1,4 +1,3 @@
-# PYTHON_ARGCOMPLETE_OK
 """From a folder of photos to a published model: Phases 1, 2 and 3.
 
     python tools/run_pipeline.py PHOTOS --out-dir OUT
@@ -19,7 +18,6 @@ Exit codes: 0 done, 1 a stage was stopped, 2 the command or the data is wrong,
 130 interrupted, 70 a fault of the program.
 """
 import argparse
-import hashlib
 import json
 import logging
 import os
@@ -51,10 +49,13 @@ from sohes.utils.arguments import (
     tool_parser,
     weights_argument,
 )
-from sohes.utils.completion import complete
 from sohes.utils.errors import UsageError, said_in_a_sentence
-from sohes.utils.files import whole_file
 from sohes.utils.locks import sole_command
+from sohes.utils.made_with import (
+    check_settings,
+    read_settings,
+    write_settings,
+)
 from sohes.utils.photo_files import photos_digest
 from sohes.utils.scalars import read_scalars
 
@@ -106,16 +107,15 @@ def parse_args() -> argparse.Namespace:
         '--quiet', action='store_true',
         help='Print only the errors of the stages; their log files have the '
         'rest.')
-    complete(parser)
     return parser.parse_args()
 
 
 class Pipeline:
     """The stages, each once.
 
-    Beside the outputs stands OUT/stages/NAME.json: the fingerprint of all
-    that decides a stage's output, how often it was started and, once it is
-    done, the seconds of its last start.
+    Beside the outputs stands OUT/stages/NAME.json: the settings that decide
+    a stage's output, those of the stages before it as well, how often it was
+    started and, once it is done, the seconds of its last start.
     """
 
     def __init__(self, args: argparse.Namespace) -> None:
@@ -138,7 +138,8 @@ class Pipeline:
         for config in self.configs:
             if not config.is_file():
                 raise UsageError(f'{config}: no such configuration file')
-        self.fingerprint = photos_digest(self.photos, self.names)
+        self.settings: dict[str, Any] = dict(
+            photos=photos_digest(self.photos, self.names))
         self.stages: list[dict[str, Any]] = []
 
     def run(self) -> Path:
@@ -175,44 +176,45 @@ class Pipeline:
         for phase in (2, 3):
             self._stage(f'phase{phase}', self._decides(phase),
                         lambda phase=phase: self._train(phase))
-        self._stage('publish', '', self._publish)
-        self._stage('report', str(self.args.num_photos), self._report)
+        self._stage('publish', {}, self._publish)
+        self._stage('report', dict(photos=self.args.num_photos),
+                    self._report)
         return self.out / 'report.html'
 
-    def _decides(self, phase: int) -> str:
+    def _decides(self, phase: int) -> dict[str, Any]:
         """What decides a phase's output, beside the stages before it."""
-        return json.dumps([
-            Config.fromfile(self.configs[phase - 1]).pretty_text,
-            getattr(self.args, f'phase{phase}_options'), self.args.weights,
-            self.args.gpus
-        ])
+        config = Config.fromfile(self.configs[phase - 1]).to_dict()
+        return json.loads(json.dumps(dict(
+            config=config, options=getattr(self.args, f'phase{phase}_options'),
+            weights=self.args.weights, gpus=self.args.gpus), default=str))
 
-    def _stage(self, name: str, decides: str, run: Any) -> None:
+    def _stage(self, name: str, decides: dict[str, Any], run: Any) -> None:
         """Run a stage unless it is done; keep what it says of itself."""
-        self.fingerprint = hashlib.sha256(
-            f'{self.fingerprint} {name} {decides}'.encode()).hexdigest()
+        self.settings = {**self.settings, name: decides}
         path = self.out / 'stages' / f'{name}.json'
-        before = _read_json(path) if path.is_file() else None
-        if before and before['fingerprint'] != self.fingerprint:
-            raise UsageError(
-                f'{self.out}: {name} was begun with other photos, weights, '
-                'configurations or options; choose another --out-dir, or '
-                f'remove it and what follows it, and {path}')
+        before = read_settings(path) or {}
+        if path.exists():
+            if 'settings' not in before:
+                raise UsageError(f'{path} is damaged, or of another version; '
+                                 'remove it, and the stage is done again')
+            check_settings(
+                f'{self.out}: {name} was begun with', before['settings'],
+                self.settings, 'choose another --out-dir, or remove '
+                f'{name} and what follows it, and {path}')
         # Relative to OUT, which may have been moved.
-        if before and 'output' in before and (
-                self.out / before['output']).exists():
+        if 'output' in before and (self.out / before['output']).exists():
             _LOG.info('%s is done: %s', name, self.out / before['output'])
             self.stages.append(before)
             return
         starts = before.get('starts', 1) + 1 if before else 1
-        record = dict(name=name, fingerprint=self.fingerprint, starts=starts)
-        _write_json(path, record)
+        record = dict(name=name, settings=self.settings, starts=starts)
+        write_settings(path, record)
         _LOG.info('== %s', name)
         started = time.monotonic()
         output, note = run()
         record.update(output=str(output.relative_to(self.out)), note=note,
                       seconds=time.monotonic() - started)
-        _write_json(path, record)
+        write_settings(path, record)
         self.stages.append(record)
 
     def _phase1(self, labels: Path) -> tuple[Path, str]:
@@ -351,20 +353,6 @@ def _last_checkpoint(out: Path, phase: int) -> Path:
         raise CommandFailed(f'phase{phase} left no checkpoint in '
                             f'{out / f"phase{phase}"}', 1)
     return path
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text('utf-8'))
-        return {**found, 'fingerprint': found['fingerprint']}
-    except (ValueError, TypeError, KeyError) as error:
-        raise UsageError(f'{path} is damaged; remove it, and the stage is '
-                         'done again') from error
-
-
-def _write_json(path: Path, value: Any) -> None:
-    with whole_file(path) as file:
-        json.dump(value, file, indent=1)
 
 
 def main() -> int:

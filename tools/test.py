@@ -1,4 +1,3 @@
-# PYTHON_ARGCOMPLETE_OK
 """Evaluate a checkpoint with the metrics of its configuration.
 
     python tools/test.py configs/sohes_phase2.py CKPT

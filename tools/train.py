@@ -1,4 +1,3 @@
-# PYTHON_ARGCOMPLETE_OK
 """Phases 2 and 3: train a segmenter on pseudo-labels.
 
     python tools/train.py configs/sohes_phase2.py

@@ -16,6 +16,7 @@ from torch import nn
 from sohes.apis.checkpoint_config import checkpoint_config
 from sohes.utils.errors import FileError, UsageError
 from sohes.utils.json_guard import JsonGuard
+from sohes.utils.made_with import check_settings
 from sohes.utils.tensor_files import CodeInFileError, read_tensor_file
 
 #: Under this key a safetensors file of ours says what its tensors are.
@@ -218,22 +219,17 @@ def check_same_run(path: str | Path, checkpoint: Mapping[str, Any],
         raise UsageError(f'{path} cannot be resumed: it has weights only; '
                          'give it as --cfg-options load_from=... to start '
                          'from it')
-    before, now = (
-        _flat({key: c.get(key) for key in _SECTIONS})
-        for c in (checkpoint_config(path, checkpoint['meta'],
-                                    trust).to_dict(), config.to_dict()))
-    changed = [
-        f'{key} was {before.get(key, "not there")!r:.60}, is '
-        f'{now.get(key, "not there")!r:.60}'
-        for key in dict.fromkeys((*before, *now))
-        if before.get(key) != now.get(key) and not _MAY_CHANGE.match(key)
-    ]
-    if changed:
-        more = f', and {len(changed) - 3} more' if len(changed) > 3 else ''
-        raise UsageError(
-            f'{path} is of a run with another configuration: '
-            f'{"; ".join(changed[:3])}{more}; choose another --work-dir, or '
-            'give the values of that run')
+    before = checkpoint_config(path, checkpoint['meta'], trust)
+    check_settings(f'{path} is of a run with', _what_makes_a_run(before),
+                   _what_makes_a_run(config),
+                   'choose another --work-dir, or give the values of that run')
+
+
+def _what_makes_a_run(config: Config) -> dict[str, Any]:
+    """The keys that a run which is resumed must not change."""
+    flat = _flat({key: config.to_dict().get(key) for key in _SECTIONS})
+    return {key: value for key, value in flat.items()
+            if not _MAY_CHANGE.match(key)}
 
 
 def _flat(value: Any, prefix: str = '') -> dict[str, Any]:

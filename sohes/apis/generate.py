@@ -8,21 +8,23 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from sohes.pseudo_labels.clustering import check_thresholds
+from sohes.apis.label_writer import LabelWriter
 from sohes.pseudo_labels.coco_json import merge_shards, read_info
 from sohes.pseudo_labels.images import find_images
 from sohes.pseudo_labels.methods import LabelOptions, read_options
-from sohes.pseudo_labels.options import ExploreOptions
+from sohes.pseudo_labels.options import ExploreOptions, with_thresholds
 from sohes.pseudo_labels.refinement import build_refiner
 from sohes.pseudo_labels.runner import LabelRunner
-from sohes.pseudo_labels.shards import ShardFolder, differences
+from sohes.pseudo_labels.shards import ShardFolder
 from sohes.utils.config_keys import hint
 from sohes.utils.dist import init_dist
 from sohes.utils.errors import ImageError, UsageError, said_in_a_sentence
 from sohes.utils.json_stream import stream_images
 from sohes.utils.locks import sole_run
+from sohes.utils.made_with import check_settings
 from sohes.utils.photo_files import changed_photo
 from sohes.utils.progress import Progress
+from sohes.utils.workers import worker_pool
 from sohes.version import __version__
 
 _LOG = logging.getLogger('sohes')
@@ -33,6 +35,7 @@ _KEYS = {'default_scope', 'extractor', 'pseudo_labels', 'shard_size',
 def generate(config: Mapping[str, Any],
              img_dir: str,
              out: str,
+             *,
              weights: str | None = None,
              show_dir: str | None = None,
              strict: bool = False,
@@ -71,15 +74,12 @@ def generate(config: Mapping[str, Any],
         _LOG.info('%d images in %s; the first takes longest', len(names),
                   img_dir)
         extractor = build_extractor(extractor_args)
-    if options.thresholds is None:
-        thresholds = tuple(extractor.preset.thresholds)
-    else:
-        thresholds = options.thresholds
-    check_thresholds(thresholds)
-    info = _info(extractor, extractor_args, thresholds, options)
+    options = with_thresholds(options, extractor)
+    info = _info(extractor, extractor_args, options)
     shards = ShardFolder(out, info, names, runtime['shard_size'])
-    return _run(shards, img_dir, extractor, thresholds, options,
-                runtime['workers'], show_dir, strict, overwrite, quiet)
+    runner = LabelRunner(img_dir, extractor, options, runtime['workers'],
+                         strict)
+    return _run(shards, runner, show_dir, overwrite, quiet)
 
 
 def merge_options(config: Any, options: Mapping[str, Any] | None) -> None:
@@ -180,7 +180,6 @@ def build_extractor(arguments: Mapping[str, Any]) -> Any:
 
 
 def _info(extractor: Any, arguments: Mapping[str, Any],
-          thresholds: tuple[float, ...],
           options: LabelOptions) -> dict[str, Any]:
     """All that decides the labels, for the json."""
     import dataclasses
@@ -207,7 +206,8 @@ def _info(extractor: Any, arguments: Mapping[str, Any],
             patch_size=extractor.patch_size,
             dtype=extractor.dtype_name),
         pseudo_labels=dict(
-            dataclasses.asdict(options), thresholds=list(thresholds)))
+            dataclasses.asdict(options),
+            thresholds=list(options.thresholds)))
 
 
 def _finished_before(shards: ShardFolder, img_dir: str) -> bool:
@@ -224,12 +224,9 @@ def _finished_before(shards: ShardFolder, img_dir: str) -> bool:
                          'tool; choose another --out')
     failed = found.get('failed') or []
     advice = 'choose another --out, remove it or give --overwrite'
-    found = {key: found.get(key) for key in shards.info}
-    changed = differences(found, shards.info)
-    if changed:
-        raise ValueError(f'{shards.out} exists and was made with other '
-                         f'settings: {"; ".join(changed[:5])}; choose '
-                         'another --out or give --overwrite')
+    check_settings(f'{shards.out} exists and was made with',
+                   {key: found.get(key) for key in shards.info}, shards.info,
+                   advice)
     before = {
         image['file_name']: image.get('sha256')
         for image in [*stream_images(shards.out, ['sha256']), *failed]
@@ -297,21 +294,18 @@ def _open(shards: ShardFolder, img_dir: str, overwrite: bool, rank: int,
     return answer[1]
 
 
-def _run(shards: ShardFolder, img_dir: str, extractor: Any,
-         thresholds: tuple, options: LabelOptions, workers: int,
-         show_dir: str | None, strict: bool, overwrite: bool,
-         quiet: bool) -> int:
+def _run(shards: ShardFolder, runner: LabelRunner, show_dir: str | None,
+         overwrite: bool, quiet: bool) -> int:
     """Label what is not labelled yet; rank 0 merges the shards."""
     from mmengine.dist import broadcast_object_list, get_dist_info
     rank = get_dist_info()[0]
     started = time.monotonic()
     with ExitStack() as lock:
-        if _open(shards, img_dir, overwrite, rank, lock):
+        if _open(shards, runner.root, overwrite, rank, lock):
             _LOG.info('%s is complete already (--overwrite starts anew)',
                       shards.out)
             return len(read_info(shards.out)['failed'])
-        by_step = _label(shards, img_dir, extractor, thresholds, options,
-                         workers, show_dir, strict, quiet)
+        by_step = _label(shards, runner, show_dir, quiet)
         info = [None]
         if rank == 0:
             info = [merge_shards(shards)]
@@ -323,9 +317,7 @@ def _run(shards: ShardFolder, img_dir: str, extractor: Any,
     return len(info[0]['failed'])
 
 
-def _label(shards: ShardFolder, img_dir: str, extractor: Any,
-           thresholds: tuple, options: ExploreOptions, workers: int,
-           show_dir: str | None, strict: bool,
+def _label(shards: ShardFolder, runner: LabelRunner, show_dir: str | None,
            quiet: bool) -> dict[str, float]:
     """Label this process's share; all leave when all are done.
 
@@ -334,28 +326,24 @@ def _label(shards: ShardFolder, img_dir: str, extractor: Any,
     """
     from mmengine.dist import barrier, get_dist_info
     rank, world_size = get_dist_info()
-    with Progress(len(shards.names), quiet=quiet or rank > 0) as progress:
-        progress.skip(
-            sum(
-                len(shards.images_of(s)) for s in range(len(shards))
-                if shards.is_done(s)))
-        runner = LabelRunner(
-            img_dir,
-            shards,
-            extractor,
-            thresholds,
-            options,
-            workers,
-            strict,
-            show_dir,
-            on_image=lambda name, record: progress.step(
-                record.get('reason')))
+    numbers = range(len(shards))
+    mine = [k for k in numbers[rank::world_size] if not shards.is_done(k)]
+    drawers = 0 if show_dir is None else -(-runner.workers // 4)
+    with Progress(len(shards.names), quiet=quiet or rank > 0) as progress, \
+            worker_pool(drawers, niceness=10) as pool:
+        progress.skip(sum(len(shards.images_of(k)) for k in numbers
+                          if shards.is_done(k)))
+        writer = LabelWriter(
+            shards, mine, lambda record: progress.step(record.get('reason')),
+            show_dir, pool, ahead=2 * drawers)
         try:
-            runner.run(rank, world_size)
+            runner.run([name for k in mine for name in shards.images_of(k)],
+                       writer.take)
+            writer.finish()
         except ImageError as error:
             raise UsageError(f'{error} (--strict)') from error
     barrier()
-    return runner.seconds
+    return {**runner.seconds, 'pictures': writer.seconds}
 
 
 def _report(shards: ShardFolder, info: Mapping[str, Any], seconds: float,

@@ -80,9 +80,7 @@ def phase1_finder(config: Mapping[str, Any], weights: str | None) -> Finder:
         extractor = build_extractor(arguments)
     except (ValueError, OSError, ImportError) as error:
         raise UsageError(str(error)) from error
-    thresholds = options.thresholds or tuple(extractor.preset.thresholds)
-
-    return lambda image: explore(image, extractor, thresholds, options)
+    return lambda image: explore(image, extractor, options)
 
 
 def checkpoint_finder(config: str | None, weights: str,

@@ -232,6 +232,7 @@ def _average_recall(setting: Setting,
         if setting.center:
             found = found - found.mean((0, 1))
         labels = explore(photo, partial(_given, found[None]),
-                         setting.thresholds, options)
+                         dataclasses.replace(
+                             options, thresholds=setting.thresholds))
         images.append(masks.with_predictions(labels))
     return 100 * (evaluate_masks(images).ar or 0.0)

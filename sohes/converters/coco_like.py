@@ -63,6 +63,7 @@ class CocoLike:
 def convert_coco_like(kind: CocoLike,
                       source: Path,
                       out: Path,
+                      *,
                       only: str | None = None,
                       limit: int | None = None,
                       seed: int = 0,

@@ -62,9 +62,10 @@ def run_coco_like(kind: CocoLike, doc: str, both: bool = False) -> int:
     args = parser.parse_args()
     return run_converter(
         args.out, lambda: convert_coco_like(
-            kind, args.annotations, args.out, getattr(args, 'only', None),
-            args.num_photos, args.seed, args.subset, args.overwrite,
-            args.quiet))
+            kind, args.annotations, args.out,
+            only=getattr(args, 'only', None), limit=args.num_photos,
+            seed=args.seed, subset=args.subset, overwrite=args.overwrite,
+            quiet=args.quiet))
 
 
 def run_images(args: argparse.Namespace, title: str,

@@ -66,6 +66,7 @@ class EntityDataset(SeededDataset):
     def __init__(self,
                  ann_file: str = '',
                  data_prefix: Mapping[str, str] | None = None,
+                 *,
                  filter_cfg: Mapping[str, Any] | None = None,
                  max_masks: int | None = None,
                  keep: str = 'score',

@@ -1,6 +1,5 @@
 """A COCO json as files that many processes share without reading them."""
 import hashlib
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from sohes.structures import Entities, EntityForest
 from sohes.structures.rle_kernels import rle_stats
 from sohes.structures.segmentations import check_image_size
 from sohes.utils.errors import FileError
+from sohes.utils.made_with import read_settings
 from sohes.utils.names import name_fault
 
 
@@ -113,7 +113,7 @@ class EntityIndex:
 
     def __init__(self, folder: str | os.PathLike) -> None:
         self.folder = Path(folder)
-        self.meta = _meta(self.folder) or {}
+        self.meta = _meta(self.folder)
         try:
             self.images = _map(self.folder / 'images.npy', IMAGE)
             self.annotations = _map(self.folder / 'annotations.npy',
@@ -254,16 +254,9 @@ def _not_as_built(what: str, reason: Any) -> FileError:
         'delete its folder, JSON.index, and it is built anew')
 
 
-def _meta(folder: Path) -> dict[str, Any] | None:
-    """What ``meta.json`` says; None: there is no such json object."""
-    path = folder / 'meta.json'
-    try:
-        if not path.is_file():  # a pipe would block
-            return None
-        found = json.loads(path.read_text('utf-8'))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
+def _meta(folder: Path) -> dict[str, Any]:
+    """What ``meta.json`` says; nothing where there is no such json object."""
+    return read_settings(folder / 'meta.json') or {}
 
 
 def _key(path: Path, coverage: float) -> dict[str, Any]:
@@ -276,7 +269,7 @@ def _key(path: Path, coverage: float) -> dict[str, Any]:
 
 
 def _is_current(folder: Path, key: dict[str, Any]) -> bool:
-    return (_meta(folder) or {}).get('key') == key
+    return _meta(folder).get('key') == key
 
 
 def _places(path: Path, index_dir: str | os.PathLike | None,

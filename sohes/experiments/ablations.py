@@ -197,8 +197,7 @@ class PhotoLabeller:
             features = self.features
             shared = features.charged - features.waited
             started = clock()
-            proposals = propose(self.image, features, options.thresholds,
-                                options)
+            proposals = propose(self.image, features, options)
             seconds = clock() - started
             seconds += features.charged - features.waited - shared
             self._proposed[key] = proposals, seconds

@@ -26,8 +26,9 @@ from sohes.evaluation.mask_metrics import summarize
 from sohes.evaluation.resampling import FEWEST_IMAGES, resampled_ar
 from sohes.experiments.tables import MethodScores
 from sohes.utils.errors import FileError, UsageError
-from sohes.utils.files import sha256_of, whole_file
+from sohes.utils.files import sha256_of
 from sohes.utils.json_stream import stream_images
+from sohes.utils.made_with import read_settings, write_settings
 from sohes.utils.names import name_fault
 from sohes.utils.photo_files import photos_digest
 
@@ -203,9 +204,8 @@ def predict(config_path: str, checkpoint: str, dataset: EvalDataset,
         settings=_digest([config.model.to_dict(),
                           config.test_dataloader.dataset.pipeline]))
     # With the file's hash: the mark must not vouch for a newer one.
-    if out.is_file() and mark.is_file() and json.loads(
-            mark.read_text(encoding='utf-8')) == dict(
-                made_from, predictions=sha256_of(out)):
+    if out.is_file() and read_settings(mark) == dict(
+            made_from, predictions=sha256_of(out)):
         return out
     ann_file = str(Path(dataset.ann_file).resolve())
     config.test_dataloader.dataset.update(
@@ -217,9 +217,7 @@ def predict(config_path: str, checkpoint: str, dataset: EvalDataset,
     config.test_cfg = config.get('test_cfg') or dict(type='TestLoop')
     config.experiment_name = f'zero_shot_{dataset.name}'
     test_model(config, checkpoint, trust_checkpoint=trust_checkpoint)
-    with whole_file(mark) as file:
-        json.dump(dict(made_from, predictions=sha256_of(out)), file,
-                  indent=1)
+    write_settings(mark, dict(made_from, predictions=sha256_of(out)))
     return out
 
 

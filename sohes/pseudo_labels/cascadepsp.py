@@ -67,6 +67,7 @@ class CascadePSPRefiner:
     def __init__(self,
                  weights: str | Path | None = None,
                  device: str | None = None,
+                 *,
                  fast: bool = False,
                  max_side: int = 900,
                  margin: float = 0.125,

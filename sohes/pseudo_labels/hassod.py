@@ -8,7 +8,7 @@ drop what cannot be an object, and there is no second look at small regions.
 Built from what its paper and its released code do, in our own words; where
 we leave a mistake of the code out, `HassodOptions` says how to ask for it.
 """
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ from sohes.pseudo_labels.options import (
     check_count,
     checked_refiner,
     checked_thresholds,
+    with_thresholds,
 )
 from sohes.pseudo_labels.pipeline import FeatureExtractor
 from sohes.pseudo_labels.proposals import region_score, suppress_masks
@@ -144,15 +145,13 @@ def squash(image: np.ndarray, side: int) -> np.ndarray:
 
 
 def propose(image: np.ndarray, extractor: FeatureExtractor,
-            thresholds: Sequence[float],
             options: HassodOptions) -> Partitions:
     """Cluster an image; the only step that needs the ViT.
 
     Args:
         image (np.ndarray): (H, W, 3) uint8 RGB, the original.
         extractor (callable): (images, size) -> (B, h, w, C) float32.
-        thresholds (Sequence[float]): strictly falling.
-        options (HassodOptions): all other values.
+        options (HassodOptions): all values; see `with_thresholds`.
 
     Returns:
         Partitions: one a threshold, without those of too many regions.
@@ -162,7 +161,7 @@ def propose(image: np.ndarray, extractor: FeatureExtractor,
         extractor([squash(image, side)], side)[0])
     counts = dict(regions=0, partitions_too_fine=0)
     items = []
-    for threshold in thresholds:
+    for threshold in with_thresholds(options, extractor).thresholds:
         found = len(tree.nodes_at(threshold))
         counts['regions'] += found
         if found > options.max_regions:

@@ -14,6 +14,7 @@ import numpy as np
 
 from sohes.pseudo_labels.best_first import Box, Refined
 from sohes.pseudo_labels.local_crf_kernels import (
+    Links,
     likeness,
     likeness_table,
     mean_field,
@@ -124,6 +125,7 @@ class LocalCRFRefiner:
     """
 
     def __init__(self,
+                 *,
                  iterations: int = 5,
                  margin: float = 0.2,
                  min_margin: int = 10,
@@ -211,16 +213,16 @@ class LocalCRFRefiner:
         """The mean field of each window, (h, w) float32 logits."""
         weight, _, levels = self.appearance
         table = likeness_table(levels)
-        near_weights = np.float32(self.smooth[0]) * level.near_weights
+        links = Links(
+            level.far, weight, level.near,
+            np.float32(self.smooth[0]) * level.near_weights, self.iterations)
         if self.device is not None:
             from sohes.pseudo_labels.local_crf_torch import mean_fields
-            return mean_fields(level.pixels, windows, logits, level.far,
-                               table, weight, level.near, near_weights,
-                               self.iterations, self.device)
+            return mean_fields(level.pixels, windows, logits, table, links,
+                               self.device)
         alike, norm = likeness(level.pixels, level.far, table)
         return [
-            mean_field(one, window[1::-1], level.far, alike, norm, weight,
-                       level.near, near_weights, self.iterations)
+            mean_field(one, window[1::-1], alike, norm, links)
             for one, window in zip(logits, windows)
         ]
 

@@ -6,10 +6,30 @@ With masks as the fast axis a product takes three times as long here, and
 small masks have to be computed on windows that hold many.
 """
 import math
+from typing import NamedTuple
 
 import numpy as np
 
 from sohes.utils.compiled import njit
+
+
+class Links(NamedTuple):
+    """What ties the pixels of a crop to each other.
+
+    Attributes:
+        far (np.ndarray): (F, 2) int64, (rows, columns) to a neighbour in the
+            bilateral kernel.
+        appearance (float): weight of that kernel.
+        near (np.ndarray): (N, 2) int64, neighbours in the kernel of
+            smoothness.
+        near_weights (np.ndarray): (N,) float32, its weights.
+        iterations (int): all pixels at once in each.
+    """
+    far: np.ndarray
+    appearance: float
+    near: np.ndarray
+    near_weights: np.ndarray
+    iterations: int
 
 
 def likeness_table(levels: float) -> np.ndarray:
@@ -99,27 +119,21 @@ def unary(values: np.ndarray, rows: tuple, columns: tuple,
 
 
 @njit(cache=True, nogil=True, fastmath={'contract'})
-def mean_field(logits: np.ndarray, corner: tuple, far: np.ndarray,
-               alike: np.ndarray, norm: np.ndarray, appearance: float,
-               near: np.ndarray, near_weights: np.ndarray,
-               iterations: int) -> np.ndarray:
+def mean_field(logits: np.ndarray, corner: tuple, alike: np.ndarray,
+               norm: np.ndarray, links: Links) -> np.ndarray:
     """Settle one mask in its window; what lies beyond is outside of it.
 
     Args:
         logits (np.ndarray): (h, w) float32, the unary term.
         corner (tuple): (top, left) of the window in the crop.
-        far (np.ndarray): (F, 2) int64, (rows, columns) to a neighbour.
         alike (np.ndarray): (H, F, W) uint8 of the crop, see `likeness`.
         norm (np.ndarray): (H, W) float32 of the crop, likewise.
-        appearance (float): weight of the bilateral kernel.
-        near (np.ndarray): (N, 2) int64, neighbours in the kernel of
-            smoothness.
-        near_weights (np.ndarray): (N,) float32, its weights.
-        iterations (int): all pixels at once in each.
+        links (Links): of the crop.
 
     Returns:
         np.ndarray: (h, w) float32, logits of the mask.
     """
+    far, appearance, near, near_weights, iterations = links
     height, width = logits.shape
     top, left = corner
     pad = np.abs(near).max()

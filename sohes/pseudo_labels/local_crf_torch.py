@@ -5,14 +5,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sohes.pseudo_labels.local_crf_kernels import Links
+
 # Masks times pixels that are settled together: 64 MB a copy.
 _AT_ONCE = 1 << 24
 
 
 @torch.inference_mode()
 def mean_fields(pixels: np.ndarray, windows: Sequence, logits: Sequence,
-                far: np.ndarray, table: np.ndarray, appearance: float,
-                near: np.ndarray, near_weights: np.ndarray, iterations: int,
+                table: np.ndarray, links: Links,
                 device: str) -> list[np.ndarray]:
     """Settle masks of a crop, many at once, on a device.
 
@@ -23,20 +24,17 @@ def mean_fields(pixels: np.ndarray, windows: Sequence, logits: Sequence,
         pixels (np.ndarray): (h, w, 3) uint8 RGB of the crop.
         windows (Sequence): N boxes (left, top, right, bottom) in its pixels.
         logits (Sequence): N (h', w') float32, the unary term of each window.
-        far (np.ndarray): see `likeness`, as is the next.
         table (np.ndarray): see `likeness_table`.
-        appearance (float): see `mean_field`, as are the rest.
-        near (np.ndarray): of the kernel of smoothness.
-        near_weights (np.ndarray): its weights.
-        iterations (int): all pixels at once in each.
+        links (Links): of the crop.
         device (str): 'cuda', 'cpu', ...
 
     Returns:
         list[np.ndarray]: N (h', w') float32 logits of the masks.
     """
-    pad = int(max(np.abs(far).max(initial=0), np.abs(near).max()))
+    pad = int(max(np.abs(links.far).max(initial=0),
+                  np.abs(links.near).max()))
     alike, norm = _likeness(
-        torch.from_numpy(pixels).to(device).int(), far,
+        torch.from_numpy(pixels).to(device).int(), links.far,
         torch.from_numpy(table).to(device), pad)
     height, width = pixels.shape[:2]
     out = []
@@ -51,8 +49,8 @@ def mean_fields(pixels: np.ndarray, windows: Sequence, logits: Sequence,
             inside[row, top:bottom, left:right] = True
         settled = _settle(
             torch.from_numpy(given).to(device),
-            torch.from_numpy(inside).to(device), alike, norm, far, appearance,
-            near, near_weights, iterations, pad).cpu().numpy()
+            torch.from_numpy(inside).to(device), alike, norm, links,
+            pad).cpu().numpy()
         for row, k in enumerate(some):
             left, top, right, bottom = windows[k]
             out.append(settled[row, top:bottom, left:right])
@@ -81,24 +79,23 @@ def _likeness(pixels: Tensor, far: np.ndarray, table: Tensor,
 
 
 def _settle(logits: Tensor, inside: Tensor, alike: Tensor, norm: Tensor,
-            far: np.ndarray, appearance: float, near: np.ndarray,
-            near_weights: np.ndarray, iterations: int, pad: int) -> Tensor:
+            links: Links, pad: int) -> Tensor:
     """(N, h, w) unary term -> (N, h, w) logits."""
     count, height, width = logits.shape
     plain = logits.new_full((count, height + 2 * pad, width + 2 * pad), -1.0)
     scaled = torch.zeros_like(plain)
     middle = (slice(None), slice(pad, pad + height), slice(pad, pad + width))
     total = logits
-    for _ in range(iterations):
+    for _ in range(links.iterations):
         half = total * 0.5
         square = half * half
         value = (half * (27 + square) / (27 + 9 * square)).clamp_(-1, 1)
         plain[middle] = torch.where(inside, value, -1.0)
         scaled[middle] = plain[middle] * norm
         total = torch.zeros_like(logits)
-        for k, offset in enumerate(far):
+        for k, offset in enumerate(links.far):
             total.addcmul_(alike[k].float(), _moved(scaled, offset, pad))
-        total = total * (norm * appearance) + logits
-        for weight, offset in zip(near_weights, near):
+        total = total * (norm * links.appearance) + logits
+        for weight, offset in zip(links.near_weights, links.near):
             total.add_(_moved(plain, offset, pad), alpha=float(weight))
     return total

@@ -1,5 +1,5 @@
 """Which method labels an image: SOHES's own four steps, or HASSOD's."""
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
@@ -36,9 +36,9 @@ def _module(options: LabelOptions) -> ModuleType:
 
 
 def propose(image: np.ndarray, extractor: pipeline.FeatureExtractor,
-            thresholds: Sequence[float], options: LabelOptions) -> Any:
+            options: LabelOptions) -> Any:
     """What needs the ViT; see `pipeline.propose` and `hassod.propose`."""
-    return _module(options).propose(image, extractor, thresholds, options)
+    return _module(options).propose(image, extractor, options)
 
 
 def finish(image: np.ndarray, proposals: Any,
@@ -48,8 +48,6 @@ def finish(image: np.ndarray, proposals: Any,
 
 
 def explore(image: np.ndarray, extractor: pipeline.FeatureExtractor,
-            thresholds: Sequence[float],
             options: LabelOptions) -> Entities:
     """Both for one image, in this process."""
-    return finish(image, propose(image, extractor, thresholds, options),
-                  options)
+    return finish(image, propose(image, extractor, options), options)

@@ -1,6 +1,6 @@
 """Every value of Phase 1, with the paper's section beside it."""
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from numbers import Integral, Real
 from typing import Any
 
@@ -43,6 +43,28 @@ def checked_thresholds(where: str, values: Any) -> tuple[float, ...] | None:
         return tuple(check_thresholds(values).tolist())
     except (TypeError, ValueError) as error:
         raise ValueError(f'{where}: {error}') from error
+
+
+def with_thresholds(options: Any, extractor: Any) -> Any:
+    """Options that name their thresholds.
+
+    Args:
+        options: of a method, with ``thresholds`` or None.
+        extractor: its ``preset``, if it has one, comes with its weights.
+
+    Returns:
+        The options, or a copy with the thresholds of the preset.
+
+    Raises:
+        ValueError: neither has thresholds.
+    """
+    if options.thresholds is not None:
+        return options
+    preset = getattr(extractor, 'preset', None)
+    if preset is None:
+        raise ValueError('these features come with no thresholds: name them '
+                         'in the options, such as thresholds=(0.6, 0.3)')
+    return replace(options, thresholds=preset.thresholds)
 
 
 def checked_refiner(value: Any) -> Mapping[str, Any]:

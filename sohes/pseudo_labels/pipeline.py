@@ -20,7 +20,11 @@ from sohes.pseudo_labels.local import (
 )
 from sohes.pseudo_labels.membership import add_membership
 from sohes.pseudo_labels.merge_tree import MergeTree
-from sohes.pseudo_labels.options import ExploreOptions, LocalOptions
+from sohes.pseudo_labels.options import (
+    ExploreOptions,
+    LocalOptions,
+    with_thresholds,
+)
 from sohes.pseudo_labels.proposals import (
     Proposal,
     pool_nodes,
@@ -58,8 +62,7 @@ class Proposals:
 
 
 def _local_proposals(image: np.ndarray, tree: MergeTree, nodes: np.ndarray,
-                     extractor: FeatureExtractor,
-                     thresholds: Sequence[float], options: ExploreOptions,
+                     extractor: FeatureExtractor, options: ExploreOptions,
                      counts: dict[str, int]) -> list[Proposal]:
     """Zoom into small nodes of the global tree and cluster again."""
     local: LocalOptions = options.local
@@ -80,7 +83,7 @@ def _local_proposals(image: np.ndarray, tree: MergeTree, nodes: np.ndarray,
         features = extractor(cut_crops(image, batch), local.image_size)
         for crop, crop_features in zip(batch, features):
             found = cluster_crop(crop_features, crop, size,
-                                 local.thresholds or thresholds,
+                                 local.thresholds or options.thresholds,
                                  options.nms_iou, local.min_patches,
                                  local.keep_image_edges)
             proposals += add_membership(found, crop_features,
@@ -89,7 +92,7 @@ def _local_proposals(image: np.ndarray, tree: MergeTree, nodes: np.ndarray,
 
 
 def _window_proposals(image: np.ndarray, extractor: FeatureExtractor,
-                      thresholds: Sequence[float], options: ExploreOptions,
+                      options: ExploreOptions,
                       counts: dict[str, int]) -> list[Proposal]:
     """Look at the whole image again, in windows, and cluster these as one."""
     local: LocalOptions = options.local
@@ -107,29 +110,28 @@ def _window_proposals(image: np.ndarray, extractor: FeatureExtractor,
             for k in range(0, len(windows), local.batch_size)
         ]), shape, center)
     found = cluster_crop(features, (0, 0, size[1], size[0]), size,
-                         local.thresholds or thresholds, options.nms_iou,
-                         local.min_patches)
+                         local.thresholds or options.thresholds,
+                         options.nms_iou, local.min_patches)
     return add_membership(found, features, options.membership)
 
 
 def propose(image: np.ndarray, extractor: FeatureExtractor,
-            thresholds: Sequence[float],
             options: ExploreOptions) -> Proposals:
     """Steps 1 and 2: cluster the image, zoom into small regions.
 
     Args:
         image (np.ndarray): (H, W, 3) uint8 RGB, the original.
         extractor (callable): (images, size) -> (B, h, w, C) float32.
-        thresholds (Sequence[float]): strictly falling.
-        options (ExploreOptions): all other values.
+        options (ExploreOptions): all values; see `with_thresholds`.
 
     Returns:
         Proposals: without duplicates, at most ``options.max_candidates``.
     """
+    options = with_thresholds(options, extractor)
     size = image.shape[:2]
     features = extractor([image], options.image_size)[0]
     tree = MergeTree.from_features(features)
-    nodes = suppress_nodes(tree, pool_nodes(tree, thresholds),
+    nodes = suppress_nodes(tree, pool_nodes(tree, options.thresholds),
                            options.nms_iou)
     counts = {}
     small = np.zeros(len(nodes), bool)
@@ -144,10 +146,9 @@ def propose(image: np.ndarray, extractor: FeatureExtractor,
     if small.any():
         if options.local.windows is None:
             found = _local_proposals(image, tree, nodes[small], extractor,
-                                     thresholds, options, counts)
+                                     options, counts)
         else:
-            found = _window_proposals(image, extractor, thresholds, options,
-                                      counts)
+            found = _window_proposals(image, extractor, options, counts)
         counts['local'] = len(found)
         items = _drop_duplicates(items + found, size, options.nms_iou)
         counts['duplicates_of_crops'] = (counts['global'] + len(found) -
@@ -203,25 +204,24 @@ def finish(image: np.ndarray, proposals: Proposals,
 
 
 def explore(image: np.ndarray, extractor: FeatureExtractor,
-            thresholds: Sequence[float],
             options: ExploreOptions | None = None) -> Entities:
     """All four steps for one image, in this process.
 
     Args:
         image (np.ndarray): (H, W, 3) uint8 RGB.
         extractor (callable): (images, size) -> (B, h, w, C) float32.
-        thresholds (Sequence[float]): strictly falling.
-        options (ExploreOptions, optional): all other values.
+        options (ExploreOptions, optional): all values. Where they name no
+            thresholds, those of ``extractor.preset`` count.
 
     Returns:
         Entities: masks with scores and their forest.
 
     Raises:
-        ValueError: if the image is not (H, W, 3) uint8.
+        ValueError: the image is not (H, W, 3) uint8, or neither options nor
+            extractor have thresholds.
     """
     options = options or ExploreOptions()
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError('the image must be (H, W, 3) uint8 RGB, found '
                          f'{image.shape} {image.dtype}')
-    return finish(image, propose(image, extractor, thresholds, options),
-                  options)
+    return finish(image, propose(image, extractor, options), options)

@@ -23,6 +23,11 @@ from sohes.structures.segmentations import (
 )
 from sohes.utils.files import whole_file
 from sohes.utils.json_guard import LONGEST_ENTRY, JsonGuard
+from sohes.utils.made_with import (
+    check_settings,
+    read_settings,
+    write_settings,
+)
 
 _LOG = logging.getLogger('sohes')
 #: Raise it when the shards' lines change.
@@ -134,25 +139,15 @@ class ShardFolder:
         self.folder.mkdir(parents=True, exist_ok=True)
         manifest = self.folder / 'run.json'
         if not manifest.exists():
-            with whole_file(manifest) as file:
-                json.dump(self._run(), file, indent=1)
-        try:
-            if not manifest.is_file():
-                raise ValueError('it is no file')
-            text = manifest.read_bytes()
-            JsonGuard().feed(text)
-            found = json.loads(text)
-        except ValueError as error:
-            raise ValueError(
-                f'{manifest} does not say which run was begun here '
-                f'({str(error):.100}); start anew with --overwrite') from error
-        changed = differences(found, self._run())
-        if changed:
-            raise ValueError(
-                f'{self.folder} holds an unfinished run that differs in '
-                f'{"; ".join(changed[:5])}. Continue it with the same '
-                'settings, choose another --out, or start anew with '
-                '--overwrite')
+            write_settings(manifest, self._run())
+        found = read_settings(manifest)
+        if found is None:
+            raise ValueError(f'{manifest} does not say which run was begun '
+                             'here; start anew with --overwrite')
+        check_settings(
+            f'{self.folder} holds an unfinished run with', found, self._run(),
+            'continue it with the same, choose another --out, or start anew '
+            'with --overwrite')
 
         for shard in filter(self.is_done, range(len(self))):
             path = self.path(shard)
@@ -297,17 +292,3 @@ def _check_masks(masks: Any, size: tuple[int, int]) -> None:
 
 def _line(value: Any) -> str:
     return json.dumps(value, separators=(',', ':')) + '\n'
-
-
-def differences(found: Any, wanted: Any, where: str = '') -> list[str]:
-    """Where two json values differ, each as 'key: found a, now b'."""
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        return [
-            text for key in sorted({*found, *wanted})
-            for text in differences(
-                found.get(key), wanted.get(key),
-                f'{where}.{key}' if where else key)
-        ]
-    if found == wanted:
-        return []
-    return [f'{where}: found {found!r:.200}, now {wanted!r:.200}']

@@ -24,9 +24,10 @@ def warm_up() -> Entities:
     """Label an image of noise by all four steps."""
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     options = ExploreOptions(
+        thresholds=(0.5, 0.0),
         local=LocalOptions(max_area=1e6, min_patches=1, windows=1),
         refiner=dict(type='localcrf'))
-    return explore(image, _features, (0.5, 0.0), options)
+    return explore(image, _features, options)
 
 
 if __name__ == '__main__':

@@ -147,8 +147,8 @@ def render(blob: np.ndarray, spans: np.ndarray, source_height: int,
         for k in range(length):
             end = start + runs[k]
             if k % 2:
-                areas[index] += _mark(bits[index], width, start, end,
-                                      source_height, rows, columns, box)
+                areas[index] += _mark(bits[index], width, start, end, rows,
+                                      columns, box)
             start = end
         if box[2] > box[0]:
             boxes[index] = box
@@ -158,10 +158,10 @@ def render(blob: np.ndarray, spans: np.ndarray, source_height: int,
 
 @njit(cache=True, nogil=True)
 def _mark(bits: np.ndarray, width: int, start: int, end: int,
-          source_height: int, rows: np.ndarray, columns: np.ndarray,
-          box: np.ndarray) -> int:
+          rows: np.ndarray, columns: np.ndarray, box: np.ndarray) -> int:
     """Mark a run's rectangles, widen the box; returns pixels covered."""
     area = 0
+    source_height = len(rows) - 1
     end = min(end, (len(columns) - 1) * source_height)
     while start < end:
         column = start // source_height

@@ -7,8 +7,6 @@ from typing import Any
 
 from mmengine.config import DictAction
 
-from sohes.utils.completion import complete
-
 # Keys whose value is a path, whatever characters it has.
 _PATH_KEY = re.compile(
     r'(.*[._])?(root|dir|file|outfile|path|folder|load_from|resume_from|'
@@ -229,7 +227,6 @@ def vit_argument(parser: argparse.ArgumentParser) -> None:
 
 def parse_run_args(parser: argparse.ArgumentParser) -> argparse.Namespace:
     """Read the command line of a :func:`run_parser`."""
-    complete(parser)
     args = parser.parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args

@@ -65,11 +65,6 @@ def changed_photo(folder: str | os.PathLike,
     return None
 
 
-def is_within(path: str | os.PathLike, folder: str | os.PathLike) -> bool:
-    """Whether a path is a folder or anything below it; links are followed."""
-    return Path(path).resolve().is_relative_to(Path(folder).resolve())
-
-
 def shipped_photos(folder: Path) -> Path:
     """Write four photos that scikit-image ships, without a download.
 

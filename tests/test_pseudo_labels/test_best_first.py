@@ -122,9 +122,9 @@ def test_early_stop_on_a_real_photo(monkeypatch, shared_data, real_features):
     photo = sorted((shared_data / 'bsds500/images/val').glob('*.jpg'))[0]
     image = load_image(photo)
     options = ExploreOptions(max_masks=30, local=None,
-                             refiner=dict(type='densecrf', max_side=128))
-    found = propose(image, lambda images, size: [real_features],
-                    [k / 20 for k in range(18, 0, -1)], options)
+                             refiner=dict(type='densecrf', max_side=128),
+                             thresholds=[k / 20 for k in range(18, 0, -1)])
+    found = propose(image, lambda images, size: [real_features], options)
     monkeypatch.setattr(best_first, '_BLOCK', 16)
     some = finish(image, found, options)
     monkeypatch.setattr(best_first, '_settled', lambda *args: False)

@@ -81,7 +81,7 @@ def test_same_as_the_package(weights, packages_own, rng, fast):
     image = rng.integers(0, 256, (80, 96, 3), np.uint8)
     item = _item()
     # the margin takes in the image, so both see the whole of it
-    refiner = CascadePSPRefiner(weights, 'cpu', fast, max_side=128,
+    refiner = CascadePSPRefiner(weights, 'cpu', fast=fast, max_side=128,
                                 min_margin=200)
     mask, iou = refiner(image, item)
     before = item.render((80, 96))
@@ -114,7 +114,7 @@ def test_several_masks_in_a_pass_are_those_of_one_at_a_time(
     size = (200, 260)
     image, items = rng.integers(0, 256, (*size, 3), np.uint8), _items(rng,
                                                                       size)
-    refiner = CascadePSPRefiner(weights, 'cpu', fast, max_side=128,
+    refiner = CascadePSPRefiner(weights, 'cpu', fast=fast, max_side=128,
                                 min_margin=8, batch_size=4)
     passes, outputs = [], []
     forward, refine = refiner.model.forward, cascadepsp.refine_windows
@@ -167,7 +167,7 @@ def test_windows_come_in_few_shapes(echo):
 
 def test_half_precision_is_near(weights, refiner, rng):
     image, item = rng.integers(0, 256, (80, 96, 3), np.uint8), _item()
-    half = CascadePSPRefiner(weights, 'cpu', True, max_side=128,
+    half = CascadePSPRefiner(weights, 'cpu', fast=True, max_side=128,
                              dtype='bf16')
     passes = []
     half.model.feats.conv1.register_forward_hook(

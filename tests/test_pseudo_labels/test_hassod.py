@@ -75,8 +75,7 @@ def test_the_image_is_squashed_before_the_vit_sees_it():
         return np.ones((1, 4, 4, 3), np.float32)
 
     image = np.zeros((30, 50, 3), np.uint8)
-    found = hassod.propose(image, extractor, THRESHOLDS,
-                           HassodOptions(image_size=32))
+    found = hassod.propose(image, extractor, HassodOptions(image_size=32))
     assert seen == [((32, 32, 3), 32)]
     assert found.size == (30, 50)
     assert len(found.items) == 3
@@ -85,10 +84,10 @@ def test_the_image_is_squashed_before_the_vit_sees_it():
 def test_a_partition_of_too_many_regions_is_left_out_and_counted():
     features = np.random.default_rng(0).normal(
         size=(1, 8, 8, 16)).astype(np.float32)
-    options = HassodOptions(image_size=32, max_regions=5)
+    options = HassodOptions(image_size=32, max_regions=5,
+                            thresholds=(0.9, -1.0))
     found = hassod.propose(np.zeros((32, 32, 3), np.uint8),
-                           lambda images, size: features, (0.9, -1.0),
-                           options)
+                           lambda images, size: features, options)
     assert found.counts['partitions_too_fine'] == 1
     assert [len(item.scores) for item in found.items] == [1]
 
@@ -180,16 +179,17 @@ def test_duplicates_go_unless_the_switch_keeps_them():
     for nms_iou, masks in ((0.9, 2), (1.0, 6)):
         options = read_options(dict(type='hassod', image_size=64,
                                     refiner=None, nms_iou=nms_iou))
-        found = explore(image, ColorExtractor(), THRESHOLDS, options)
+        found = explore(image, ColorExtractor(), options)
         assert len(found.rles) == masks
         assert found.counts['duplicates'] == 6 - masks
 
 
 def test_levels_of_a_painted_image_reach_the_json(tmp_path):
     image = stripes(64, (16, BG), (16, BODY), (16, PART), (16, OTHER))
-    options = read_options(dict(type='hassod', image_size=64, refiner=None))
     # 0.6 joins BODY and PART, 0.1 BG as well.
-    found = explore(image, ColorExtractor(), (0.9, 0.5, 0.1), options)
+    options = read_options(dict(type='hassod', image_size=64, refiner=None,
+                                thresholds=(0.9, 0.5, 0.1)))
+    found = explore(image, ColorExtractor(), options)
     record = to_record('a.png', found)
     shards = ShardFolder(tmp_path / 'out.json', {}, ['a.png'], 1)
     shards.open()

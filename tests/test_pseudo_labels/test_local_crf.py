@@ -9,6 +9,7 @@ from sohes.pseudo_labels.local_crf import (
     small_disk,
 )
 from sohes.pseudo_labels.local_crf_kernels import (
+    Links,
     likeness,
     likeness_table,
     mean_field,
@@ -87,14 +88,14 @@ def problem(rng) -> dict:
 def _compiled(pixels, logits, window, far, table, appearance, near,
               near_weights, iterations) -> np.ndarray:
     alike, norm = likeness(pixels, far, table)
-    return mean_field(logits, window[1::-1], far, alike, norm, appearance,
-                      near, near_weights, iterations)
+    return mean_field(logits, window[1::-1], alike, norm, Links(
+        far, appearance, near, near_weights, iterations))
 
 
-def _torch(logits, window, **rest) -> np.ndarray:
+def _torch(pixels, logits, window, table, **links) -> np.ndarray:
     from sohes.pseudo_labels.local_crf_torch import mean_fields
-    return mean_fields(logits=[logits], windows=[window], device='cpu',
-                       **rest)[0]
+    return mean_fields(pixels, [window], [logits], table, Links(**links),
+                       'cpu')[0]
 
 
 @pytest.mark.parametrize('compute', [_compiled, _torch])
@@ -193,9 +194,10 @@ def test_it_agrees_with_densecrf_on_a_real_photo(shared_data, real_features):
     from sohes.pseudo_labels.pipeline import propose
     photo = sorted((shared_data / 'bsds500/images/val').glob('*.jpg'))[0]
     image = load_image(photo)
-    options = ExploreOptions(local=None, refiner=dict(type='localcrf'))
+    options = ExploreOptions(local=None, refiner=dict(type='localcrf'),
+                             thresholds=[k / 20 for k in range(18, 0, -1)])
     items = propose(image, lambda images, size: [real_features],
-                    [k / 20 for k in range(18, 0, -1)], options).items[:60]
+                    options).items[:60]
     dense = DenseCRFRefiner(max_side=256, smooth=(1, 0.33))
     ours = LocalCRFRefiner().refine_crop(image, items[0].box, items)
     agreement, change = [], []

@@ -108,13 +108,14 @@ def test_only_who_looks_at_it_pays_for_it(rng, refiner, sharpness, wanted):
     image = rng.integers(0, 256, (32, 32, 3), np.uint8)
     image[:, :16] = 0
     options = ExploreOptions(image_size=8, refiner=refiner,
-                             sharpness=sharpness, local=None)
+                             sharpness=sharpness, local=None,
+                             thresholds=(0.5, ))
 
     def features(images, size):
         grid = np.zeros((len(images), 8, 8, 2), np.float32)
         grid[:, :, :4, 0], grid[:, :, 4:, 1] = 1, 1
         return grid
 
-    items = propose(image, features, [0.5], options).items
+    items = propose(image, features, options).items
     assert items
     assert all((item.membership is not None) == wanted for item in items)

@@ -4,7 +4,7 @@ import pickle
 import numpy as np
 import pytest
 
-from sohes.pseudo_labels.options import ExploreOptions
+from sohes.pseudo_labels.options import ExploreOptions, with_thresholds
 from sohes.pseudo_labels.pipeline import explore, finish, propose
 from sohes.pseudo_labels.window import mask_iou
 from sohes.structures import Entities, EntityForest
@@ -17,14 +17,12 @@ from tests.test_pseudo_labels.color_extractor import (
     stripes,
 )
 
-THRESHOLDS = (0.9, 0.5, 0.1)
-
 
 def _explore(image: np.ndarray, extractor: ColorExtractor | None = None,
-             thresholds: tuple = THRESHOLDS, **options) -> Entities:
+             **options) -> Entities:
     options.setdefault('image_size', 128)
     options.setdefault('local', None)
-    return explore(image, extractor or ColorExtractor(), thresholds,
+    return explore(image, extractor or ColorExtractor(),
                    ExploreOptions.from_dict(options))
 
 
@@ -263,8 +261,8 @@ def _boxes_of_small(labels: Entities) -> list:
 def test_max_candidates_caps_what_is_refined():
     image = stripes(128, (80, BG), (50, BODY), (30, PART))
     options = ExploreOptions(image_size=128, local=None, max_candidates=3)
-    found = propose(image, ColorExtractor(), THRESHOLDS, options)
-    every = propose(image, ColorExtractor(), THRESHOLDS,
+    found = propose(image, ColorExtractor(), options)
+    every = propose(image, ColorExtractor(),
                     ExploreOptions(image_size=128, local=None))
     assert found.counts['over_max_candidates'] == 2
     assert [i.score for i in found.items] == [i.score
@@ -309,7 +307,7 @@ def test_each_step_on_and_off(rng, steps):
     image = _blocks(rng)
     options = ExploreOptions.from_dict(
         dict(dict(image_size=128, local=None), **STEPS[steps]))
-    labels = explore(image, ColorExtractor(), THRESHOLDS, options)
+    labels = explore(image, ColorExtractor(), options)
     assert len(labels.rles) > 10
     assert ('crops' in labels.counts) == ('2' in steps)
     assert ('windows' in labels.counts) == (steps == 'fast')
@@ -328,10 +326,10 @@ def test_the_two_halves_may_run_in_two_processes(rng):
     image = _blocks(rng)
     options = ExploreOptions.from_dict(dict(image_size=128,
                                             **STEPS['1+2+3']))
-    proposals = propose(image, ColorExtractor(), THRESHOLDS, options)
+    proposals = propose(image, ColorExtractor(), options)
     sent = pickle.loads(pickle.dumps((proposals, options)))
     there = finish(image, *sent)
-    here = explore(image, ColorExtractor(), THRESHOLDS, options)
+    here = explore(image, ColorExtractor(), options)
     assert there.rles == here.rles and there.counts == here.counts
 
 
@@ -365,7 +363,7 @@ def test_no_proposals_at_all(steps):
 
 def test_default_options_are_the_paper_s():
     extractor = ColorExtractor(patch_size=64)
-    labels = explore(stripes(60, (90, BG)), extractor, THRESHOLDS)
+    labels = explore(stripes(60, (90, BG)), extractor)
     assert extractor.calls == [(1, 1024)] and len(labels.rles) == 1
 
 
@@ -374,11 +372,21 @@ def test_default_options_are_the_paper_s():
     np.zeros((4, 4, 3), np.float32)])
 def test_other_images_are_refused(image):
     with pytest.raises(ValueError, match=r'must be \(H, W, 3\) uint8 RGB, f'):
-        explore(image, ColorExtractor(), THRESHOLDS)
+        explore(image, ColorExtractor())
 
 
 def test_features_that_are_not_finite_are_refused():
     def broken(images: list, size: int) -> np.ndarray:
         return np.full((len(images), 4, 4, 2), np.nan, np.float32)
     with pytest.raises(ValueError, match='NaN or Inf'):
-        explore(stripes(9, (9, BG)), broken, THRESHOLDS)
+        explore(stripes(9, (9, BG)), broken,
+                ExploreOptions(thresholds=(0.5, )))
+
+
+def test_features_without_a_preset_need_thresholds():
+    def features(images: list, size: int) -> np.ndarray:
+        return np.ones((len(images), 4, 4, 2), np.float32)
+    with pytest.raises(ValueError, match='no thresholds: name them'):
+        explore(stripes(9, (9, BG)), features)
+    options = ExploreOptions(thresholds=(0.5, ))
+    assert with_thresholds(options, ColorExtractor()) is options

@@ -51,8 +51,7 @@ def test_shared_work_gives_what_each_row_gives_alone(rng):
             if not row.not_run]
     for row in rows:
         found, seconds = labeller.label(row.options)
-        wanted = explore(image, _extract, row.options.thresholds,
-                         row.options)
+        wanted = explore(image, _extract, row.options)
         assert found.rles == wanted.rles
         assert np.array_equal(found.scores, wanted.scores)
         assert (seconds > 0).all()

@@ -213,7 +213,7 @@ def test_photos_may_be_moved_but_not_changed(stopped, tmp_path):
     name, = moved.glob('*.png')
     content = name.read_bytes()
     name.write_bytes(content + b'\0')
-    with pytest.raises(UsageError, match='begun with other photos'):
+    with pytest.raises(UsageError, match='begun with other settings: photos:'):
         stopped().run()
 
 
@@ -295,7 +295,8 @@ def test_other_settings_are_refused_before_anything_is_lost(runs, run, work):
     before = (work / 'out/labels.json').read_bytes()
     done = run('--phase2-options', 'train_cfg.max_iters=9')
     assert done.returncode == 2
-    assert 'phase2 was begun with other photos' in done.stderr
+    assert 'phase2 was begun with other settings: phase2.options' in (
+        done.stderr)
     assert (work / 'out/labels.json').read_bytes() == before
     done = run(photos='none')
     assert done.returncode == 2

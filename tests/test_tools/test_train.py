@@ -163,8 +163,8 @@ def test_amp_and_scaled_learning_rate(tmp_path, monkeypatch):
     ('broken.pth', dict(), 'broken.pth is no checkpoint, or it was cut off'),
     ('bare.pth', dict(), 'bare.pth cannot be resumed: it has weights only'),
     ('iter_8.pth', dict(width=9),
-     "is of a run with another configuration: model.width was 'not there', "
-     'is 9; choose another --work-dir'),
+     'is of a run with other settings: model.width: found None, now 9; '
+     'choose another --work-dir'),
 ])
 def test_resume(whole, tmp_path, resume, changes, message):
     folder = whole[0]

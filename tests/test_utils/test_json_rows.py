@@ -24,7 +24,8 @@ def by_evaluation(path):
 
 def by_converter(path):
     out = path.with_name('out.json')
-    convert_coco_like(COCO, path, out, None, None, 0, True, True, True)
+    convert_coco_like(COCO, path, out, subset=True, overwrite=True,
+                      quiet=True)
     return [bool(row['iscrowd'])
             for row in json.loads(out.read_text())['annotations']]
 

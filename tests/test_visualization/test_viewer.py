@@ -55,7 +55,8 @@ def report(tmp_path_factory) -> Path:
         for number in range(64):
             writer.add(Photo(f'b/{number}.png',
                              np.full((8, 8 + number, 3), 200, np.uint8), [],
-                             EntityForest([]), np.zeros(0), number + 100))
+                             EntityForest([]), np.zeros(0),
+                             image_id=number + 100))
     return folder
 
 

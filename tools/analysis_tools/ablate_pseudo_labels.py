@@ -48,7 +48,7 @@ from sohes.experiments.ablations import (
 )
 from sohes.experiments.tables import ablation_tables, ablations_markdown
 from sohes.pseudo_labels.images import load_image
-from sohes.pseudo_labels.options import ExploreOptions
+from sohes.pseudo_labels.options import ExploreOptions, with_thresholds
 from sohes.pseudo_labels.refinement import build_refiner
 from sohes.utils.arguments import (
     options_argument,
@@ -105,8 +105,7 @@ def rows_of(name: str, extractor: Any, args: argparse.Namespace,
             options: ExploreOptions, first: bool) -> dict[str, list[Row]]:
     """The rows of each table that one ViT labels."""
     options = replace(
-        options,
-        thresholds=options.thresholds or tuple(extractor.preset.thresholds),
+        with_thresholds(options, extractor),
         # The cut by score is ours, and hides what a row has found.
         max_masks=options.max_candidates)
     tables = {}

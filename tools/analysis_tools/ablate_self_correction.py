@@ -43,6 +43,11 @@ from sohes.apis.last_checkpoint import last_checkpoint
 from sohes.utils.arguments import tool_parser
 from sohes.utils.errors import UsageError
 from sohes.utils.files import sha256_of, whole_file
+from sohes.utils.made_with import (
+    check_settings,
+    read_settings,
+    write_settings,
+)
 from sohes.utils.scalars import read_scalars
 
 # What stands in the configuration is the dynamic threshold.
@@ -98,6 +103,7 @@ def train_and_test(args: argparse.Namespace, row: str,
 
     Raises:
         RunFailed: training or testing did not end well.
+        UsageError: the cell was begun with other settings.
     """
     folder = Path(args.out_dir) / f'{row}_seed{seed}'
     result, begun = folder / 'result.json', folder / 'decides.json'
@@ -105,16 +111,12 @@ def train_and_test(args: argparse.Namespace, row: str,
                    sha256=sha256_of(Path(args.checkpoint)),
                    options=[*args.cfg_options, *ROWS[row]])
     if begun.is_file():
-        before = json.loads(begun.read_text())
-        if before != decides:
-            raise RunFailed(
-                f'{folder} was begun with {before}; this command says '
-                f'{decides}; choose another --out-dir', 2)
+        check_settings(f'{folder} was begun with', read_settings(begun) or {},
+                       decides, 'choose another --out-dir')
         if result.is_file():
             return json.loads(result.read_text())
     folder.mkdir(parents=True, exist_ok=True)
-    with whole_file(begun) as file:
-        json.dump(decides, file, indent=1)
+    write_settings(begun, decides)
     print(f'== {row}, seed {seed}', flush=True)
     options = ['--cfg-options', f'load_from={args.checkpoint}',
                f'randomness.seed={seed}', *decides['options']]
@@ -134,8 +136,7 @@ def train_and_test(args: argparse.Namespace, row: str,
     }
     found = dict(row=row, seed=seed, metrics=metrics,
                  counts=read_counts(folder))
-    with whole_file(result) as file:
-        json.dump(found, file, indent=1)
+    write_settings(result, found)
     return found
 
 

@@ -1,4 +1,3 @@
-# PYTHON_ARGCOMPLETE_OK
 """Look at labels: photos with their masks and forests.
 
     python tools/analysis_tools/browse_pseudo_labels.py labels.json \
@@ -35,7 +34,6 @@ from sohes.utils.arguments import (
     quiet_argument,
     tool_parser,
 )
-from sohes.utils.completion import complete
 
 if TYPE_CHECKING:
     from sohes.visualization.viewer import Photo
@@ -61,7 +59,6 @@ def parse_args() -> argparse.Namespace:
                         'until it is closed. Default: %(default)s.')
     num_photos_argument(parser, 'The first N photos.', '--images')
     quiet_argument(parser)
-    complete(parser)
     args = parser.parse_args()
     if args.show_interval < 0:
         parser.error(f'--show-interval must be at least 0, got '

@@ -78,7 +78,7 @@ class Method:
     Attributes:
         name (str): of its file.
         extractor (callable): (images, size) -> (B, h, w, C) float32.
-        options (LabelOptions): with thresholds.
+        options (LabelOptions): all values.
     """
     name: str
     extractor: Any
@@ -99,9 +99,7 @@ class Method:
     def label(self, image: np.ndarray) -> tuple:
         """The labels of an (H, W, 3) uint8 image, and (2,) seconds."""
         started = clock()
-        thresholds = (self.options.thresholds
-                      or tuple(self.extractor.preset.thresholds))
-        found = explore(image, self.extractor, thresholds, self.options)
+        found = explore(image, self.extractor, self.options)
         return found, clock() - started
 
 

@@ -83,8 +83,7 @@ class ClusterPseudoLabels(BaseTransform):
         if self.channel_order == 'bgr':
             image = image[..., ::-1]
         labels = explore(
-            np.ascontiguousarray(image), self._build(), self._thresholds(),
-            self.options)
+            np.ascontiguousarray(image), self._build(), self.options)
         results.update(_as_ground_truth(labels))
         return results
 
@@ -95,11 +94,6 @@ class ClusterPseudoLabels(BaseTransform):
         if self._built is None or self._built[0] != os.getpid():
             self._built = (os.getpid(), MODELS.build(dict(self.extractor)))
         return self._built[1]
-
-    def _thresholds(self) -> tuple[float, ...]:
-        if self.options.thresholds is not None:
-            return self.options.thresholds
-        return tuple(self._build().preset.thresholds)
 
     def __getstate__(self) -> dict:
         """What travels to another process: the config, not the ViT."""

@@ -45,6 +45,7 @@ class FrozenViT(BaseModule):
 
     def __init__(self,
                  weights: str | Path,
+                 *,
                  block: int | None = None,
                  vit_size: int = 742,
                  cells: int = 32,

@@ -88,6 +88,7 @@ class ViTAdapter(BaseModule):
 
     def __init__(self,
                  weights: str | Path | None = None,
+                 *,
                  vit: dict[str, Any] | None = None,
                  num_interactions: int = 4,
                  extra_extractors: int = 2,

@@ -79,6 +79,7 @@ class ViTFeatureExtractor:
 
     def __init__(self,
                  weights: str | Path,
+                 *,
                  feature: str | None = None,
                  block: int | None = None,
                  center: bool | None = None,

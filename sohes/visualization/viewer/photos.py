@@ -53,7 +53,7 @@ class Photo(Entities):
     def __init__(self, name: str, image: np.ndarray,
                  rles: Sequence[Mapping[str, Any]],
                  forest: EntityForest | None, scores: np.ndarray,
-                 image_id: int = 1, ids: Sequence[int] | None = None,
+                 *, image_id: int = 1, ids: Sequence[int] | None = None,
                  levels: Sequence[int] | None = None,
                  counts: Mapping[str, int] | None = None) -> None:
         ids = range(1, len(rles) + 1) if ids is None else ids
@@ -74,7 +74,8 @@ class Photo(Entities):
         """A photo and what was found in it."""
         return cls(name, image, found.rles,
                    found.forest if found.has_forest else None, found.scores,
-                   image_id, ids, found.given_levels, found.counts)
+                   image_id=image_id, ids=ids, levels=found.given_levels,
+                   counts=found.counts)
 
     def subset(self, indices: Sequence[int]) -> 'Photo':
         """The photo with some of its masks; see :meth:`Entities.subset`."""

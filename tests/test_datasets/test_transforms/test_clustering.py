@@ -73,7 +73,7 @@ def test_same_labels_as_explore(rng, channel_order):
     transform = ClusterPseudoLabels(EXTRACTOR, options, channel_order)
     given = image if channel_order == 'rgb' else image[..., ::-1]
     results = transform(dict(img=given.copy(), kept='as it was'))
-    labels = explore(image, ColorExtractor(), (0.9, 0.5, 0.1),
+    labels = explore(image, ColorExtractor(),
                      ExploreOptions.from_dict(options))
     assert len(labels.rles) > 5
     np.testing.assert_array_equal(
