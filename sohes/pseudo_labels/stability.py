@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 # COCO's thresholds: returning is graded as recall is.
 IOUS = np.linspace(0.5, 0.95, 10)
@@ -42,6 +43,12 @@ class View:
         part = image[round(top * height):round(bottom * height),
                      round(left * width):round(right * width)]
         return np.ascontiguousarray(part[:, ::-1] if self.flip else part)
+
+    def picture(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The view with as many pixels as ``scale`` leaves of it."""
+        part = Image.fromarray(self.take(image))
+        size = [max(1, round(self.scale * side)) for side in part.size]
+        return np.asarray(part.resize(size, Image.Resampling.BOX))
 
 
 VIEWS = (View('flip', flip=True), View('crop', box=(0.1, 0.1, 0.8, 0.8)),
@@ -88,6 +95,41 @@ def sample(masks: NDArray[np.bool_],
     return masks[:, rows[:, None], columns]
 
 
+def graded(ious: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Share of ``IOUS`` that each IoU reaches, as recall is graded."""
+    return (np.asarray(ious)[..., None] >= IOUS).mean(-1)
+
+
+def best_matches(masks: NDArray[np.bool_], found: NDArray[np.bool_],
+                 view: View) -> tuple[NDArray, NDArray, NDArray]:
+    """Of each mask of a photo the most similar one in a view.
+
+    Args:
+        masks: (N, h, w), of the photo.
+        found: (M, h2, w2), of the view alone.
+        view: which.
+
+    Returns:
+        (N,) bool, whether the view shows nine tenths of the mask; (N,) IoU
+        of its part that is shown with the best match, 0 without one; (N,)
+        int, which that is.
+    """
+    shown = sample(masks, view.box, view.flip).reshape(len(masks), _SIDE**2)
+    # cells of the view per cell of the photo, to compare areas
+    left, top, right, bottom = view.box
+    whole = sample(masks).sum((1, 2)) / ((right - left) * (bottom - top))
+    area = shown.sum(1)
+    visible = (area > 0) & (area >= _VISIBLE * whole)
+    if not len(found):
+        nothing = np.zeros(len(masks))
+        return visible, nothing, nothing.astype(int)
+    other = sample(found).reshape(len(found), _SIDE**2).astype(np.float32)
+    both = shown.astype(np.float32) @ other.T  # (N, M)
+    union = area[:, None] + other.sum(1) - both
+    iou = both / np.maximum(union, 1)
+    return visible, iou.max(1), iou.argmax(1)
+
+
 def shares_returning(masks: NDArray[np.bool_], found: NDArray[np.bool_],
                      view: View) -> float | None:
     """Share of a photo's masks that a view has as well.
@@ -100,20 +142,8 @@ def shares_returning(masks: NDArray[np.bool_], found: NDArray[np.bool_],
     Returns:
         In [0, 1], mean over ``IOUS``; None where the view shows no mask.
     """
-    shown = sample(masks, view.box, view.flip)
-    # cells of the view per cell of the photo, to compare areas
-    left, top, right, bottom = view.box
-    whole = sample(masks).sum((1, 2)) / ((right - left) * (bottom - top))
-    area = shown.sum((1, 2))
-    visible = (area > 0) & (area >= _VISIBLE * whole)
-    if not visible.any():
-        return None
-    shown = shown[visible].reshape(visible.sum(), -1).astype(np.float32)
-    other = sample(found).reshape(len(found), _SIDE**2).astype(np.float32)
-    both = shown @ other.T  # (N, M)
-    union = shown.sum(1)[:, None] + other.sum(1) - both
-    best = (both / np.maximum(union, 1)).max(1, initial=0.0)
-    return float((best[:, None] >= IOUS).mean())
+    visible, iou, _ = best_matches(masks, found, view)
+    return float(graded(iou[visible]).mean()) if visible.any() else None
 
 
 def stability(masks: NDArray[np.bool_], found: Sequence[NDArray[np.bool_]],
