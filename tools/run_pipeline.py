@@ -352,9 +352,11 @@ class Pipeline:
         """Phase 1's labels and the model's predictions of a few photos."""
         from sohes.apis import EntityInferencer
         from sohes.apis.report import entity_pictures
+        from sohes.datasets import EntityIndex
         model = self._model()
         return entity_pictures(
-            self.out, self.photos, EntityInferencer(
+            self.out / 'report', self.photos,
+            EntityIndex.open(self.out / 'labels.json'), EntityInferencer(
                 weights=model, show_progress=False,
                 vit_weights=self._vit_weights(model)), self.args.num_photos)
 

@@ -28,6 +28,9 @@ from sohes.pseudo_labels.stability import (
 from sohes.structures import Entities
 from sohes.structures.rles import decode_rles
 
+# Flip, crop, rescale; at half the size a model for small photos is lost.
+_VIEWS = VIEWS[:3]
+
 
 @dataclass(frozen=True, eq=False)
 class Seen:
@@ -178,7 +181,7 @@ def compare(photos: Sequence[NDArray[np.uint8]], labels: Finder,
 def _look(finder: Finder, photo: NDArray[np.uint8]) -> list[Seen]:
     """What is found in a photo, and in its views, in their order."""
     return [Seen.of(finder(photo))] + [
-        Seen.of(finder(view.picture(photo))) for view in VIEWS
+        Seen.of(finder(view.picture(photo))) for view in _VIEWS
     ]
 
 
@@ -196,11 +199,11 @@ def _measure(method: Sequence[list[Seen]],
         own, *views = map(best, method[k])
         # Another photo's views: what returns there returns by chance.
         others = map(best, method[(k + 1) % len(method)][1:])
-        shares = np.mean([_shares(own, *pair) for pair in zip(views, VIEWS)],
+        shares = np.mean([_shares(own, *pair) for pair in zip(views, _VIEWS)],
                          0)
         if len(method) > 1:
             shares -= np.mean([_shares(own, *pair)
-                               for pair in zip(others, VIEWS)], 0)
+                               for pair in zip(others, _VIEWS)], 0)
         pairs = own.ancestors.sum()
         rows.append([len(own), shares[0], len(own) * shares[0], pairs,
                      pairs * shares[1]])

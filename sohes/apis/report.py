@@ -83,13 +83,14 @@ def write_report(path: Path, title: str, stages: Sequence[Stage],
                 dict(text=text, file=file) for text, file in pictures])))
 
 
-def entity_pictures(out: Path, photos: Path, inferencer: Any,
-                    count: int) -> list[tuple[str, Path]]:
+def entity_pictures(folder: Path, photos: Path, index: Any,
+                    inferencer: Any, count: int) -> list[tuple[str, Path]]:
     """Phase 1's labels and a model's predictions of a few photos.
 
     Args:
-        out: holds labels.json; the pictures go to report/.
+        folder: gets the pictures.
         photos: the folder of the photos.
+        index: an :class:`~sohes.datasets.EntityIndex` of the labels.
         inferencer: an :class:`~sohes.apis.EntityInferencer`.
         count: photos at most.
 
@@ -97,9 +98,7 @@ def entity_pictures(out: Path, photos: Path, inferencer: Any,
         Captions and pictures, two a photo.
     """
     from sohes.apis.photo_entities import inferencer_finder
-    from sohes.datasets import EntityIndex
     from sohes.visualization import save_forest_picture
-    index = EntityIndex.open(out / 'labels.json')
     find = inferencer_finder(inferencer)
     pictures = []
     for position in spaced(range(len(index.images)), count):
@@ -108,11 +107,11 @@ def entity_pictures(out: Path, photos: Path, inferencer: Any,
         labels, found = index.entities(position).read(), find(image)
         pictures += [
             (f'{name}: labels of Phase 1', save_forest_picture(
-                out / 'report' / 'labels', name, image, labels.rles,
+                folder / 'labels', name, image, labels.rles,
                 labels.forest)),
             (f'{name}: predictions of at least 0.3 of the model',
              save_forest_picture(
-                 out / 'report' / 'model', name, image, found.rles,
+                 folder / 'model', name, image, found.rles,
                  found.forest, found.scores))
         ]
     return pictures
