@@ -6,7 +6,8 @@ them. A mask returns as far as its best IoU with the masks of the other picture
 passes 0.5, 0.55, ..., 0.95; an ancestor pair returns as far as both its masks
 do, if the two that they return as are such a pair again. What would return in
 the pictures of another photo, too, is taken off: masks that are the same
-whatever the photo shows earn nothing. See docs/evaluation.md.
+whatever the photo shows earn nothing, nor does one entity found many times.
+See docs/evaluation.md.
 """
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from sohes.structures.rles import decode_rles
 
 # Flip, crop, rescale; at half the size a model for small photos is lost.
 _VIEWS = VIEWS[:3]
+# A mask with a higher IoU with a better one is that one again.
+_SAME = 0.8
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +58,13 @@ class Seen:
 
     def __len__(self) -> int:
         return len(self.masks)
+
+    def first_of_their_kind(self) -> NDArray[np.bool_]:
+        """(N,), whether no better mask is nearly the same."""
+        cells = self.masks.reshape(len(self), -1).astype(np.float32)
+        both, area = cells @ cells.T, cells.sum(1)
+        union = area[:, None] + area - both
+        return ~np.tril(both > _SAME * union, -1).any(1)
 
     def best(self, count: int) -> 'Seen':
         """The first so many."""
@@ -218,6 +228,7 @@ def _shares(own: Seen, found: Seen, view: View) -> tuple[float, float]:
     shown, iou, match = best_matches(own.masks, found.masks, view)
     if not shown.any() or not len(found):
         return 0.0, 0.0
+    iou = iou * own.first_of_their_kind()
     above, below = np.nonzero(own.ancestors & shown[:, None] & shown)
     again = found.ancestors[match[above], match[below]]
     pairs = graded(np.minimum(iou[above], iou[below])) * again

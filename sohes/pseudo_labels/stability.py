@@ -49,7 +49,7 @@ class View:
         """The view with as many pixels as ``scale`` leaves of it."""
         part = Image.fromarray(self.take(image))
         size = [max(1, round(self.scale * side)) for side in part.size]
-        return np.asarray(part.resize(size, Image.Resampling.BOX))
+        return np.array(part.resize(size, Image.Resampling.BOX))
 
 
 _PHOTO = View('photo')

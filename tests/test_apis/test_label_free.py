@@ -92,6 +92,18 @@ def test_masks_that_do_not_depend_on_the_photo_earn_nothing() -> None:
     assert (halves.share, halves.pairs_returning) == (0.0, 0.0)
 
 
+def test_one_entity_many_times_is_one_entity() -> None:
+    def again(image: np.ndarray) -> Entities:
+        outer = image[..., 0] > 50
+        return entities(outer.shape, [outer] * 8)
+
+    once = compare(photos(), sees, again).scores['all']
+    assert once[1].masks == 8
+    assert once[1].returning == pytest.approx(8 * once[1].share)
+    assert once[1].returning < 1 < once[0].returning
+    assert compare(photos(), sees, again).high < 0
+
+
 def test_a_forest_that_changes_does_not_return() -> None:
     def flat(image: np.ndarray) -> Entities:
         grey = image[..., 0]
