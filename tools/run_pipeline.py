@@ -3,8 +3,10 @@
     python tools/run_pipeline.py PHOTOS --out-dir OUT
 
 writes OUT/labels.json, OUT/phase2/, OUT/phase3/, OUT/sohes-HASH.pth and
-OUT/report.html. Stopped, or killed, it continues when the same command is
-given again; a stage that is done is not done again.
+OUT/report.html, which begins with whether the model is better than its labels.
+Stopped, or killed, it continues when the same command is given again; a stage
+that is done is not done again. Of 40 photos and more a twentieth, 4 to 12, is
+set aside for that comparison: no training sees them.
 
     --preset cpu      two CPU cores and a night: a frozen ViT-S/14 (default
                       without GPU)
@@ -41,8 +43,9 @@ check_environment()
 from mmengine.config import Config
 
 from sohes.apis.command import CRASHED, run_command
+from sohes.apis.label_free import set_aside
 from sohes.apis.last_checkpoint import last_checkpoint
-from sohes.pseudo_labels.images import find_images, load_image
+from sohes.pseudo_labels.images import find_images
 from sohes.utils.arguments import (
     at_least,
     num_photos_argument,
@@ -50,6 +53,7 @@ from sohes.utils.arguments import (
     weights_argument,
 )
 from sohes.utils.errors import UsageError, said_in_a_sentence
+from sohes.utils.files import whole_file
 from sohes.utils.locks import sole_command
 from sohes.utils.made_with import (
     check_settings,
@@ -57,7 +61,6 @@ from sohes.utils.made_with import (
     write_settings,
 )
 from sohes.utils.photo_files import photos_digest
-from sohes.utils.scalars import read_scalars
 
 _LOG = logging.getLogger('run_pipeline')
 PRESETS = {
@@ -141,6 +144,7 @@ class Pipeline:
         self.settings: dict[str, Any] = dict(
             photos=photos_digest(self.photos, self.names))
         self.stages: list[dict[str, Any]] = []
+        self.aside: list[str] = []
 
     def run(self) -> Path:
         """Do what is not done yet; the report."""
@@ -173,20 +177,32 @@ class Pipeline:
         self._stage('phase1', self._decides(1), lambda: self._phase1(labels))
         # Not before the photos are known to be those of the other stages.
         self._link_photos()
+        self._set_aside()
         for phase in (2, 3):
             self._stage(f'phase{phase}', self._decides(phase),
                         lambda phase=phase: self._train(phase))
         self._stage('publish', {}, self._publish)
+        self._stage('compare', {}, self._compare)
         self._stage('report', dict(photos=self.args.num_photos),
                     self._report)
         return self.out / 'report.html'
+
+    def _set_aside(self) -> None:
+        """Keep photos from training, where its datasets are ours."""
+        found = [Config.fromfile(config).train_dataloader.dataset.type
+                 for config in self.configs[1:]]
+        if found == ['sohes.EntityDataset', 'sohes.TwoStreamDataset']:
+            self.aside = set_aside(self.names)
+        with whole_file(self.out / 'set_aside.json') as file:
+            json.dump(self.aside, file, indent=1)
 
     def _decides(self, phase: int) -> dict[str, Any]:
         """What decides a phase's output, beside the stages before it."""
         config = Config.fromfile(self.configs[phase - 1]).to_dict()
         return json.loads(json.dumps(dict(
             config=config, options=getattr(self.args, f'phase{phase}_options'),
-            weights=self.args.weights, gpus=self.args.gpus), default=str))
+            weights=self.args.weights, gpus=self.args.gpus,
+            set_aside=self.aside if phase > 1 else []), default=str))
 
     def _stage(self, name: str, decides: dict[str, Any], run: Any) -> None:
         """Run a stage unless it is done; keep what it says of itself."""
@@ -233,6 +249,11 @@ class Pipeline:
         options = [f'data_root={self.out}/']
         if self.args.weights:
             options.append(f'{model}.backbone.weights={self.args.weights}')
+        if self.aside:
+            options += [
+                f'train_dataloader.dataset.{key}exclude_file='
+                f'{self.out / "set_aside.json"}' for key in
+                (('labeled.', 'unlabeled.') if phase == 3 else ('', ))]
         if phase == 3:
             options.append(f'load_from={_last_checkpoint(self.out, 2)}')
         arguments = ['--work-dir', str(self.out / f'phase{phase}'), '--resume']
@@ -261,15 +282,21 @@ class Pipeline:
         options += getattr(self.args, f'phase{phase}_options')
         if options:
             arguments = [*arguments, '--cfg-options', *options]
+        self._start([*command, *arguments], f'phase{phase}', allowed)
+
+    def _start(self, command: list[str], name: str,
+               allowed: tuple[int, ...] = (0, )) -> None:
+        """Run a command to its end; another exit code ends this one."""
         path = f'{Path(sys.executable).parent}:{os.environ.get("PATH", "")}'
         code = subprocess.run(
-            [*command, *arguments],
+            command,
             # Training writes its log into a file of its work dir as well.
             stdout=subprocess.DEVNULL if self.args.quiet else None,
-            env=dict(os.environ, PATH=path, GPUS=gpus)).returncode
+            env=dict(os.environ, PATH=path,
+                     GPUS=str(self.args.gpus))).returncode
         if code not in allowed:
-            raise CommandFailed(f'phase{phase} was stopped with exit code '
-                                f'{code}; the same command continues', code)
+            raise CommandFailed(f'{name} was stopped with exit code {code}; '
+                                'the same command continues', code)
 
     def _publish(self) -> tuple[Path, str]:
         from sohes.apis.publish import publish_model
@@ -277,30 +304,47 @@ class Pipeline:
                              self.out / 'sohes.pth')
         return path, f'{path.stat().st_size / 2**20:.0f} MiB'
 
+    def _compare(self) -> tuple[Path, str]:
+        """Labels and model side by side, without ground truth."""
+        path, model = self.out / 'report/compare.json', self._model()
+        path.parent.mkdir(exist_ok=True)
+        vit, options = self._vit_weights(model), self.args.phase1_options
+        names = ['--names', str(self.out / 'set_aside.json')]
+        self._start([
+            sys.executable, f'{ROOT}/tools/analysis_tools/compare_views.py',
+            str(self.configs[0]), str(model), '--img-dir', str(self.photos),
+            '--out', str(path), *['--quiet'] * self.args.quiet,
+            *(names if self.aside else []),
+            *(['--weights', self.args.weights] if self.args.weights else []),
+            *(['--vit-weights', vit] if vit else []),
+            *(['--cfg-options', *options] if options else [])], 'compare')
+        return path, ('photos that were set aside' if self.aside else
+                      'photos that the model was trained on')
+
+    def _model(self) -> Path:
+        """The published model."""
+        return self.out / next(stage['output'] for stage in self.stages
+                               if stage['name'] == 'publish')
+
     def _report(self) -> tuple[Path, str]:
-        from sohes.experiments.run_report import Stage, write_report
-        model = self.out / self.stages[-1]['output']
+        from sohes.experiments.run_report import (
+            Stage,
+            loss_pictures,
+            write_report,
+        )
+        compared = json.loads(
+            (self.out / 'report/compare.json').read_text('utf-8'))
         path = self.out / 'report.html'
+        pictures = [*loss_pictures(self.out), *self._pictures()]
         write_report(
             path, f'SOHES on {self.photos.name}', [
                 Stage(s['name'], s['output'], s['seconds'], s['note'],
                       s.get('starts', 1)) for s in self.stages
-            ], [(text, picture.relative_to(self.out).as_posix()) for
-                text, picture in [*self._curves(), *self._pictures(model)]])
+            ], [(text, picture.relative_to(self.out).as_posix())
+                for text, picture in pictures],
+            f'{compared["sentence"]} Compared on {self.stages[-1]["note"]}.',
+            compared['table'])
         return path, ''
-
-    def _curves(self) -> list[tuple[str, Path]]:
-        """The losses of both trainings, where they were logged."""
-        from sohes.experiments.run_report import plot_losses
-        curves = []
-        for phase in (2, 3):
-            losses = [(line['step'], line['loss']) for line in
-                      read_scalars(self.out / f'phase{phase}', 'loss')]
-            if losses:
-                curves.append((
-                    f'Phase {phase}: loss', plot_losses(
-                        self.out / f'report/loss{phase}.png', losses)))
-        return curves
 
     def _vit_weights(self, model: Path) -> str | None:
         """The ViT that training read, where the model is without it."""
@@ -313,38 +357,17 @@ class Pipeline:
         config = checkpoint_config(path, read_checkpoint(path)['meta'])
         return config.model.detector.backbone.weights
 
-    def _pictures(self, model: Path) -> list[tuple[str, Path]]:
+    def _pictures(self) -> list[tuple[str, Path]]:
         """Phase 1's labels and the model's predictions of a few photos."""
         from sohes.apis import EntityInferencer
         from sohes.datasets import EntityIndex
-        from sohes.evaluation.predictions import predicted_entities
-        from sohes.visualization import save_forest_picture
-        index = EntityIndex.open(self.out / 'labels.json')
-        inferencer = EntityInferencer(weights=model, show_progress=False,
-                                      vit_weights=self._vit_weights(model))
-        count = min(self.args.num_photos, len(index.images))
-        pictures = []
-        for k in range(count):
-            # Spread over the folder, whose order often means something.
-            position = k * len(index.images) // count
-            name = index.file_name(position)
-            image = load_image(self.photos / name)
-            entities = index.entities(position)
-            labels = save_forest_picture(
-                self.out / 'report' / 'labels', name, image,
-                entities.rles(), entities.forest)
-            sample, = inferencer(str(self.photos / name),
-                                 return_datasamples=True)['predictions']
-            found = predicted_entities(sample.pred_instances).above(0.3)
-            predicted = save_forest_picture(
-                self.out / 'report' / 'model', name, image, found.rles,
-                found.forest, found.scores)
-            pictures += [
-                (f'{name}: labels of Phase 1', labels),
-                (f'{name}: predictions of at least 0.3 of the model',
-                 predicted)
-            ]
-        return pictures
+        from sohes.experiments.run_report import entity_pictures
+        model = self._model()
+        return entity_pictures(
+            self.out / 'report', self.photos,
+            EntityIndex.open(self.out / 'labels.json'), EntityInferencer(
+                weights=model, show_progress=False,
+                vit_weights=self._vit_weights(model)), self.args.num_photos)
 
 
 def _last_checkpoint(out: Path, phase: int) -> Path:

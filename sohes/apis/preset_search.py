@@ -1,8 +1,9 @@
 """Feature, block, centring and thresholds for a ViT, from unlabelled photos.
 
 Each setting gets the thresholds that fit a budget of masks, as
-calibrate_thresholds.py chooses them; the settings are compared by how many of
-their masks return in other views of the photos (`stability`).
+calibrate_thresholds.py chooses them. A setting is judged by how many of its
+masks return in every view of the photos, times the share that it finds of what
+returns of the other settings (`sohes.pseudo_labels.stability`).
 """
 import dataclasses
 import itertools
@@ -23,7 +24,12 @@ from sohes.pseudo_labels.merge_tree import MergeTree
 from sohes.pseudo_labels.options import ExploreOptions
 from sohes.pseudo_labels.pipeline import explore
 from sohes.pseudo_labels.proposals import pool_nodes, suppress_nodes
-from sohes.pseudo_labels.stability import VIEWS, Stability, stability
+from sohes.pseudo_labels.stability import (
+    VIEWS,
+    agreement,
+    sample,
+    shares_returning,
+)
 from sohes.utils.errors import UsageError
 from sohes.utils.files import whole_file
 
@@ -41,15 +47,25 @@ class Setting:
         block: from 1.
         center: whether each image's mean is subtracted.
         thresholds: chosen for the budget, falling.
-        stability: mean over the photos.
+        masks: of a photo, mean.
+        returning: how many of them return in every view.
+        found: of the masks of other features and blocks, as far as they
+            return, the share that this setting finds, in [0, 1].
         ar: AR@1000 in percent where there is a ground truth.
     """
     feature: str
     block: int
     center: bool
     thresholds: tuple[float, ...] = ()
-    stability: Stability = Stability(0.0, 0.0)
+    masks: float = 0.0
+    returning: float = 0.0
+    found: float = 0.0
     ar: float | None = None
+
+    @property
+    def score(self) -> float:
+        """The measure to compare by."""
+        return self.returning * self.found
 
     def preset(self) -> dict[str, Any]:
         """What ``--preset`` of generate_pseudo_labels.py reads."""
@@ -81,7 +97,7 @@ def measure(settings: Sequence[Setting], build: Callable[..., Any],
             choose: ChooseThresholds,
             truth: Sequence[tuple[Photo, ImageMasks]] = (),
             say: Callable[[str], None] | None = None) -> list[Setting]:
-    """Choose thresholds for each setting and count what returns.
+    """Choose thresholds for each setting and let the settings agree.
 
     Args:
         settings: without thresholds.
@@ -90,16 +106,16 @@ def measure(settings: Sequence[Setting], build: Callable[..., Any],
         options: of Phase 1; steps 2 and 3 are left out.
         choose: thresholds from trees.
         truth: photos with their ground truth, to compare AR with.
-        say: gets a line for every setting; None prints it at once.
+        say: gets a line for every setting; None prints it.
 
     Returns:
-        The settings, the most masks that return first. One without fitting
-        thresholds is left out.
+        The settings, the best score first. One without fitting thresholds
+        is left out.
     """
     say = say or partial(print, flush=True)
     options = dataclasses.replace(
         options, local=None, refiner=dict(type='none'))
-    measured = []
+    measured, seen = [], []
     ordered = sorted(settings, key=lambda s: (s.feature, s.block))
     for (feature, block), group in itertools.groupby(
             ordered, key=lambda s: (s.feature, s.block)):
@@ -109,22 +125,25 @@ def measure(settings: Sequence[Setting], build: Callable[..., Any],
         scored = [extractor([photo], options.image_size, center=False)[0]
                   for photo, _ in truth]
         for setting in group:
-            found = _measure_one(setting, views, choose, options)
-            if found is None:
+            found, masks = _look(setting, views, choose, options)
+            if not found.thresholds:
                 say(f'{feature} of block {block}: no thresholds fit')
                 continue
             if truth:
                 found = dataclasses.replace(found, ar=_average_recall(
                     found, truth, scored, options))
-            say(_line(found))
             measured.append(found)
-    return sorted(measured, key=lambda s: -s.stability.returning)
+            seen.append(masks)
+    measured = _judge(measured, seen)
+    for setting in measured:
+        say(_line(setting))
+    return sorted(measured, key=lambda s: -s.score)
 
 
 def rank_correlation(settings: Sequence[Setting]) -> float:
-    """Spearman's, between masks that return and AR, in [-1, 1]."""
+    """Spearman's, between score and AR, in [-1, 1]."""
     return float(
-        spearmanr([s.stability.returning for s in settings],
+        spearmanr([s.score for s in settings],
                   [s.ar for s in settings]).statistic)
 
 
@@ -164,11 +183,11 @@ def apply_preset(config: Any, path: str) -> None:
 
 def _line(setting: Setting) -> str:
     """One row of the table."""
-    found = setting.stability
     ar = '' if setting.ar is None else f'{setting.ar:7.1f}'
     return (f'{setting.feature:6} {setting.block:5d} '
-            f'{"yes" if setting.center else "no":>6} {found.masks:6.1f} '
-            f'{100 * found.share:6.1f} {found.returning:8.1f}{ar}')
+            f'{"yes" if setting.center else "no":>6} {setting.masks:6.1f} '
+            f'{setting.returning:8.1f} {100 * setting.found:8.1f} '
+            f'{setting.score:6.2f}{ar}')
 
 
 def _view_features(extractor: Any, photo: Photo,
@@ -196,24 +215,48 @@ def _masks(tree: MergeTree, thresholds: Sequence[float],
         len(nodes), *tree.shape)
 
 
-def _measure_one(setting: Setting, views: Sequence[list[NDArray]],
-                 choose: ChooseThresholds,
-                 options: ExploreOptions) -> Setting | None:
-    """Thresholds and stability of a setting, from features."""
+def _look(setting: Setting, views: Sequence[list[NDArray]],
+          choose: ChooseThresholds, options: ExploreOptions
+          ) -> tuple[Setting, list[tuple[NDArray, NDArray]]]:
+    """Thresholds of a setting; per photo its masks and how far they return.
+    """
     trees = [[_tree(features, setting.center) for features in photo]
              for photo in views]
     thresholds = tuple(choose([photo[0] for photo in trees]))
     if not thresholds:
-        return None
-    counts = []
+        return setting, []
+    found = []
     for photo in trees:
-        masks, *found = [_masks(tree, thresholds, options) for tree in photo]
-        counts.append(stability(masks, found))
-    returning = float(np.mean([count.returning for count in counts]))
-    masks = float(np.mean([count.masks for count in counts]))
+        masks, *others = [_masks(tree, thresholds, options) for tree in photo]
+        found.append((sample(masks), shares_returning(masks, others)))
+    weights = np.concatenate([weight for _, weight in found])
     return dataclasses.replace(
-        setting, thresholds=thresholds,
-        stability=Stability(masks, returning / max(masks, 1e-9)))
+        setting, thresholds=thresholds, masks=len(weights) / len(found),
+        returning=float(weights.sum() / len(found))), found
+
+
+def _judge(settings: Sequence[Setting],
+           seen: Sequence[list[tuple[NDArray, NDArray]]]) -> list[Setting]:
+    """The settings with what each finds of the others.
+
+    A setting that differs in centring alone is no other: of the same
+    features, it would agree for no good reason.
+
+    Args:
+        settings: K.
+        seen: K, of each photo the masks and their weights.
+    """
+    photos = [zip(*photo) for photo in zip(*seen)]
+    found = sum((agreement(*photo) for photo in photos),
+                np.zeros((len(settings), len(settings))))
+    weight = np.array([sum(w.sum() for _, w in photo) for photo in seen])
+    judged = []
+    for own, row in zip(settings, found):
+        others = [(own.feature, own.block) != (other.feature, other.block)
+                  for other in settings]
+        judged.append(dataclasses.replace(own, found=float(
+            row[others].sum() / max(weight[others].sum(), 1e-9))))
+    return judged
 
 
 def _given(features: NDArray, images: Sequence[Photo],

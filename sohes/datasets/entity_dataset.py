@@ -10,7 +10,7 @@ import numpy as np
 from mmengine.logging import print_log
 
 from sohes.datasets.entity_index import EntityIndex, ImageEntities
-from sohes.datasets.seeded_dataset import SeededDataset, named
+from sohes.datasets.seeded_dataset import SeededDataset, named, names_in
 from sohes.registry import DATASETS
 from sohes.utils.errors import FileError
 
@@ -52,6 +52,8 @@ class EntityDataset(SeededDataset):
         ancestors (str): the relation that the model learns. 'pairs', the
             paper's: ``ancestor_ids`` of the json; an image without them
             falls back to 'closure', all masks above a mask in its tree.
+        exclude_file (str, optional): a json list of file names: these
+            images of ``ann_file`` are left out.
         **kwargs: ``metainfo``, ``data_root``, ``indices``, ``pipeline``,
             ``test_mode``, ``lazy_init`` and ``max_refetch`` of mmengine's
             ``BaseDataset``.
@@ -75,6 +77,7 @@ class EntityDataset(SeededDataset):
                  index_dir: str | None = None,
                  coverage: float = 0.9,
                  ancestors: str = 'pairs',
+                 exclude_file: str | None = None,
                  **kwargs: Any) -> None:
         _check_options(filter_cfg, max_masks, keep, check_images, ancestors)
         _check_classes((kwargs.get('metainfo') or {}).get('classes'),
@@ -86,6 +89,7 @@ class EntityDataset(SeededDataset):
         self.index_dir = index_dir
         self.coverage = coverage
         self.ancestors = ancestors
+        self._excluded = names_in(exclude_file)
         self._positions = np.zeros(0, np.int64)
         self._category_ids: np.ndarray | None = None
         super().__init__(
@@ -105,6 +109,10 @@ class EntityDataset(SeededDataset):
         least = (self.filter_cfg or {}).get('min_masks', 0)
         if least and not self.test_mode:
             positions = positions[self._mask_counts() >= least]
+        if self._excluded:
+            positions = positions[[self.index.file_name(int(position))
+                                   not in self._excluded
+                                   for position in positions]]
         if self._indices is not None:
             positions = positions[_picked(self._indices, len(positions))]
         if not len(positions):

@@ -2,7 +2,7 @@
 import os
 from typing import Any
 
-from sohes.datasets.seeded_dataset import SeededDataset
+from sohes.datasets.seeded_dataset import SeededDataset, names_in
 from sohes.pseudo_labels.images import find_images
 from sohes.registry import DATASETS
 
@@ -17,6 +17,8 @@ class ImageFolderDataset(SeededDataset):
 
     Args:
         data_prefix (dict): ``img`` is the folder, relative to ``data_root``.
+        exclude_file (str, optional): a json list of names, relative to the
+            folder: these images are left out.
         **kwargs: ``data_root``, ``indices``, ``pipeline`` and ``lazy_init``
             of mmengine's ``BaseDataset``.
 
@@ -25,10 +27,15 @@ class ImageFolderDataset(SeededDataset):
     """
     METAINFO = dict(classes=('entity', ))
 
+    def __init__(self, *args: Any, exclude_file: str | None = None,
+                 **kwargs: Any) -> None:
+        self._excluded = names_in(exclude_file)
+        super().__init__(*args, **kwargs)
+
     def load_data_list(self) -> list[dict[str, Any]]:
         """Path and name of each image; the name is its id."""
         folder = self.data_prefix['img']
         return [
             dict(img_path=os.path.join(folder, name), img_id=name)
-            for name in find_images(folder)
+            for name in find_images(folder) if name not in self._excluded
         ]

@@ -1,11 +1,12 @@
 """Samples that depend on the draw of the run and on nothing else."""
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from mmengine.dataset import BaseDataset
 
-from sohes.utils.errors import ImageError
+from sohes.utils.errors import FileError, ImageError
 from sohes.utils.random_state import seeded_random
 
 
@@ -32,6 +33,21 @@ class SeededDataset(BaseDataset):
         """See ``BaseDataset``; an error names the image."""
         with named(self.get_data_info(idx).get('img_path')):
             return super().prepare_data(idx)
+
+
+def names_in(path: str | None) -> set[str]:
+    """A json list of file names, to leave out; None: none.
+
+    Raises:
+        FileError: it is none.
+    """
+    if path is None:
+        return set()
+    try:
+        with open(path, encoding='utf-8') as file:
+            return set(json.load(file))
+    except (OSError, ValueError, TypeError) as error:
+        raise FileError(f'exclude_file: {path}: {error}') from error
 
 
 @contextmanager

@@ -4,8 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
+from typing import Any
 
+from sohes.apis.label_free import spaced
+from sohes.pseudo_labels.images import load_image
 from sohes.utils.files import whole_file
+from sohes.utils.scalars import read_scalars
 
 _PAGE = Template("""<!doctype html>
 <html lang="en">
@@ -22,6 +26,7 @@ figure { margin: 2rem 0 } img { width: 100% }
 figcaption { color: #555 } code { background: #f4f4f4; padding: 0 .2rem }
 </style>
 <h1>$title</h1>
+$head
 <table><tr><th>stage</th><th>output</th><th>time</th><th></th></tr>
 $rows
 </table>
@@ -55,7 +60,8 @@ class Stage:
 
 
 def write_report(path: Path, title: str, stages: Sequence[Stage],
-                 pictures: Sequence[tuple[str, str]]) -> None:
+                 pictures: Sequence[tuple[str, str]], answer: str = '',
+                 table: Sequence[Sequence[str]] = ()) -> None:
     """Write the page, whole or not at all.
 
     Args:
@@ -63,15 +69,64 @@ def write_report(path: Path, title: str, stages: Sequence[Stage],
         title: of the page, plain text.
         stages: a row of the table each.
         pictures: a caption, and a file relative to the page each.
+        answer: what the page begins with, plain text.
+        table: of the numbers behind it, its head first.
     """
     with whole_file(path) as file:
         file.write(_PAGE.substitute(
             title=html.escape(title),
+            head=_head(answer, table),
             rows=_fill(_ROW, [
                 dict(name=s.name, output=s.output, time=s.time, note=s.note)
                 for s in stages]),
             figures=_fill(_FIGURE, [
                 dict(text=text, file=file) for text, file in pictures])))
+
+
+def entity_pictures(folder: Path, photos: Path, index: Any,
+                    inferencer: Any, count: int) -> list[tuple[str, Path]]:
+    """Phase 1's labels and a model's predictions of a few photos.
+
+    Args:
+        folder: gets the pictures.
+        photos: the folder of the photos.
+        index: an :class:`~sohes.datasets.EntityIndex` of the labels.
+        inferencer: an :class:`~sohes.apis.EntityInferencer`.
+        count: photos at most.
+
+    Returns:
+        Captions and pictures, two a photo.
+    """
+    from sohes.apis.photo_entities import inferencer_finder
+    from sohes.visualization import save_forest_picture
+    find = inferencer_finder(inferencer)
+    pictures = []
+    for position in spaced(range(len(index.images)), count):
+        name = index.file_name(position)
+        image = load_image(photos / name)
+        labels, found = index.entities(position).read(), find(image)
+        pictures += [
+            (f'{name}: labels of Phase 1', save_forest_picture(
+                folder / 'labels', name, image, labels.rles,
+                labels.forest)),
+            (f'{name}: predictions of at least 0.3 of the model',
+             save_forest_picture(
+                 folder / 'model', name, image, found.rles,
+                 found.forest, found.scores))
+        ]
+    return pictures
+
+
+def loss_pictures(out: Path) -> list[tuple[str, Path]]:
+    """The losses of both trainings in a folder, where they were logged."""
+    curves = []
+    for phase in (2, 3):
+        losses = [(line['step'], line['loss'])
+                  for line in read_scalars(out / f'phase{phase}', 'loss')]
+        if losses:
+            curves.append((f'Phase {phase}: loss', plot_losses(
+                out / f'report/loss{phase}.png', losses)))
+    return curves
 
 
 def plot_losses(path: Path, losses: Sequence[tuple[int, float]]) -> Path:
@@ -98,6 +153,17 @@ def plot_losses(path: Path, losses: Sequence[tuple[int, float]]) -> Path:
     with whole_file(path, binary=True) as file:
         figure.savefig(file, format='png')
     return path
+
+
+def _head(answer: str, table: Sequence[Sequence[str]]) -> str:
+    """A paragraph and a table, where there is something to say."""
+    rows = [
+        '<tr>' + ''.join(f'<{tag}>{html.escape(cell)}</{tag}>'
+                         for cell in row) + '</tr>'
+        for tag, row in zip(['th', *['td'] * len(table)], table)
+    ]
+    return (f'<p>{html.escape(answer)}</p>\n' if answer else '') + (
+        '\n'.join(['<table>', *rows, '</table>']) if rows else '')
 
 
 def _fill(template: Template, rows: Sequence[dict[str, str]]) -> str:

@@ -110,6 +110,19 @@ def test_a_folder_without_images(data, tmp_path):
         DATASETS.build(config)
 
 
+def test_images_that_are_left_out_of_both(data, tmp_path):
+    (tmp_path / 'aside.json').write_text('["1.png", "4.png"]')
+    config = read(data).train_dataloader.dataset
+    for stream in (config.labeled, config.unlabeled):
+        stream.exclude_file = str(tmp_path / 'aside.json')
+    found = DATASETS.build(config)
+    left = {'0.png', '2.png', '3.png', '5.png'}
+    for stream in (found.labeled, found.unlabeled):
+        names = {Path(stream.get_data_info(k)['img_path']).name
+                 for k in range(len(stream))}
+        assert names == left
+
+
 def test_a_configuration_written_to_a_work_dir_augments_alike(
         data, pairs, tmp_path):
     read(data).dump(tmp_path / 'dumped.py')

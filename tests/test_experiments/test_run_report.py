@@ -41,3 +41,18 @@ def test_scalars_of_a_run_that_was_killed(tmp_path):
         json.loads(line) for line in ('{"loss": 4.0, "step": 1}',
                                       '{"loss": 2.5, "step": 2}')]
     assert read_scalars(tmp_path / 'none', 'loss') == []
+
+
+def test_the_page_begins_with_the_answer(tmp_path):
+    path = tmp_path / 'report.html'
+    write_report(path, 'title', [], [], 'Better: 6 > 5.',
+                 [['', 'masks'], ['<labels>', '5'], ['model', '6']])
+    page = path.read_text()
+    begin = page.index('</h1>')
+    assert page[begin:].startswith(
+        '</h1>\n<p>Better: 6 &gt; 5.</p>\n<table>\n'
+        '<tr><th></th><th>masks</th></tr>\n'
+        '<tr><td>&lt;labels&gt;</td><td>5</td></tr>\n'
+        '<tr><td>model</td><td>6</td></tr>\n</table>\n<table><tr><th>stage')
+    write_report(path, 'title', [], [])
+    assert '<p>' not in path.read_text()

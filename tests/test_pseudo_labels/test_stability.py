@@ -4,14 +4,15 @@ import pytest
 
 from sohes.pseudo_labels.stability import (
     VIEWS,
-    Stability,
     View,
+    agreement,
+    best_matches,
+    graded,
     sample,
     shares_returning,
-    stability,
 )
 
-FLIP, CROP, RESCALE = VIEWS
+FLIP, CROP, RESCALE, HALF = VIEWS
 
 
 def masks(*rows: str) -> np.ndarray:
@@ -39,11 +40,16 @@ def test_sampling_crops_and_flips() -> None:
     assert sample(LEFT, side=8).sum() == 4 * LEFT.sum()
 
 
+def share(own: np.ndarray, found: np.ndarray, view: View) -> float:
+    value, = shares_returning(own, [found], [view])
+    return value
+
+
 def test_what_is_found_again_counts_whole() -> None:
-    assert shares_returning(LEFT, RIGHT, FLIP) == 1.0
-    assert shares_returning(LEFT, LEFT, RESCALE) == 1.0
-    assert shares_returning(LEFT, RIGHT, RESCALE) == 0.0
-    assert shares_returning(LEFT, np.zeros((0, 4, 4), bool), RESCALE) == 0.0
+    assert share(LEFT, RIGHT, FLIP) == 1.0
+    assert share(LEFT, LEFT, RESCALE) == 1.0
+    assert share(LEFT, RIGHT, RESCALE) == 0.0
+    assert share(LEFT, np.zeros((0, 4, 4), bool), RESCALE) == 0.0
 
 
 def test_iou_is_graded_as_recall() -> None:
@@ -51,31 +57,84 @@ def test_iou_is_graded_as_recall() -> None:
     whole = np.ones((1, 4, 4), bool)
     part = np.ones((1, 4, 4), bool)
     part[0, 3] = False
-    assert shares_returning(whole, part, RESCALE) == pytest.approx(0.6)
+    assert share(whole, part, RESCALE) == pytest.approx(0.6)
+    assert graded(np.array([0.4, 0.5, 1.0])).tolist() == [0.0, 0.1, 1.0]
 
 
 def test_a_mask_outside_the_crop_does_not_count() -> None:
     right_half = View('right', box=(0.5, 0.0, 1.0, 1.0))
-    assert shares_returning(LEFT, LEFT, right_half) is None
     both = np.concatenate([LEFT, RIGHT])
     seen = masks('####', '####', '....', '....')
-    assert shares_returning(both, seen, right_half) == 1.0
+    visible, iou, match = best_matches(both, seen, right_half)
+    assert visible.tolist() == [False, True]
+    assert (iou[1], match[1]) == (1.0, 0)
+    assert shares_returning(both, [seen], [right_half]).tolist() == [0, 1]
+    # Another view shows the left one, too.
+    assert shares_returning(both, [seen, both], [right_half, RESCALE]
+                            ).tolist() == [1, 1]
 
 
-def test_many_arbitrary_masks_and_few_safe_ones_do_not_win() -> None:
-    rng = np.random.default_rng(0)
-    noise = rng.random((50, 8, 8)) < 0.5
-    others = [rng.random((50, 8, 8)) < 0.5 for _ in VIEWS]
-    blocks = np.zeros((16, 8, 8), bool)
-    for k in range(16):
-        blocks[k, k // 4 * 2:k // 4 * 2 + 2, k % 4 * 2:k % 4 * 2 + 2] = True
+def test_the_worst_view_counts() -> None:
+    both = np.concatenate([LEFT, RIGHT])
+    assert shares_returning(both, [both, LEFT], [FLIP, HALF]
+                            ).tolist() == [1, 0]
 
-    def seen(found: np.ndarray) -> list[np.ndarray]:
-        return [sample(found, view.box, view.flip, 40) for view in VIEWS]
 
-    good = stability(blocks, seen(blocks))
-    one = stability(blocks[:1], seen(blocks[:1]))
-    assert good.masks == 16 and good.share > 0.9
-    assert good.returning > stability(noise, others).returning
-    assert good.returning > one.returning
-    assert stability(blocks[:0], seen(blocks)) == Stability(0.0, 0.0)
+def blocks(side: int, shift: int = 0) -> np.ndarray:
+    """A partition of 24 x 24 cells into squares of one side."""
+    rows = (np.arange(24) + shift) // side
+    label = rows[:, None] * 100 + rows
+    return np.array([label == value for value in np.unique(label)])
+
+
+def arbitrary(seed: int, count: int = 36) -> np.ndarray:
+    """A partition of 24 x 24 cells by the nearest of random points."""
+    points = np.random.default_rng(seed).uniform(0, 24, (count, 2))
+    cells = np.stack(np.mgrid[:24, :24], -1)[..., None, :]
+    label = ((cells - points)**2).sum(-1).argmin(-1)
+    return np.array([label == k for k in range(count)])
+
+
+def test_who_finds_what_the_others_see_in_every_view_wins() -> None:
+    """Two see the squares, at two sizes; two others see anything."""
+    four, eight = blocks(4), blocks(8)
+    both = np.concatenate([four, eight])
+    partitions = [four, both, arbitrary(0), arbitrary(1)]
+    views = [
+        [sample(four, view.box, view.flip, 96) for view in VIEWS],
+        [sample(both, view.box, view.flip, 96) for view in VIEWS],
+        [arbitrary(10 + k) for k in range(4)],
+        [arbitrary(20 + k) for k in range(4)],
+    ]
+    weights = [shares_returning(own, found)
+               for own, found in zip(partitions, views)]
+    assert weights[0].mean() > 0.8
+    # What another random partition has by chance is little.
+    assert weights[2].mean() < 0.1 and weights[3].mean() < 0.1
+    found = agreement(partitions, weights)
+    np.fill_diagonal(found, 0)
+    first, second, third, fourth = found.sum(1)
+    assert min(first, second) > 4 * max(third, fourth)
+    # The larger squares are found by one alone.
+    assert found[1, 0] == pytest.approx(weights[0].sum())
+    assert found[0, 1] < weights[1].sum()
+
+
+def test_many_arbitrary_masks_do_not_pay() -> None:
+    """Of 288, some return and some of 16 are found: by chance, too few."""
+    truth = blocks(6)
+    many = np.concatenate([arbitrary(k) for k in range(8)])
+    others = [np.concatenate([arbitrary(8 * k + n) for n in range(8)])
+              for k in range(1, 5)]
+    returning = shares_returning(many, others).sum()
+    found = agreement([truth, truth, many],
+                      [np.ones(16), np.ones(16), np.zeros(len(many))])
+    assert found[0].tolist() == [16, 16, 0]
+    assert returning * found[2, 0] < 16 * found[0, 1] / 2
+
+
+def test_without_masks_nothing_is_found() -> None:
+    none = np.zeros((0, 4, 4), bool)
+    assert shares_returning(none, [LEFT] * 4).shape == (0, )
+    found = agreement([LEFT, none], [np.ones(1), np.zeros(0)])
+    assert found.tolist() == [[1, 0], [0, 0]]

@@ -22,8 +22,8 @@ SCRIPTS = sorted(
 _NAMES = """
     what comes in:
     --img-dir --gt --gt-img-dir --pred --labels --data --dataset --datasets
-    --results-json --num-photos --num-gt-photos --split --subset --pack --only
-    --levels --min-area --same --only-predicted --max-dets
+    --results-json --names --num-photos --num-gt-photos --split --subset --pack
+    --only --levels --min-area --same --only-predicted --max-dets
     which ViT, configuration and model:
     --weights --preset --cfg-options --phase1-config --phase1-options
     --phase2-config --phase2-options --phase3-config --phase3-options

@@ -150,6 +150,32 @@ def test_the_rate_follows_several_gpus(pipeline, gpus, scaled, monkeypatch):
     assert str(found.configs[1]) in commands[0]
 
 
+def test_photos_that_are_set_aside_are_not_trained_on(pipeline, tmp_path,
+                                                      monkeypatch):
+    photo, = (tmp_path / 'data/images').glob('*.png')
+    for k in range(39):
+        shutil.copy(photo, photo.with_name(f'copy {k}.png'))
+    commands = []
+    monkeypatch.setattr(
+        subprocess, 'run', lambda command, **_: commands.append(command)
+        or subprocess.CompletedProcess(command, 3))
+    found = pipeline()
+    found.out.mkdir()
+    before = found._decides(2)
+    found._set_aside()
+    names = json.loads((found.out / 'set_aside.json').read_text())
+    assert len(names) == 4 and set(names) < set(found.names)
+    assert found._decides(2) != before
+    monkeypatch.setitem(type(found)._train.__globals__, '_last_checkpoint',
+                        lambda *_: 'a.pth')
+    for phase, keys in ((2, ['']), (3, ['labeled.', 'unlabeled.'])):
+        with pytest.raises(Exception, match=f'phase{phase} was stopped'):
+            found._train(phase)
+        assert [word for word in commands[-1] if 'exclude' in word] == [
+            f'train_dataloader.dataset.{key}exclude_file='
+            f'{found.out / "set_aside.json"}' for key in keys]
+
+
 @pytest.mark.parametrize('code, written, ends', [
     (1, True, None),  # some photos could not be read
     (1, False, 1), (70, True, 70), (70, False, 70), (2, True, 2),
@@ -280,6 +306,9 @@ def test_model_and_report(runs, work):
     for picture in pictures:
         assert (work / 'out' / picture).stat().st_size > 1000
     assert model.name in page
+    # Of four photos none was set aside.
+    assert re.search(r'</h1>\n<p>The model .* Compared on photos that the '
+                     r'model was trained on.</p>\n<table>', page)
     # Each training was killed once.
     assert page.count(', start 2 alone</td>') == 2
     for phase in (2, 3):

@@ -15,11 +15,12 @@ that one down to the lowest in equal steps, as HASSOD has three.
         configs/sohes_phase1_cpu.py --img-dir PHOTOS --weights WEIGHTS \
         --preset preset.json
 
-With --preset it chooses the feature, its block and the centring as well: of
-twelve settings, each with thresholds for the budget, the one most of whose
-masks return when the photos are flipped, cropped and rescaled. It writes that
-one for --preset of generate_pseudo_labels.py. --gt and --gt-img-dir print how
-far this measure, which looks at no annotation, follows AR. Photos that
+With --preset it chooses the feature, its block and the centring as well. Of
+twelve settings, each with thresholds for the budget, it takes the one with the
+most masks that return however the photo is flipped, cropped and rescaled,
+times the share that it finds of what returns of the others. It writes that one
+for --preset of generate_pseudo_labels.py. --gt and --gt-img-dir print how far
+this measure, which looks at no annotation, follows AR. Photos that
 cannot be read are left out. Exit codes: 0 done, 2 no threshold fits the
 budget, or the command, its configuration or all photos are wrong, 130
 interrupted.
@@ -236,9 +237,9 @@ def search(args: argparse.Namespace, arguments: dict[str, Any],
         rows = list(read_ground_truth(args.gt).values())
         truth = [(load_image(Path(args.gt_img_dir) / row['file_name']),
                   row['masks']) for row in evenly(rows, args.num_gt_photos)]
-    print('feature block centre  masks  % that  masks that' +
-          ('    AR' if truth else ''))
-    print('                       return     return')
+    print('feature block centre  masks     that  % found  times' +
+          ('     AR' if truth else ''))
+    print('                              return  of others')
     found = measure(
         all_settings(depth), lambda feature, block: ViTFeatureExtractor(
             **dict(arguments, feature=feature, block=block)), photos, options,
@@ -249,7 +250,7 @@ def search(args: argparse.Namespace, arguments: dict[str, Any],
         raise UsageError('no setting has thresholds within --budget '
                          f'{args.budget:g}; raise it or lower --lowest')
     if truth:
-        print(f'rank correlation of masks that return with AR@1000 on '
+        print(f'rank correlation of their product with AR@1000 on '
               f'{len(truth)} photos of {args.gt}, {len(found)} settings: '
               f'{rank_correlation(found):.2f}')
     write_preset(found[0], Path(args.preset),
