@@ -7,7 +7,7 @@ WEIGHTS
 The model is Phase 2's. The kept maps in DIR/feature_maps/ serve the teacher
 and the student; colours change what the stem sees.
 
-Hardware: 2 CPU cores. Result: less than Phase 2, see docs/self_correction.md.
+Hardware: 2 CPU cores. Result: see docs/self_correction.md.
 """
 _base_ = ['../sohes_phase3.py', '../_base_/models/cpu.py']
 
