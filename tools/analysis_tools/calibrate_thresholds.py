@@ -72,7 +72,7 @@ def parse_args() -> argparse.Namespace:
                         'too.')
     weights_argument(parser)
     num_photos_argument(parser, 'Photos of --img-dir, evenly spaced.',
-                        '--images', default=10)
+                        '--images', default=16)
     parser.add_argument('--budget', type=float, default=200, metavar='N',
                         help='Masks of a photo at most, on average. Default: '
                         '%(default)s.')
