@@ -241,6 +241,29 @@ def test_named_vits_at_full_width(name: str, tmp_path: Path,
         theirs.blocks[0].attn.num_heads)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize('name, heads', [
+    ('vit_giant_patch14_reg4_dinov2', None),
+    ('vit_huge_plus_patch16_dinov3_qkvb', None),
+    ('vit_7b_patch16_dinov3', 32),  # of 128 channels, which no file says
+])
+def test_features_of_the_largest_equal_timms(
+        name: str, heads: int | None, tmp_path: Path,
+        rng: np.random.Generator) -> None:
+    """Two blocks of the full width, away from the native grid."""
+    import timm
+    vit = randomised(timm.create_model(
+        name, depth=2, num_classes=0, dynamic_img_size=True))
+    file = saved(vit.state_dict(), tmp_path)
+    extract = ViTFeatureExtractor(
+        file, feature='token', block=2, center=False, num_heads=heads)
+    size = 5 * extract.patch_size
+    images = photo(rng, size, size)[None]
+    found = extract(images, size)
+    assert found.shape == (1, 5, 5, vit.embed_dim)
+    assert relative_error(found, timm_tokens(vit, images, 2)) < 1e-4
+
+
 def test_dinov3_says_where_its_weights_are(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('SOHES_HOME', str(tmp_path))
