@@ -181,7 +181,7 @@ def test_a_stopped_run_goes_on_and_gives_the_same_bytes(tmp_path, cut):
     with pytest.raises(KeyboardInterrupt):
         convert_images(out, names, stops, {}, quiet=True)
     assert not out.exists()
-    with pytest.raises(FileError, match='differs'):
+    with pytest.raises(FileError, match='other settings: info.levels'):
         convert_images(out, names, numbered, dict(levels=[0]), quiet=True)
     again = []
 
