@@ -164,6 +164,7 @@ for path in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_absurd_numbers_are_refused_before_anything_is_allocated(
         small, tmp_path):
     config = Config.fromstring(small['meta']['cfg'], '.py')

@@ -238,6 +238,7 @@ def test_two_runs_on_one_output(config, photos, tmp_path, overwrite):
     assert out.read_text() == '{}'
 
 
+@pytest.mark.slow
 def test_a_worker_that_was_killed(config, photos, tmp_path, monkeypatch,
                                   capsys):
     """As the system does when memory runs out."""

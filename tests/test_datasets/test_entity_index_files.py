@@ -99,6 +99,7 @@ EntityIndex.open(sys.argv[1])
 """
 
 
+@pytest.mark.slow
 def test_killed_while_building(tmp_path):
     path = write(tmp_path / 'x.json', two_images())
     process = subprocess.Popen([sys.executable, '-c', KILLED, str(path)],

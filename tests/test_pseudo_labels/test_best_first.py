@@ -117,6 +117,7 @@ def test_all_masks_of_a_crop_at_once_give_the_same(monkeypatch, rng, block):
         assert sum(count for _, count in crops.calls) == len(items)
 
 
+@pytest.mark.slow
 def test_early_stop_on_a_real_photo(monkeypatch, shared_data, real_features):
     from sohes.pseudo_labels.images import load_image
     photo = sorted((shared_data / 'bsds500/images/val').glob('*.jpg'))[0]

@@ -76,6 +76,7 @@ def packages_own(weights):
         'cpu', str(weights.parent), download_and_check_model=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('fast', [False, True])
 def test_same_as_the_package(weights, packages_own, rng, fast):
     image = rng.integers(0, 256, (80, 96, 3), np.uint8)
@@ -165,6 +166,7 @@ def test_windows_come_in_few_shapes(echo):
     assert len(shapes[0]) > 7 >= len(shapes[1])
 
 
+@pytest.mark.slow
 def test_half_precision_is_near(weights, refiner, rng):
     image, item = rng.integers(0, 256, (80, 96, 3), np.uint8), _item()
     half = CascadePSPRefiner(weights, 'cpu', fast=True, max_side=128,

@@ -42,6 +42,7 @@ def test_the_preset_is_the_setting_whose_masks_return(preset):
     assert found['thresholds'] == sorted(found['thresholds'], reverse=True)
 
 
+@pytest.mark.slow
 def test_phase_1_takes_it(preset, work, run_tool, tmp_path):
     done = run_tool(
         'tools/generate_pseudo_labels.py', CONFIG, '--img-dir',

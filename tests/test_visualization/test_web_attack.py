@@ -27,6 +27,7 @@ def photo(path, color, size=(40, 30)):
     return str(path)
 
 
+@pytest.mark.slow
 def test_a_photo_costs_only_itself(worker, tmp_path):
     with pytest.raises(ImageError, match=f'took more than {SECONDS} seconds'):
         worker(photo(tmp_path / 'red.png', (255, 0, 0)))

@@ -219,6 +219,7 @@ def test_not_images() -> None:
         tiny_adapter()(torch.zeros(1, 4, 8, 8))
 
 
+@pytest.mark.slow
 def test_runs_without_mmdet(repo_root: Path) -> None:
     """For users of mmseg, who may not have it."""
     code = (

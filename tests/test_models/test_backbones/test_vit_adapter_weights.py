@@ -128,6 +128,7 @@ def test_named_vit_has_the_shape_of_the_file(shared_data: Path) -> None:
     assert all(cfg[key] == named[key] for key in named)
 
 
+@pytest.mark.slow
 def test_real_vit_is_the_bare_one_at_first(shared_data: Path) -> None:
     """At the grid it was trained at, 37 x 37: no embedding is resized."""
     adapter = built(weights=shared_data / REAL)

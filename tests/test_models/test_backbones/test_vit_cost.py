@@ -48,6 +48,7 @@ def test_attention_is_never_a_matrix(tmp_path: Path) -> None:
     assert int(printed.splitlines()[-1]) < MATRIX / 2
 
 
+@pytest.mark.slow
 def test_importing_loads_neither_mmdet_nor_mmpretrain() -> None:
     """Nor timm or onnx, beside what torch itself imports (2.1: onnx)."""
     printed = run('import sys, torch.onnx\n'
