@@ -250,9 +250,10 @@ class Pipeline:
         if self.args.weights:
             options.append(f'{model}.backbone.weights={self.args.weights}')
         if self.aside:
+            # Relative to data_root: OUT may be moved and the training go on.
             options += [
-                f'train_dataloader.dataset.{key}exclude_file='
-                f'{self.out / "set_aside.json"}' for key in
+                f'train_dataloader.dataset.{key}exclude_file=set_aside.json'
+                for key in
                 (('labeled.', 'unlabeled.') if phase == 3 else ('', ))]
         if phase == 3:
             options.append(f'load_from={_last_checkpoint(self.out, 2)}')

@@ -12,7 +12,6 @@ See docs/evaluation.md.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +27,7 @@ from sohes.pseudo_labels.stability import (
 )
 from sohes.structures import Entities
 from sohes.structures.rles import decode_rles
+from sohes.utils.photo_files import spaced
 
 # Flip, crop, rescale; at half the size a model for small photos is lost.
 _VIEWS = VIEWS[:3]
@@ -136,13 +136,6 @@ class Comparison:
                              f'{score.returning:.1f}', f'{score.pairs:.1f}',
                              f'{score.pairs_returning:.1f}'])
         return rows
-
-
-def spaced(items: Sequence[Any], most: int) -> list[Any]:
-    """At most so many, spread over all: their order often means something.
-    """
-    count = min(len(items), most)
-    return [items[k * len(items) // count] for k in range(count)]
 
 
 def set_aside(names: Sequence[str]) -> list[str]:

@@ -10,7 +10,11 @@ import numpy as np
 from mmengine.logging import print_log
 
 from sohes.datasets.entity_index import EntityIndex, ImageEntities
-from sohes.datasets.seeded_dataset import SeededDataset, named, names_in
+from sohes.datasets.seeded_dataset import (
+    SeededDataset,
+    named,
+    names_to_exclude,
+)
 from sohes.registry import DATASETS
 from sohes.utils.errors import FileError
 
@@ -52,8 +56,8 @@ class EntityDataset(SeededDataset):
         ancestors (str): the relation that the model learns. 'pairs', the
             paper's: ``ancestor_ids`` of the json; an image without them
             falls back to 'closure', all masks above a mask in its tree.
-        exclude_file (str, optional): a json list of file names: these
-            images of ``ann_file`` are left out.
+        exclude_file (str, optional): a json list of file names, relative
+            to ``data_root``: these images of ``ann_file`` are left out.
         **kwargs: ``metainfo``, ``data_root``, ``indices``, ``pipeline``,
             ``test_mode``, ``lazy_init`` and ``max_refetch`` of mmengine's
             ``BaseDataset``.
@@ -89,7 +93,8 @@ class EntityDataset(SeededDataset):
         self.index_dir = index_dir
         self.coverage = coverage
         self.ancestors = ancestors
-        self._excluded = names_in(exclude_file)
+        self._excluded = names_to_exclude(exclude_file,
+                                          kwargs.get('data_root'))
         self._positions = np.zeros(0, np.int64)
         self._category_ids: np.ndarray | None = None
         super().__init__(

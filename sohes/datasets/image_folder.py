@@ -2,7 +2,7 @@
 import os
 from typing import Any
 
-from sohes.datasets.seeded_dataset import SeededDataset, names_in
+from sohes.datasets.seeded_dataset import SeededDataset, names_to_exclude
 from sohes.pseudo_labels.images import find_images
 from sohes.registry import DATASETS
 
@@ -17,8 +17,9 @@ class ImageFolderDataset(SeededDataset):
 
     Args:
         data_prefix (dict): ``img`` is the folder, relative to ``data_root``.
-        exclude_file (str, optional): a json list of names, relative to the
-            folder: these images are left out.
+        exclude_file (str, optional): a json list, relative to
+            ``data_root``, of names, relative to the folder: these images are
+            left out.
         **kwargs: ``data_root``, ``indices``, ``pipeline`` and ``lazy_init``
             of mmengine's ``BaseDataset``.
 
@@ -29,7 +30,8 @@ class ImageFolderDataset(SeededDataset):
 
     def __init__(self, *args: Any, exclude_file: str | None = None,
                  **kwargs: Any) -> None:
-        self._excluded = names_in(exclude_file)
+        self._excluded = names_to_exclude(exclude_file,
+                                          kwargs.get('data_root'))
         super().__init__(*args, **kwargs)
 
     def load_data_list(self) -> list[dict[str, Any]]:

@@ -1,12 +1,13 @@
 """Samples that depend on the draw of the run and on nothing else."""
-import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from mmengine.dataset import BaseDataset
 
-from sohes.utils.errors import FileError, ImageError
+from sohes.utils.errors import ImageError
+from sohes.utils.photo_files import read_names
 from sohes.utils.random_state import seeded_random
 
 
@@ -35,19 +36,19 @@ class SeededDataset(BaseDataset):
             return super().prepare_data(idx)
 
 
-def names_in(path: str | None) -> set[str]:
+def names_to_exclude(file: str | None, data_root: str | None) -> set[str]:
     """A json list of file names, to leave out; None: none.
 
+    Args:
+        file: relative to ``data_root``.
+
     Raises:
-        FileError: it is none.
+        FileError: it is no such list.
     """
-    if path is None:
+    if file is None:
         return set()
-    try:
-        with open(path, encoding='utf-8') as file:
-            return set(json.load(file))
-    except (OSError, ValueError, TypeError) as error:
-        raise FileError(f'exclude_file: {path}: {error}') from error
+    return set(read_names(os.path.join(data_root or '', file),
+                          'exclude_file'))
 
 
 @contextmanager

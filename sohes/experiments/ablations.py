@@ -26,6 +26,7 @@ from sohes.pseudo_labels.pipeline import (
 from sohes.pseudo_labels.refinement import build_refiner
 from sohes.structures import Entities, EntityForest
 from sohes.utils.errors import UsageError
+from sohes.utils.photo_files import spaced
 
 #: theta_small as a share of the image; 0 leaves step 2 out (table 6a).
 THETA_SMALL = (0.0, 1 / 2048, 1 / 1024, 1 / 512)
@@ -92,8 +93,8 @@ def read_photos(gt: str, img_dir: str, most: int | None = None,
         ImageError: a photo that cannot be read.
     """
     photos = list(read_ground_truth(gt).values())[::every]
-    if most is not None and most < len(photos):
-        photos = [photos[k * len(photos) // most] for k in range(most)]
+    if most is not None:
+        photos = spaced(photos, most)
     if not any(photo['masks'].gt_rles for photo in photos):
         raise UsageError(f'{gt}: none of the {len(photos)} images has a mask '
                          'to compare with')

@@ -6,9 +6,9 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from sohes.apis.label_free import spaced
 from sohes.pseudo_labels.images import load_image
 from sohes.utils.files import whole_file
+from sohes.utils.photo_files import spaced
 from sohes.utils.scalars import read_scalars
 
 _PAGE = Template("""<!doctype html>

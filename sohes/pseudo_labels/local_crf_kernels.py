@@ -164,8 +164,8 @@ def mean_field(logits: np.ndarray, corner: tuple, alike: np.ndarray,
         for y in range(height):
             row = total[y]
             row[:] = np.float32(0)
-            # Four neighbours at once: the sums are read and written once for
-            # them, which is half of what the processor has to do here.
+            # Four neighbours at once, so that the sums are read and written
+            # once for them: up to a sixth faster.
             for k in range(0, len(far) - 3, 4):
                 one, two, three, four = (
                     scaled[y + pad + far[k, 0], pad + far[k, 1]:],

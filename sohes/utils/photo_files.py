@@ -4,10 +4,14 @@ A name alone cannot tell: people replace a photo, and every camera's folder
 has an IMG_0001.jpg. All that asks "is this of the same photos?" asks here.
 """
 import hashlib
+import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
+
+from sohes.utils.errors import FileError
 
 _BLOCK = 1 << 20
 #: Files that are read at the same time.
@@ -63,6 +67,34 @@ def changed_photo(folder: str | os.PathLike,
         if each != before:
             return name
     return None
+
+
+def read_names(path: str | os.PathLike, what: str) -> list[str]:
+    """Names of photos from a json list.
+
+    Args:
+        path: the json.
+        what: the key or the option that says it, for the refusal.
+
+    Raises:
+        FileError: it cannot be read, or is no list of names.
+    """
+    try:
+        names = json.loads(Path(path).read_text(encoding='utf-8'))
+    except (OSError, ValueError, RecursionError) as error:
+        raise FileError(f'{what}: {path}: {error}') from error
+    if not isinstance(names, list) or not all(
+            isinstance(name, str) for name in names):
+        raise FileError(f'{what}: {path}: expected a json list of names of '
+                        f'photos, found {names!r:.60}')
+    return names
+
+
+def spaced(items: Sequence[Any], most: int) -> list[Any]:
+    """At most so many, spread over all: their order often means something.
+    """
+    count = min(len(items), most)
+    return [items[k * len(items) // count] for k in range(count)]
 
 
 def shipped_photos(folder: Path) -> Path:

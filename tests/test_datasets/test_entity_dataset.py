@@ -193,7 +193,8 @@ def test_some_of_the_images(folder):
     assert ids(build(folder, lazy_init=True)) == [1, 2, 3]
     path = folder / 'aside.json'
     path.write_text('["2.png", "no.png"]')
-    aside = dict(exclude_file=str(path))
+    aside = dict(exclude_file='aside.json')
+    assert ids(build(folder, exclude_file=str(path))) == [1, 3]
     assert ids(build(folder, **aside)) == [1, 3]
     assert ids(build(folder, **aside, filter_cfg=dict(min_masks=1))) == [1]
     assert ids(build(folder, **aside, indices=1)) == [1]
@@ -210,7 +211,8 @@ def test_some_of_the_images(folder):
     (dict(ancestors='tree'), "'pairs' or 'closure', got 'tree'"),
     (dict(indices=[3]), 'index 3 of 3'),
     (dict(data_prefix=dict(img='no')), r'no/1.png of .*x.json does not'),
-    (dict(exclude_file='no.json'), 'exclude_file: no.json: '),
+    (dict(exclude_file='no.json'), r'exclude_file: \S*no.json: .*No such'),
+    (dict(exclude_file='x.json'), 'exclude_file: .*x.json: expected a json'),
     (dict(ann_file='y.json'), 'y.json does not exist'),
 ], ids=str)
 def test_faults_before_training(folder, options, words):

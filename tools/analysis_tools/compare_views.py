@@ -28,7 +28,7 @@ check_environment()
 
 from sohes.apis.command import run_command
 from sohes.apis.generate import phase1_config
-from sohes.apis.label_free import compare, spaced
+from sohes.apis.label_free import compare
 from sohes.apis.photo_entities import checkpoint_finder, phase1_finder
 from sohes.pseudo_labels.images import find_images, load_image
 from sohes.utils.arguments import (
@@ -44,6 +44,7 @@ from sohes.utils.arguments import (
 )
 from sohes.utils.errors import ImageError, said_in_a_sentence
 from sohes.utils.files import whole_file
+from sohes.utils.photo_files import read_names, spaced
 
 
 def parse_args() -> argparse.Namespace:
@@ -72,8 +73,8 @@ def parse_args() -> argparse.Namespace:
 def run(args: argparse.Namespace) -> None:
     """Look, compare, print."""
     with said_in_a_sentence():
-        names = (json.loads(Path(args.names).read_text('utf-8'))
-                 if args.names else find_images(args.img_dir))
+        names = (read_names(args.names, '--names') if args.names else
+                 find_images(args.img_dir))
         photos = {}
         for name in spaced(names, args.num_photos):
             try:
