@@ -68,7 +68,10 @@ def test_a_run_may_say_its_own_code(tmp_path, monkeypatch):
     assert (tmp_path / '002').exists()
 
 
-@pytest.mark.parametrize('tool', SCRIPTS)
+# A process each, half a minute for all of them.
+@pytest.mark.parametrize('tool', [
+    SCRIPTS[0],
+    *(pytest.param(tool, marks=pytest.mark.slow) for tool in SCRIPTS[1:])])
 def test_ctrl_c_while_it_imports(tool, tmp_path):
     """Nobody waits for a traceback of half an import."""
     words = {'demo/pseudo_labels_demo.py': [], 'demo/model_demo.py': [],
