@@ -31,6 +31,8 @@ from sohes.utils.photo_files import spaced
 
 # Flip, crop, rescale; at half the size a model for small photos is lost.
 _VIEWS = VIEWS[:3]
+#: Pictures of a photo that each method looks at, the photo itself among them.
+PICTURES = 1 + len(_VIEWS)
 # A mask with a higher IoU with a better one is that one again.
 _SAME = 0.8
 

@@ -160,7 +160,8 @@ def _build(config: Config, complete: Callable[[Runner], Any]) -> Runner:
     """Start the processes' group and build the runner and its parts."""
     try:
         _start_group(config)
-        import_quietly('mmdet.datasets')
+        for package in ('mmdet', 'mmpretrain'):
+            import_quietly(f'{package}.datasets')
         if 'runner_type' in config:
             runner = RUNNERS.build(config)
         else:

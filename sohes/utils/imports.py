@@ -2,18 +2,24 @@
 import contextlib
 import importlib
 import io
-from contextlib import AbstractContextManager
+import warnings
+from collections.abc import Iterator
 
 
-def nothing_printed() -> AbstractContextManager:
+@contextlib.contextmanager
+def nothing_printed() -> Iterator[None]:
     """Inside, nothing that is imported prints.
 
     OneDL's mmdet and mmpretrain say that a package of their maker is not
     there, which nobody misses, to the standard output that a command's result
     goes to. mmengine imports both when it looks a type up; an import before
-    that is the one that would print.
+    that is the one that would print. mmdet also warns that a package for
+    metrics of its own is missing; ours are others.
     """
-    return contextlib.redirect_stdout(io.StringIO())
+    with contextlib.redirect_stdout(io.StringIO()), \
+            warnings.catch_warnings():
+        warnings.filterwarnings('ignore', 'faster_coco_eval is not installed')
+        yield
 
 
 def import_quietly(name: str) -> None:

@@ -26,11 +26,18 @@ from sohes.environment import check_environment
 
 check_environment()
 
+import numpy as np
+
 from sohes.apis.command import run_command
 from sohes.apis.generate import phase1_config
-from sohes.apis.label_free import compare
-from sohes.apis.photo_entities import checkpoint_finder, phase1_finder
+from sohes.apis.label_free import PICTURES, compare
+from sohes.apis.photo_entities import (
+    Finder,
+    checkpoint_finder,
+    phase1_finder,
+)
 from sohes.pseudo_labels.images import find_images, load_image
+from sohes.structures import Entities
 from sohes.utils.arguments import (
     checkpoint_argument,
     device_argument,
@@ -45,6 +52,7 @@ from sohes.utils.arguments import (
 from sohes.utils.errors import ImageError, said_in_a_sentence
 from sohes.utils.files import whole_file
 from sohes.utils.photo_files import read_names, spaced
+from sohes.utils.progress import Progress
 
 
 def parse_args() -> argparse.Namespace:
@@ -70,6 +78,15 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def counted(finder: Finder, progress: Progress) -> Finder:
+    """The same finder; each picture that it has looked at is a step."""
+    def find(picture: np.ndarray) -> Entities:
+        found = finder(picture)
+        progress.step()
+        return found
+    return find
+
+
 def run(args: argparse.Namespace) -> None:
     """Look, compare, print."""
     with said_in_a_sentence():
@@ -87,7 +104,10 @@ def run(args: argparse.Namespace) -> None:
             None, args.checkpoint, args.device, min_score=0.0,
             trust_checkpoint=args.trust_checkpoint,
             vit_weights=args.vit_weights)
-        found = compare(list(photos.values()), labels, model)
+        with Progress(2 * PICTURES * len(photos), args.quiet,
+                      task='looking', unit='pictures') as progress:
+            found = compare(list(photos.values()), counted(labels, progress),
+                            counted(model, progress))
     if args.out:
         with whole_file(Path(args.out)) as file:
             file.write(json.dumps(dict(
