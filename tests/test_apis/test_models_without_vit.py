@@ -245,6 +245,7 @@ def test_the_digest_of_the_stand_in_is_of_its_weights(shared_data):
     assert digest_of(load_vit_weights(file).state_dict) == STAND_IN
 
 
+@pytest.mark.slow
 def test_the_model_in_the_checkout(shared_data, monkeypatch):
     path = found_here.FOLDER / f'{NAME}.safetensors'
     if not path.is_file():

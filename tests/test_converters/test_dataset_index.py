@@ -22,6 +22,7 @@ def test_keys_that_mim_reads(name):
     assert os.access(ROOT / row['script'], os.X_OK)
 
 
+@pytest.mark.slow
 def test_mim_downloads_unpacks_and_converts(tmp_path, monkeypatch):
     """With a stand-in for OpenDataLab's program, which needs an account."""
     download = pytest.importorskip('mim.commands.download')

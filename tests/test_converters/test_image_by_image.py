@@ -142,6 +142,7 @@ def test_bsds500_names_a_broken_file(tmp_path):
         find_bsds500(root, 'test')
 
 
+@pytest.mark.slow
 def test_real_photos_of_bsds500(tmp_path, shared_data):
     """All that the pooled regions of val were made with, reproduced."""
     root = shared_data / 'bsds500'

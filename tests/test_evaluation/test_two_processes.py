@@ -2,6 +2,7 @@
 import json
 
 import numpy as np
+import pytest
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from mmengine.structures import BaseDataElement, InstanceData
@@ -65,6 +66,7 @@ def _run(rank: int, world: int, folder: str) -> None:
     close_dist()
 
 
+@pytest.mark.slow
 def test_two_processes_count_what_one_counts(tmp_path) -> None:
     _truth(tmp_path / 'truth.json')
     _run(0, 1, str(tmp_path))
