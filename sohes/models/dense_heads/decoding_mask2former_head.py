@@ -9,6 +9,7 @@ from mmdet.models.dense_heads import Mask2FormerHead
 from mmdet.structures import SampleList
 from torch import Tensor, nn
 
+from sohes.models.dense_heads.mask_piloting import PilotedQueries
 from sohes.models.dense_heads.masked_attention import outside_masks
 
 
@@ -20,7 +21,9 @@ class DecodingMask2FormerHead(Mask2FormerHead):
 
     loss_ancestor: nn.Module | None
     loss_iou: nn.Module | None
+    pilot_query_feat: nn.Embedding
     _points: Tensor | None
+    _pilots: PilotedQueries | None
 
     def forward(
         self,
@@ -43,7 +46,8 @@ class DecodingMask2FormerHead(Mask2FormerHead):
             logits (B, Q, Q), of the learnt queries and of each decoder
             layer. Without an ancestor head the last are (B, Q, 0). With
             ``loss_iou`` the last layer's class logits are (B, Q, 3), the
-            third that of the IoU.
+            third that of the IoU. :class:`PilotedQueries` keeps what its
+            own queries predict.
         """
         layers = list(self._decoded(x, every_layer=True))
         return tuple(map(list, zip(*layers)))
@@ -69,6 +73,12 @@ class DecodingMask2FormerHead(Mask2FormerHead):
         queries, positions = (
             embedding.weight.expand(len(features), -1, -1)
             for embedding in (self.query_feat, self.query_embed))
+        learnt = queries.shape[1]
+        pilots, unseen = self._pilots, None
+        if pilots is not None:
+            queries, positions = pilots.join(queries, positions,
+                                             self.pilot_query_feat.weight)
+            unseen = pilots.unseen(learnt)
         last = self.num_transformer_decoder_layers
         for number in range(last + 1):
             decoded = self.transformer_decoder.post_norm(queries)
@@ -77,7 +87,8 @@ class DecodingMask2FormerHead(Mask2FormerHead):
             memory = memories[level]
             if number < last or self.loss_iou is not None:
                 # The masks as the next layer and the IoU head see them.
-                coarse = torch.einsum('bqc,bchw->bqhw', embed.detach(),
+                coarse = torch.einsum('bqc,bchw->bqhw',
+                                      embed[:, :learnt].detach(),
                                       on_grid(memory.shape[-2:]))
             if every_layer or number == last:
                 masks = torch.einsum(
@@ -85,6 +96,11 @@ class DecodingMask2FormerHead(Mask2FormerHead):
                 ) if at_points is None else torch.einsum(
                     'bqc,bcp->bqp', embed, at_points)
                 classes = self.cls_embed(decoded)
+                if pilots is not None and number:
+                    pilots.predicted.append(
+                        (classes[:, learnt:], masks[:, learnt:]))
+                decoded, classes, masks = (
+                    each[:, :learnt] for each in (decoded, classes, masks))
                 if number == last and self.loss_iou is not None:
                     classes = torch.cat([
                         classes, self.iou_head(decoded.detach(), coarse,
@@ -96,6 +112,10 @@ class DecodingMask2FormerHead(Mask2FormerHead):
                        self.ancestor_head(decoded))
             if number == last:
                 return
+            outside = outside_masks(coarse)
+            if pilots is not None:
+                outside = torch.cat(
+                    [outside, pilots.outside(memory.shape[-2:])], 1)
             memory, places = levels[level]
             queries = self.transformer_decoder.layers[number](
                 query=queries,
@@ -103,7 +123,8 @@ class DecodingMask2FormerHead(Mask2FormerHead):
                 value=memory,
                 query_pos=positions,
                 key_pos=places,
-                cross_attn_mask=outside_masks(coarse),
+                self_attn_mask=unseen,
+                cross_attn_mask=outside,
                 query_key_padding_mask=None,
                 key_padding_mask=None)
 

@@ -1,5 +1,6 @@
 """Mask2Former's head that also predicts who is part of whom."""
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from mmdet.utils import (
     reduce_mean,
 )
 from mmengine import ConfigDict
-from torch import Tensor
+from torch import Tensor, nn
 
 from sohes.models.dense_heads.ancestor_head import (
     AncestorHead,
@@ -30,6 +31,7 @@ from sohes.models.dense_heads.float32_pixel_decoder import (
     with_levels,
 )
 from sohes.models.dense_heads.mask_iou_head import MaskIoUHead
+from sohes.models.dense_heads.mask_piloting import PilotedQueries
 from sohes.models.dense_heads.masked_attention import (
     MaskedAttention,
 )
@@ -88,13 +90,22 @@ class EntityMask2FormerHead(PointMask2FormerHead):
             queries learn masks in each step (as Jia et al. 2023, H-DETR).
             The last layer, which predicts, keeps one. Ours; wants
             ``shared_points``.
+        mask_piloted: Extra queries of an image in training, at most. Each
+            looks only inside the mask of one ground truth and learns to
+            decode it, without matching (Zhang et al. 2023, MP-Former), see
+            :class:`PilotedQueries`. Wants ``shared_points``. None or 0: no
+            such queries.
+        pilot_noise: In [0, 1]: the cells that are flipped in the masks of
+            these queries, as a share of the mask's area (the paper's point
+            noise, of 0.2).
         **kwargs: Of ``mmdet.Mask2FormerHead``.
 
     Raises:
         TypeError: An unknown keyword.
         ValueError: More or other classes than one thing class are asked
-            for, or ``soft_labels``, ``loss_iou`` or ``one_to_many``
-            without ``shared_points``.
+            for, a number is out of its range, or ``edge_share``,
+            ``soft_labels``, ``loss_iou``, ``one_to_many`` or
+            ``mask_piloted`` is there without ``shared_points``.
     """
 
     def __init__(self,
@@ -120,6 +131,8 @@ class EntityMask2FormerHead(PointMask2FormerHead):
                  edge_share: float = 0.0,
                  soft_labels: bool = False,
                  one_to_many: int = 1,
+                 mask_piloted: int | None = None,
+                 pilot_noise: float = 0.2,
                  **kwargs: Any) -> None:
         if (num_things_classes, num_stuff_classes) != (1, 0):
             raise ValueError(
@@ -138,6 +151,15 @@ class EntityMask2FormerHead(PointMask2FormerHead):
         if one_to_many < 1 or (one_to_many > 1 and not shared_points):
             raise ValueError('one_to_many must be at least 1, and 1 without '
                              f'shared_points, got {one_to_many}')
+        if mask_piloted is not None and (
+                type(mask_piloted) is not int or mask_piloted < 0
+                or (mask_piloted and not shared_points)):
+            raise ValueError(
+                'mask_piloted must be a whole number of queries, and 0 or '
+                f'None without shared_points, got {mask_piloted!r}')
+        if not 0 <= pilot_noise <= 1:
+            raise ValueError(
+                f'pilot_noise must be in [0, 1], got {pilot_noise}')
         # mmdet's head takes any keyword, and would train on with a misspelt
         # one.
         known = inspect.signature(Mask2FormerHead.__init__).parameters
@@ -173,8 +195,14 @@ class EntityMask2FormerHead(PointMask2FormerHead):
         self.edge_share = edge_share
         self.soft_labels = soft_labels
         self.one_to_many = one_to_many
+        self.mask_piloted = mask_piloted
+        self.pilot_noise = pilot_noise
+        if mask_piloted:
+            self.pilot_query_feat = nn.Embedding(1, feat_channels)
         # (B, P, 2) while a loss is computed at shared points
         self._points: Tensor | None = None
+        # While the loss of a training step is computed
+        self._pilots: PilotedQueries | None = None
         self.register_buffer('point_step', torch.tensor(0))
 
     def loss(self, x: tuple[Tensor, ...],
@@ -190,7 +218,9 @@ class EntityMask2FormerHead(PointMask2FormerHead):
         Returns:
             ``loss_cls``, ``loss_mask``, ``loss_dice``, ``loss_ancestor``
             and ``loss_iou`` of the last layer, ``d0.loss_cls`` and so on of
-            those before.
+            those before. With ``mask_piloted`` also ``mp_loss_cls``,
+            ``mp_loss_mask`` and ``mp_loss_dice`` of the extra queries, and
+            ``d1.mp_loss_cls`` and so on.
 
         Raises:
             ValueError: Ground truths that do not fit, see
@@ -204,10 +234,15 @@ class EntityMask2FormerHead(PointMask2FormerHead):
         try:
             if self.shared_points:
                 self._points = self._draw_points(instances, metas)
+            if self.mask_piloted and self.training:
+                self._pilots = self._draw_pilots(instances, metas,
+                                                 x[0].shape[-2:])
             predictions = self(x, batch_data_samples)
             losses = self.loss_by_feat(*predictions, instances, metas)
+            if self._pilots is not None:
+                losses.update(self._pilot_losses(self._pilots, instances))
         finally:
-            self._points = None
+            self._points = self._pilots = None
         if self.training:
             self.point_step += 1
         return losses
@@ -259,33 +294,11 @@ class EntityMask2FormerHead(PointMask2FormerHead):
         cls_scores, iou_logits = cls_scores.float().tensor_split([2], dim=-1)
         matched, at_points, num_masks = self._matched(
             cls_scores, mask_preds, batch_gt_instances, batch_img_metas)
-        class_weight = cls_scores.new_tensor(self.class_weight)
-        # (B, Q, 2): how much of each query is entity and how much no-object
-        labels = F.one_hot((matched < 0).long(), len(class_weight)).float()
-        if self.soft_labels:
-            iou = point_iou(*at_points)
-            labels[matched >= 0] = torch.stack([iou, 1 - iou], dim=1)
         counts = torch.where(matched >= 0, 1.0, cls_scores.new_tensor(
             [[meta.get('no_object_weight', 1.0)] for meta in
              batch_img_metas]))
-        # One exchange between the processes for both normalisers.
-        weight_sum, num_masks = reduce_mean(
-            torch.stack([
-                (labels * class_weight * counts[..., None]).sum(),
-                cls_scores.new_tensor(float(num_masks))
-            ]))
-        if len(at_points[0]):
-            loss_mask, loss_dice = self._mask_losses(*at_points, num_masks)
-        else:  # 0, but with a gradient
-            loss_mask = loss_dice = mask_preds[matched >= 0].float().sum()
-        losses = dict(
-            loss_cls=self.loss_cls(
-                cls_scores.flatten(0, 1),
-                labels.flatten(0, 1),
-                weight=counts.flatten(),
-                avg_factor=weight_sum),
-            loss_mask=loss_mask,
-            loss_dice=loss_dice)
+        losses = self._query_losses(cls_scores, mask_preds, matched,
+                                    at_points, num_masks, counts)
         if iou_logits.shape[-1]:
             losses['loss_iou'] = self.loss_iou(
                 iou_logits[..., 0],
@@ -300,4 +313,70 @@ class EntityMask2FormerHead(PointMask2FormerHead):
             ])
             losses['loss_ancestor'] = self.loss_ancestor(
                 ancestor_preds, targets, matched >= 0)
+        return losses
+
+    def _query_losses(self, cls_scores: Tensor, mask_preds: Tensor,
+                      matched: Tensor, at_points: Sequence[Tensor],
+                      num_masks: Tensor | int,
+                      counts: Tensor) -> dict[str, Tensor]:
+        """Class and mask losses of queries whose ground truths are known.
+
+        Args:
+            cls_scores: (B, Q, 2) float32 logits.
+            mask_preds: (B, Q, h, w) logits, or (B, Q, P).
+            matched: (B, Q) int64, the ground truth of each, -1 for none.
+            at_points: (N, P) logits and targets of those that have one.
+            num_masks: N as mmdet counts it.
+            counts: (B, Q), how much the class of each query counts.
+
+        Returns:
+            ``loss_cls``, ``loss_mask`` and ``loss_dice``.
+        """
+        class_weight = cls_scores.new_tensor(self.class_weight)
+        # (B, Q, 2): how much of each query is entity and how much no-object
+        labels = F.one_hot((matched < 0).long(), len(class_weight)).float()
+        if self.soft_labels:
+            iou = point_iou(*at_points)
+            labels[matched >= 0] = torch.stack([iou, 1 - iou], dim=1)
+        # One exchange between the processes for both normalisers.
+        weight_sum, num_masks = reduce_mean(
+            torch.stack([
+                (labels * class_weight * counts[..., None]).sum(),
+                cls_scores.new_tensor(float(num_masks))
+            ]))
+        if len(at_points[0]):
+            loss_mask, loss_dice = self._mask_losses(*at_points, num_masks)
+        else:  # 0, but with a gradient
+            loss_mask = loss_dice = mask_preds[matched >= 0].float().sum()
+        return dict(
+            loss_cls=self.loss_cls(
+                cls_scores.flatten(0, 1),
+                labels.flatten(0, 1),
+                weight=counts.flatten(),
+                avg_factor=weight_sum),
+            loss_mask=loss_mask,
+            loss_dice=loss_dice)
+
+    def _pilot_losses(
+            self, pilots: PilotedQueries,
+            batch_gt_instances: InstanceList) -> dict[str, Tensor]:
+        """Losses of the extra queries, each with its own ground truth."""
+        losses = {}
+        real = pilots.truths >= 0
+        targets = torch.cat([
+            truths.point_targets[chosen[chosen >= 0]]
+            for chosen, truths in zip(pilots.truths, batch_gt_instances)
+        ])
+        num_masks = real.sum(1).clamp(min=1).sum()
+        last = len(pilots.predicted)
+        with torch.autocast(real.device.type, enabled=False):
+            for layer, (classes, masks) in enumerate(pilots.predicted, 1):
+                prefix = 'mp_' if layer == last else f'd{layer}.mp_'
+                layer_losses = self._query_losses(
+                    classes.float(), masks, pilots.truths,
+                    (masks[real].float(), targets), num_masks, real.float())
+                losses.update({
+                    prefix + name: loss
+                    for name, loss in layer_losses.items()
+                })
         return losses

@@ -13,6 +13,10 @@ from torch import Tensor
 from sohes.models.dense_heads.decoding_mask2former_head import (
     DecodingMask2FormerHead,
 )
+from sohes.models.dense_heads.mask_piloting import (
+    PilotedQueries,
+    draw_pilots,
+)
 from sohes.models.dense_heads.shared_points import draw_points
 from sohes.utils.random_state import seeded_random
 
@@ -34,6 +38,8 @@ class PointMask2FormerHead(DecodingMask2FormerHead):
     point_step: Tensor
     shared_points: bool
     edge_share: float
+    mask_piloted: int | None
+    pilot_noise: float
 
     @torch.no_grad()
     def _get_targets_single(self, cls_score: Tensor, mask_pred: Tensor,
@@ -171,6 +177,19 @@ class PointMask2FormerHead(DecodingMask2FormerHead):
                     self.edge_share)
             drawn.append(points)
         return torch.stack(drawn)
+
+    def _draw_pilots(self, batch_gt_instances: InstanceList,
+                     metas: list[dict],
+                     grid: tuple[int, int]) -> PilotedQueries:
+        """The extra queries of this step; their grid is (h, w)."""
+        drawn = []
+        for truths, meta in zip(batch_gt_instances, metas):
+            step = dict(meta, points=(self.point_seed, int(self.point_step)))
+            with self._points_of(step, truths.masks.device, 'piloted'):
+                drawn.append(
+                    draw_pilots(truths.masks, meta['batch_input_shape'],
+                                grid, self.mask_piloted))
+        return PilotedQueries.of(drawn, self.pilot_noise)
 
     @torch.no_grad()
     def _assigned(self, scores: Tensor, logits: Tensor, labels: Tensor,
