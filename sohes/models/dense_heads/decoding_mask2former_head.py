@@ -9,6 +9,7 @@ from mmdet.models.dense_heads import Mask2FormerHead
 from mmdet.structures import SampleList
 from torch import Tensor, nn
 
+from sohes.models.dense_heads.grid_queries import GridQueries
 from sohes.models.dense_heads.masked_attention import outside_masks
 
 
@@ -20,6 +21,7 @@ class DecodingMask2FormerHead(Mask2FormerHead):
 
     loss_ancestor: nn.Module | None
     loss_iou: nn.Module | None
+    grid_queries: GridQueries | None
     _points: Tensor | None
 
     def forward(
@@ -40,7 +42,7 @@ class DecodingMask2FormerHead(Mask2FormerHead):
         Returns:
             Class logits (B, Q, 2), mask logits (B, Q, h, w) ((B, Q, P)
             while a loss is computed at shared points) and ancestor
-            logits (B, Q, Q), of the learnt queries and of each decoder
+            logits (B, Q, Q), of the first queries and of each decoder
             layer. Without an ancestor head the last are (B, Q, 0). With
             ``loss_iou`` the last layer's class logits are (B, Q, 3), the
             third that of the IoU.
@@ -66,9 +68,7 @@ class DecodingMask2FormerHead(Mask2FormerHead):
             return F.interpolate(
                 features.detach(), size, mode='bilinear', align_corners=False)
 
-        queries, positions = (
-            embedding.weight.expand(len(features), -1, -1)
-            for embedding in (self.query_feat, self.query_embed))
+        queries, positions = self._first_queries(memories[0])
         last = self.num_transformer_decoder_layers
         for number in range(last + 1):
             decoded = self.transformer_decoder.post_norm(queries)
@@ -106,6 +106,13 @@ class DecodingMask2FormerHead(Mask2FormerHead):
                 cross_attn_mask=outside_masks(coarse),
                 query_key_padding_mask=None,
                 key_padding_mask=None)
+
+    def _first_queries(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Content and position before the first layer: (B, Q, C) each."""
+        if self.grid_queries is not None:
+            return self.grid_queries(memory)
+        return (self.query_feat.weight.expand(len(memory), -1, -1),
+                self.query_embed.weight.expand(len(memory), -1, -1))
 
     def _level(self, number: int, memory: Tensor) -> tuple[Tensor, Tensor]:
         """What the decoder reads of one map, and where: (B, h * w, C)."""

@@ -1,5 +1,6 @@
 """Mask2Former's head that also predicts who is part of whom."""
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -29,6 +30,7 @@ from sohes.models.dense_heads.float32_pixel_decoder import (
     in_float32,
     with_levels,
 )
+from sohes.models.dense_heads.grid_queries import GridQueries
 from sohes.models.dense_heads.mask_iou_head import MaskIoUHead
 from sohes.models.dense_heads.masked_attention import (
     MaskedAttention,
@@ -88,13 +90,18 @@ class EntityMask2FormerHead(PointMask2FormerHead):
             queries learn masks in each step (as Jia et al. 2023, H-DETR).
             The last layer, which predicts, keeps one. Ours; wants
             ``shared_points``.
+        query_grids: Cells a side of regular grids, such as (14, 7) for 245
+            queries: each starts from what the memory shows at its cell, see
+            :class:`GridQueries`, and no query has weights of its own. Ours,
+            for training from few photos. None: learnt queries.
         **kwargs: Of ``mmdet.Mask2FormerHead``.
 
     Raises:
         TypeError: An unknown keyword.
         ValueError: More or other classes than one thing class are asked
-            for, or ``soft_labels``, ``loss_iou`` or ``one_to_many``
-            without ``shared_points``.
+            for; ``soft_labels``, ``loss_iou`` or ``one_to_many`` without
+            ``shared_points``; or ``query_grids`` that do not give
+            ``num_queries``.
     """
 
     def __init__(self,
@@ -120,6 +127,7 @@ class EntityMask2FormerHead(PointMask2FormerHead):
                  edge_share: float = 0.0,
                  soft_labels: bool = False,
                  one_to_many: int = 1,
+                 query_grids: Sequence[int] | None = None,
                  **kwargs: Any) -> None:
         if (num_things_classes, num_stuff_classes) != (1, 0):
             raise ValueError(
@@ -159,6 +167,13 @@ class EntityMask2FormerHead(PointMask2FormerHead):
         for module in self.transformer_decoder.modules():
             if isinstance(module, MultiheadAttention):
                 module.attn = MaskedAttention.of(module.attn)
+        self.grid_queries = None
+        if query_grids is not None:
+            self.grid_queries = GridQueries(
+                query_grids, self.num_queries, feat_channels,
+                self.decoder_positional_encoding)
+            # Weights that nothing reads would stop a distributed run.
+            del self.query_feat, self.query_embed
         self.loss_ancestor = None
         if loss_ancestor is not None:
             self.ancestor_head = AncestorHead(self.decoder_embed_dims)
