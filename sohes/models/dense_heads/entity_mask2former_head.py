@@ -1,5 +1,6 @@
 """Mask2Former's head that also predicts who is part of whom."""
 import inspect
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ from sohes.models.dense_heads.ancestor_head import (
     ancestor_targets,
 )
 from sohes.models.dense_heads.entity_targets import (
+    add_score_weights,
     best_point_iou,
     entity_targets,
     point_iou,
@@ -94,14 +96,19 @@ class EntityMask2FormerHead(PointMask2FormerHead):
             queries: each starts from what the memory shows at its cell, see
             :class:`GridQueries`, and no query has weights of its own. Ours,
             for training from few photos. None: learnt queries.
+        score_power: Of a matched query the losses of its mask and the part
+            of its class loss that says entity count with its label's score
+            to this power, by the mean over the batch; see
+            :func:`add_score_weights` for what it does to Phase 1's scores.
+            Ours. 0: all labels count the same.
         **kwargs: Of ``mmdet.Mask2FormerHead``.
 
     Raises:
         TypeError: An unknown keyword.
         ValueError: More or other classes than one thing class are asked
             for; ``soft_labels``, ``loss_iou`` or ``one_to_many`` without
-            ``shared_points``; or ``query_grids`` that do not give
-            ``num_queries``.
+            ``shared_points``; ``query_grids`` that do not give
+            ``num_queries``; or a ``score_power`` under 0.
     """
 
     def __init__(self,
@@ -128,6 +135,7 @@ class EntityMask2FormerHead(PointMask2FormerHead):
                  soft_labels: bool = False,
                  one_to_many: int = 1,
                  query_grids: Sequence[int] | None = None,
+                 score_power: float = 0.0,
                  **kwargs: Any) -> None:
         if (num_things_classes, num_stuff_classes) != (1, 0):
             raise ValueError(
@@ -146,6 +154,9 @@ class EntityMask2FormerHead(PointMask2FormerHead):
         if one_to_many < 1 or (one_to_many > 1 and not shared_points):
             raise ValueError('one_to_many must be at least 1, and 1 without '
                              f'shared_points, got {one_to_many}')
+        if not 0 <= score_power < math.inf:
+            raise ValueError('score_power must be 0 or more, and finite, got '
+                             f'{score_power}')
         # mmdet's head takes any keyword, and would train on with a misspelt
         # one.
         known = inspect.signature(Mask2FormerHead.__init__).parameters
@@ -188,6 +199,7 @@ class EntityMask2FormerHead(PointMask2FormerHead):
         self.edge_share = edge_share
         self.soft_labels = soft_labels
         self.one_to_many = one_to_many
+        self.score_power = score_power
         # (B, P, 2) while a loss is computed at shared points
         self._points: Tensor | None = None
         self.register_buffer('point_step', torch.tensor(0))
@@ -200,7 +212,8 @@ class EntityMask2FormerHead(PointMask2FormerHead):
             x: Feature maps, largest first, each (B, C, h, w).
             batch_data_samples: With ``gt_instances`` of ``labels`` (all 0),
                 ``masks`` (:class:`BitMasks`, or what mmdet has instead) and
-                ``ancestors`` ((N, N) bool; found by coverage where absent).
+                ``ancestors`` ((N, N) bool; found by coverage where absent);
+                ``scores`` (N,) for ``score_power``, 1 where absent.
 
         Returns:
             ``loss_cls``, ``loss_mask``, ``loss_dice``, ``loss_ancestor``
@@ -246,6 +259,8 @@ class EntityMask2FormerHead(PointMask2FormerHead):
         Returns:
             See :meth:`loss`.
         """
+        if self.score_power:
+            add_score_weights(batch_gt_instances, self.score_power)
         losses = {}
         last = len(all_cls_scores) - 1
         step = int(self.point_step)
@@ -280,6 +295,14 @@ class EntityMask2FormerHead(PointMask2FormerHead):
         if self.soft_labels:
             iou = point_iou(*at_points)
             labels[matched >= 0] = torch.stack([iou, 1 - iou], dim=1)
+        weights = None
+        if self.score_power:
+            # (N,), of the matched queries
+            weights = torch.cat([
+                truths.weights[each[each >= 0]]
+                for each, truths in zip(matched, batch_gt_instances)
+            ])
+            labels[..., 0][matched >= 0] *= weights
         counts = torch.where(matched >= 0, 1.0, cls_scores.new_tensor(
             [[meta.get('no_object_weight', 1.0)] for meta in
              batch_img_metas]))
@@ -290,7 +313,8 @@ class EntityMask2FormerHead(PointMask2FormerHead):
                 cls_scores.new_tensor(float(num_masks))
             ]))
         if len(at_points[0]):
-            loss_mask, loss_dice = self._mask_losses(*at_points, num_masks)
+            loss_mask, loss_dice = self._mask_losses(*at_points, num_masks,
+                                                     weights)
         else:  # 0, but with a gradient
             loss_mask = loss_dice = mask_preds[matched >= 0].float().sum()
         losses = dict(

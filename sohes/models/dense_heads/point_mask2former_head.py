@@ -217,22 +217,28 @@ class PointMask2FormerHead(DecodingMask2FormerHead):
         return (torch.cat(predicted).float(),
                 torch.cat([*wanted, predicted[0].float()]))
 
-    def _mask_losses(self, point_preds: Tensor, point_targets: Tensor,
-                     num_masks: Tensor) -> tuple[Tensor, Tensor]:
+    def _mask_losses(
+            self, point_preds: Tensor, point_targets: Tensor,
+            num_masks: Tensor,
+            weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Point-wise cross-entropy and dice of the matched queries.
 
         Args:
             point_preds: (N, P) logits.
             point_targets: (N, P) in [0, 1].
             num_masks: Matched queries, averaged over the processes.
+            weights: (N,), how much each mask counts. None: 1.
 
         Returns:
             The two losses.
         """
         loss_dice = self.loss_dice(
-            point_preds, point_targets, avg_factor=num_masks)
+            point_preds, point_targets, weights, avg_factor=num_masks)
+        if weights is not None:
+            weights = weights.repeat_interleave(self.num_points)
         loss_mask = self.loss_mask(
             point_preds.flatten(),
             point_targets.flatten(),
+            weights,
             avg_factor=num_masks * self.num_points)
         return loss_mask, loss_dice
