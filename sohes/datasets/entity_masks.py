@@ -23,8 +23,8 @@ class EntityMasks(BaseInstanceMasks):
     ``BitmapMasks`` would give, to the pixel. 100 masks stay a few kilobytes
     of RLE until :meth:`draw` is called.
 
-    Every mask has an id and every id a parent, also while its parent is
-    filtered out: whatever indexes the masks keeps the forest right.
+    Every mask has an id and every id a parent and a score, also while its
+    parent is filtered out: whatever indexes the masks keeps the forest right.
 
     Never changed in place, so a deep copy is the object itself.
 
@@ -35,6 +35,8 @@ class EntityMasks(BaseInstanceMasks):
         rows (np.ndarray, optional): (H,) int64, the source's row that each
             row shows, -1 for none; rising or falling. None: as it is.
         columns (np.ndarray, optional): (W,) int64, the same across.
+        node_scores (np.ndarray, optional): (M,) float32, how sure each of
+            the ``nodes`` is. None: 1, as of ground truth.
     """
 
     def __init__(self,
@@ -42,18 +44,24 @@ class EntityMasks(BaseInstanceMasks):
                  ids: np.ndarray,
                  nodes: EntityForest,
                  rows: np.ndarray | None = None,
-                 columns: np.ndarray | None = None) -> None:
+                 columns: np.ndarray | None = None,
+                 node_scores: np.ndarray | None = None) -> None:
         self.source = source
         self.ids = np.asarray(ids, np.int64)
         self.nodes = nodes
         self.rows = np.arange(source.height) if rows is None else rows
         self.columns = np.arange(source.width) if columns is None else columns
+        if node_scores is None:
+            node_scores = np.ones(len(nodes))
+        self.node_scores = np.asarray(node_scores, np.float32)
 
     @classmethod
     def from_bits(cls, drawn: Drawn, width: int, ids: np.ndarray,
-                  nodes: EntityForest) -> 'EntityMasks':
+                  nodes: EntityForest,
+                  node_scores: np.ndarray | None = None) -> 'EntityMasks':
         """Masks that have been drawn already, with areas and boxes."""
-        masks = cls(BitSource(drawn[0], width), ids, nodes)
+        masks = cls(BitSource(drawn[0], width), ids, nodes,
+                    node_scores=node_scores)
         masks.__dict__['_drawn'] = drawn
         return masks
 
@@ -72,7 +80,8 @@ class EntityMasks(BaseInstanceMasks):
             index = index.numpy()
         picked = np.atleast_1d(np.arange(len(self))[index])
         masks = EntityMasks(self.source.subset(picked), self.ids[picked],
-                            self.nodes, self.rows, self.columns)
+                            self.nodes, self.rows, self.columns,
+                            self.node_scores)
         if '_drawn' in self.__dict__:
             masks.__dict__['_drawn'] = tuple(
                 part[picked] for part in self._drawn)
@@ -100,6 +109,11 @@ class EntityMasks(BaseInstanceMasks):
         """
         return self.nodes.levels()[self.ids]
 
+    @property
+    def scores(self) -> np.ndarray:
+        """(N,) float32, those that the json gives, 1 without."""
+        return self.node_scores[self.ids]
+
     @cached_property
     def _drawn(self) -> Drawn:
         return self.source.draw(self.rows, self.columns)
@@ -115,7 +129,8 @@ class EntityMasks(BaseInstanceMasks):
         return self._drawn
 
     def _mapped(self, rows: np.ndarray, columns: np.ndarray) -> 'EntityMasks':
-        return EntityMasks(self.source, self.ids, self.nodes, rows, columns)
+        return EntityMasks(self.source, self.ids, self.nodes, rows, columns,
+                           self.node_scores)
 
     def rescale(self, scale: float | tuple[int, int],
                 interpolation: str = 'nearest') -> 'EntityMasks':
@@ -206,7 +221,8 @@ class EntityMasks(BaseInstanceMasks):
         drawn = tuple(np.concatenate(field) for field in zip(*parts))
         ids = np.concatenate([part.ids + by for part, by in zip(masks, shift)])
         nodes = EntityForest.cat([part.nodes for part in masks])
-        return cls.from_bits(drawn, masks[0].width, ids, nodes)
+        scores = np.concatenate([part.node_scores for part in masks])
+        return cls.from_bits(drawn, masks[0].width, ids, nodes, scores)
 
     def crop_and_resize(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Of two-stage detectors; convert with :meth:`to_bitmap`."""

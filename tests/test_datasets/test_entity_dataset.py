@@ -136,6 +136,44 @@ def test_the_relation_after_copy_paste(related):
     assert pasted
 
 
+def test_scores_stay_with_their_masks(tmp_path):
+    """Each mask is painted with a grey of 100 times its score."""
+    rows = []
+    for image in (1, 2):
+        photo = np.zeros((40, 60, 3), np.uint8)
+        for cell in range(6):
+            left, top = cell % 3 * 20, cell // 3 * 20
+            mask = box_mask(40, 60, left, top, left + 18, top + 17)
+            grey = 50 * (image - 1) + 5 * cell + 7
+            photo[mask] = grey
+            rows.append(annotation(len(rows), image, mask, score=grey / 100))
+        Image.fromarray(photo).save(tmp_path / f'{image}.png')
+    write(tmp_path / 'x.json', dataset(
+        [(k, f'{k}.png', 40, 60) for k in (1, 2)], rows))
+    data = build(tmp_path, max_masks=5, pipeline=[
+        *LOAD, dict(type='RandomFlip', prob=0.5),
+        dict(type='RandomCrop', crop_size=(30, 45), recompute_bbox=True),
+        dict(type='sohes.EntityCopyPaste'), PACK])
+    seen = []
+    for draw in range(20):
+        sample = data[Draw(draw % 2, (0, draw))]
+        found = sample['data_samples'].gt_instances
+        assert found.scores.dtype == torch.float32
+        for mask, score in zip(found.masks.dense(), found.scores.tolist()):
+            greys = sample['inputs'][0][mask]
+            assert (greys == round(100 * score)).all()
+        # The first photo's are up to 0.32, the second's from 0.57.
+        seen.append({score > 0.5 for score in found.scores.tolist()})
+    assert {False, True} in seen  # one was pasted on the other
+
+
+def test_scores_of_ground_truth_are_1(folder):
+    data = build(folder)
+    scores = [data[k]['data_samples'].gt_instances.scores.tolist()
+              for k in range(3)]
+    assert scores == [pytest.approx([0.1, 0.2, 0.9]), [1, 1], []]
+
+
 def test_that_the_json_has_no_relation_is_said_once(folder, monkeypatch):
     said = []
     monkeypatch.setattr(entity_dataset, 'print_log',

@@ -113,4 +113,5 @@ def _as_ground_truth(labels: Entities) -> dict[str, Any]:
     source = RleSource(
         np.frombuffer(b''.join(texts), np.uint8),
         np.stack([ends - lengths, ends], axis=1), *labels.size)
-    return ground_truth(source, labels.boxes(), labels.forest)
+    return ground_truth(source, labels.boxes(), labels.forest,
+                        labels.scores)

@@ -154,7 +154,7 @@ class EntityCopyPaste(BaseTransform):
         keep = (rest[1] > 0) & (rest[1] >= self.min_visible * areas)
         rest = tuple(part[keep] for part in rest)
         visible = EntityMasks.from_bits(rest, masks.width, masks.ids[keep],
-                                        masks.nodes)
+                                        masks.nodes, masks.node_scores)
         masks = EntityMasks.cat([visible, pasted])
         results['gt_masks'] = masks
         results['gt_bboxes'] = masks.get_bboxes(type(results['gt_bboxes']))

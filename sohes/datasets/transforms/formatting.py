@@ -26,6 +26,7 @@ class PackEntityInputs(PackDetInputs):
     - ancestors (Tensor): (N, N) bool, ``[i, j]``: i is an ancestor of j.
       After indexing ``gt_instances`` its second dimension is still that of
       before: whoever filters must index both.
+    - scores (Tensor): (N,) float32, of the json; 1 where it has none.
 
     Without ``gt_masks``, as when testing, only the image is packed. A
     ``feature_map`` of `LoadFeatureMap` becomes one of the data sample.
@@ -33,8 +34,9 @@ class PackEntityInputs(PackDetInputs):
     Args:
         min_area (int): fewest pixels of a mask.
         bitmaps (bool): masks as mmdet's ``BitmapMasks``, without
-            ``ancestors``: for its own detectors, such as Cascade Mask R-CNN
-            (table 8); with ``levels``, (N,) int64, for HASSOD's.
+            ``ancestors`` and ``scores``: for its own detectors, such as
+            Cascade Mask R-CNN (table 8); with ``levels``, (N,) int64, for
+            HASSOD's.
         **kwargs: of ``PackDetInputs``.
 
     Raises:
@@ -84,6 +86,7 @@ class PackEntityInputs(PackDetInputs):
             truth.levels = torch.from_numpy(masks.levels)
         else:
             truth.ancestors = torch.from_numpy(masks.forest.ancestors.copy())
+            truth.scores = torch.from_numpy(masks.scores)
         return packed
 
     def __repr__(self) -> str:

@@ -13,19 +13,21 @@ from sohes.structures import EntityForest
 from sohes.utils.errors import ImageError
 
 
-def ground_truth(source: RleSource, boxes: np.ndarray,
-                 forest: EntityForest) -> dict[str, Any]:
+def ground_truth(source: RleSource, boxes: np.ndarray, forest: EntityForest,
+                 scores: np.ndarray) -> dict[str, Any]:
     """N masks under the names that mmdet's transforms know.
 
     Args:
         source: the masks.
         boxes: (N, 4) of any number type, x, y, width and height in pixels.
         forest: who is part of whom.
+        scores: (N,) of any float type, how sure each mask is.
     """
     boxes = boxes.astype(np.float32)
     boxes[:, 2:] += boxes[:, :2]  # x, y, w, h -> x1, y1, x2, y2
     return dict(
-        gt_masks=EntityMasks(source, np.arange(len(source)), forest),
+        gt_masks=EntityMasks(source, np.arange(len(source)), forest,
+                             node_scores=scores),
         gt_bboxes=HorizontalBoxes(boxes),
         gt_bboxes_labels=np.zeros(len(source), np.int64),
         gt_ignore_flags=np.zeros(len(source), bool))
@@ -81,7 +83,7 @@ class LoadEntities(BaseTransform):
 
     Added keys, N masks:
 
-    - gt_masks (EntityMasks): still RLEs, with ids and forest.
+    - gt_masks (EntityMasks): still RLEs, with ids, forest and scores.
     - gt_bboxes (HorizontalBoxes): (N, 4) float32 in pixels.
     - gt_bboxes_labels (np.ndarray): (N,) int64, all 0, 'entity'.
     - gt_ignore_flags (np.ndarray): (N,) bool, all False.
@@ -92,7 +94,8 @@ class LoadEntities(BaseTransform):
         records = entities.records
         source = RleSource(entities.blob, entities.spans, *entities.size)
         results.update(
-            ground_truth(source, records['box'], entities.forest))
+            ground_truth(source, records['box'], entities.forest,
+                         records['score']))
         return results
 
     def __repr__(self) -> str:

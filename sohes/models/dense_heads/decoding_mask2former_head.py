@@ -9,6 +9,7 @@ from mmdet.models.dense_heads import Mask2FormerHead
 from mmdet.structures import SampleList
 from torch import Tensor, nn
 
+from sohes.models.dense_heads.grid_queries import GridQueries
 from sohes.models.dense_heads.mask_piloting import PilotedQueries
 from sohes.models.dense_heads.masked_attention import outside_masks
 
@@ -21,6 +22,7 @@ class DecodingMask2FormerHead(Mask2FormerHead):
 
     loss_ancestor: nn.Module | None
     loss_iou: nn.Module | None
+    grid_queries: GridQueries | None
     pilot_query_feat: nn.Embedding
     _points: Tensor | None
     _pilots: PilotedQueries | None
@@ -43,7 +45,7 @@ class DecodingMask2FormerHead(Mask2FormerHead):
         Returns:
             Class logits (B, Q, 2), mask logits (B, Q, h, w) ((B, Q, P)
             while a loss is computed at shared points) and ancestor
-            logits (B, Q, Q), of the learnt queries and of each decoder
+            logits (B, Q, Q), of the first queries and of each decoder
             layer. Without an ancestor head the last are (B, Q, 0). With
             ``loss_iou`` the last layer's class logits are (B, Q, 3), the
             third that of the IoU. :class:`PilotedQueries` keeps what its
@@ -70,15 +72,13 @@ class DecodingMask2FormerHead(Mask2FormerHead):
             return F.interpolate(
                 features.detach(), size, mode='bilinear', align_corners=False)
 
-        queries, positions = (
-            embedding.weight.expand(len(features), -1, -1)
-            for embedding in (self.query_feat, self.query_embed))
-        learnt = queries.shape[1]
+        queries, positions = self._first_queries(memories[0])
+        first = queries.shape[1]
         pilots, unseen = self._pilots, None
         if pilots is not None:
             queries, positions = pilots.join(queries, positions,
                                              self.pilot_query_feat.weight)
-            unseen = pilots.unseen(learnt)
+            unseen = pilots.unseen(first)
         last = self.num_transformer_decoder_layers
         for number in range(last + 1):
             decoded = self.transformer_decoder.post_norm(queries)
@@ -88,7 +88,7 @@ class DecodingMask2FormerHead(Mask2FormerHead):
             if number < last or self.loss_iou is not None:
                 # The masks as the next layer and the IoU head see them.
                 coarse = torch.einsum('bqc,bchw->bqhw',
-                                      embed[:, :learnt].detach(),
+                                      embed[:, :first].detach(),
                                       on_grid(memory.shape[-2:]))
             if every_layer or number == last:
                 masks = torch.einsum(
@@ -98,9 +98,9 @@ class DecodingMask2FormerHead(Mask2FormerHead):
                 classes = self.cls_embed(decoded)
                 if pilots is not None and number:
                     pilots.predicted.append(
-                        (classes[:, learnt:], masks[:, learnt:]))
+                        (classes[:, first:], masks[:, first:]))
                 decoded, classes, masks = (
-                    each[:, :learnt] for each in (decoded, classes, masks))
+                    each[:, :first] for each in (decoded, classes, masks))
                 if number == last and self.loss_iou is not None:
                     classes = torch.cat([
                         classes, self.iou_head(decoded.detach(), coarse,
@@ -127,6 +127,13 @@ class DecodingMask2FormerHead(Mask2FormerHead):
                 cross_attn_mask=outside,
                 query_key_padding_mask=None,
                 key_padding_mask=None)
+
+    def _first_queries(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Content and position before the first layer: (B, Q, C) each."""
+        if self.grid_queries is not None:
+            return self.grid_queries(memory)
+        return (self.query_feat.weight.expand(len(memory), -1, -1),
+                self.query_embed.weight.expand(len(memory), -1, -1))
 
     def _level(self, number: int, memory: Tensor) -> tuple[Tensor, Tensor]:
         """What the decoder reads of one map, and where: (B, h * w, C)."""

@@ -1,19 +1,14 @@
 """Mask2Former's head that also predicts who is part of whom."""
 import inspect
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from mmcv.cnn.bricks.transformer import MultiheadAttention
 from mmdet.models.dense_heads import Mask2FormerHead
 from mmdet.structures import SampleList
-from mmdet.utils import (
-    ConfigType,
-    InstanceList,
-    OptConfigType,
-    reduce_mean,
-)
+from mmdet.utils import ConfigType, InstanceList, OptConfigType
 from mmengine import ConfigDict
 from torch import Tensor, nn
 
@@ -22,14 +17,15 @@ from sohes.models.dense_heads.ancestor_head import (
     ancestor_targets,
 )
 from sohes.models.dense_heads.entity_targets import (
+    add_score_weights,
     best_point_iou,
     entity_targets,
-    point_iou,
 )
 from sohes.models.dense_heads.float32_pixel_decoder import (
     in_float32,
     with_levels,
 )
+from sohes.models.dense_heads.grid_queries import GridQueries
 from sohes.models.dense_heads.mask_iou_head import MaskIoUHead
 from sohes.models.dense_heads.mask_piloting import PilotedQueries
 from sohes.models.dense_heads.masked_attention import (
@@ -98,6 +94,15 @@ class EntityMask2FormerHead(PointMask2FormerHead):
         pilot_noise: In [0, 1]: the cells that are flipped in the masks of
             these queries, as a share of the mask's area (the paper's point
             noise, of 0.2).
+        query_grids: Cells a side of regular grids, such as (14, 7) for 245
+            queries: each starts from what the memory shows at its cell, see
+            :class:`GridQueries`, and no query has weights of its own. Ours,
+            for training from few photos. None: learnt queries.
+        score_power: Of a matched query the losses of its mask and the part
+            of its class loss that says entity count with its label's score
+            to this power, by the mean over the batch; see
+            :func:`add_score_weights` for what it does to Phase 1's scores.
+            Ours. 0: all labels count the same.
         **kwargs: Of ``mmdet.Mask2FormerHead``.
 
     Raises:
@@ -105,7 +110,8 @@ class EntityMask2FormerHead(PointMask2FormerHead):
         ValueError: More or other classes than one thing class are asked
             for, a number is out of its range, or ``edge_share``,
             ``soft_labels``, ``loss_iou``, ``one_to_many`` or
-            ``mask_piloted`` is there without ``shared_points``.
+            ``mask_piloted`` is there without ``shared_points``; or
+            ``query_grids`` do not give ``num_queries``.
     """
 
     def __init__(self,
@@ -133,6 +139,8 @@ class EntityMask2FormerHead(PointMask2FormerHead):
                  one_to_many: int = 1,
                  mask_piloted: int | None = None,
                  pilot_noise: float = 0.2,
+                 query_grids: Sequence[int] | None = None,
+                 score_power: float = 0.0,
                  **kwargs: Any) -> None:
         if (num_things_classes, num_stuff_classes) != (1, 0):
             raise ValueError(
@@ -160,6 +168,9 @@ class EntityMask2FormerHead(PointMask2FormerHead):
         if not 0 <= pilot_noise <= 1:
             raise ValueError(
                 f'pilot_noise must be in [0, 1], got {pilot_noise}')
+        if not 0 <= score_power < math.inf:
+            raise ValueError('score_power must be 0 or more, and finite, got '
+                             f'{score_power}')
         # mmdet's head takes any keyword, and would train on with a misspelt
         # one.
         known = inspect.signature(Mask2FormerHead.__init__).parameters
@@ -181,6 +192,13 @@ class EntityMask2FormerHead(PointMask2FormerHead):
         for module in self.transformer_decoder.modules():
             if isinstance(module, MultiheadAttention):
                 module.attn = MaskedAttention.of(module.attn)
+        self.grid_queries = None
+        if query_grids is not None:
+            self.grid_queries = GridQueries(
+                query_grids, self.num_queries, feat_channels,
+                self.decoder_positional_encoding)
+            # Weights that nothing reads would stop a distributed run.
+            del self.query_feat, self.query_embed
         self.loss_ancestor = None
         if loss_ancestor is not None:
             self.ancestor_head = AncestorHead(self.decoder_embed_dims)
@@ -199,6 +217,7 @@ class EntityMask2FormerHead(PointMask2FormerHead):
         self.pilot_noise = pilot_noise
         if mask_piloted:
             self.pilot_query_feat = nn.Embedding(1, feat_channels)
+        self.score_power = score_power
         # (B, P, 2) while a loss is computed at shared points
         self._points: Tensor | None = None
         # While the loss of a training step is computed
@@ -213,7 +232,8 @@ class EntityMask2FormerHead(PointMask2FormerHead):
             x: Feature maps, largest first, each (B, C, h, w).
             batch_data_samples: With ``gt_instances`` of ``labels`` (all 0),
                 ``masks`` (:class:`BitMasks`, or what mmdet has instead) and
-                ``ancestors`` ((N, N) bool; found by coverage where absent).
+                ``ancestors`` ((N, N) bool; found by coverage where absent);
+                ``scores`` (N,) for ``score_power``, 1 where absent.
 
         Returns:
             ``loss_cls``, ``loss_mask``, ``loss_dice``, ``loss_ancestor``
@@ -266,6 +286,8 @@ class EntityMask2FormerHead(PointMask2FormerHead):
         Returns:
             See :meth:`loss`.
         """
+        if self.score_power:
+            add_score_weights(batch_gt_instances, self.score_power)
         losses = {}
         last = len(all_cls_scores) - 1
         step = int(self.point_step)
@@ -297,8 +319,9 @@ class EntityMask2FormerHead(PointMask2FormerHead):
         counts = torch.where(matched >= 0, 1.0, cls_scores.new_tensor(
             [[meta.get('no_object_weight', 1.0)] for meta in
              batch_img_metas]))
-        losses = self._query_losses(cls_scores, mask_preds, matched,
-                                    at_points, num_masks, counts)
+        losses = self._query_losses(
+            cls_scores, mask_preds, matched, at_points, num_masks, counts,
+            self._label_weights(matched, batch_gt_instances))
         if iou_logits.shape[-1]:
             losses['loss_iou'] = self.loss_iou(
                 iou_logits[..., 0],
@@ -315,48 +338,6 @@ class EntityMask2FormerHead(PointMask2FormerHead):
                 ancestor_preds, targets, matched >= 0)
         return losses
 
-    def _query_losses(self, cls_scores: Tensor, mask_preds: Tensor,
-                      matched: Tensor, at_points: Sequence[Tensor],
-                      num_masks: Tensor | int,
-                      counts: Tensor) -> dict[str, Tensor]:
-        """Class and mask losses of queries whose ground truths are known.
-
-        Args:
-            cls_scores: (B, Q, 2) float32 logits.
-            mask_preds: (B, Q, h, w) logits, or (B, Q, P).
-            matched: (B, Q) int64, the ground truth of each, -1 for none.
-            at_points: (N, P) logits and targets of those that have one.
-            num_masks: N as mmdet counts it.
-            counts: (B, Q), how much the class of each query counts.
-
-        Returns:
-            ``loss_cls``, ``loss_mask`` and ``loss_dice``.
-        """
-        class_weight = cls_scores.new_tensor(self.class_weight)
-        # (B, Q, 2): how much of each query is entity and how much no-object
-        labels = F.one_hot((matched < 0).long(), len(class_weight)).float()
-        if self.soft_labels:
-            iou = point_iou(*at_points)
-            labels[matched >= 0] = torch.stack([iou, 1 - iou], dim=1)
-        # One exchange between the processes for both normalisers.
-        weight_sum, num_masks = reduce_mean(
-            torch.stack([
-                (labels * class_weight * counts[..., None]).sum(),
-                cls_scores.new_tensor(float(num_masks))
-            ]))
-        if len(at_points[0]):
-            loss_mask, loss_dice = self._mask_losses(*at_points, num_masks)
-        else:  # 0, but with a gradient
-            loss_mask = loss_dice = mask_preds[matched >= 0].float().sum()
-        return dict(
-            loss_cls=self.loss_cls(
-                cls_scores.flatten(0, 1),
-                labels.flatten(0, 1),
-                weight=counts.flatten(),
-                avg_factor=weight_sum),
-            loss_mask=loss_mask,
-            loss_dice=loss_dice)
-
     def _pilot_losses(
             self, pilots: PilotedQueries,
             batch_gt_instances: InstanceList) -> dict[str, Tensor]:
@@ -368,13 +349,15 @@ class EntityMask2FormerHead(PointMask2FormerHead):
             for chosen, truths in zip(pilots.truths, batch_gt_instances)
         ])
         num_masks = real.sum(1).clamp(min=1).sum()
+        weights = self._label_weights(pilots.truths, batch_gt_instances)
         last = len(pilots.predicted)
         with torch.autocast(real.device.type, enabled=False):
             for layer, (classes, masks) in enumerate(pilots.predicted, 1):
                 prefix = 'mp_' if layer == last else f'd{layer}.mp_'
                 layer_losses = self._query_losses(
                     classes.float(), masks, pilots.truths,
-                    (masks[real].float(), targets), num_masks, real.float())
+                    (masks[real].float(), targets), num_masks, real.float(),
+                    weights)
                 losses.update({
                     prefix + name: loss
                     for name, loss in layer_losses.items()

@@ -3,16 +3,18 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+import torch.nn.functional as F
 from mmcv.ops import point_sample
 from mmdet.models.task_modules.assigners import AssignResult
 from mmdet.models.utils import get_uncertain_point_coords_with_randomness
-from mmdet.utils import InstanceList
+from mmdet.utils import InstanceList, reduce_mean
 from mmengine.structures import InstanceData
 from torch import Tensor
 
 from sohes.models.dense_heads.decoding_mask2former_head import (
     DecodingMask2FormerHead,
 )
+from sohes.models.dense_heads.entity_targets import point_iou
 from sohes.models.dense_heads.mask_piloting import (
     PilotedQueries,
     draw_pilots,
@@ -38,6 +40,8 @@ class PointMask2FormerHead(DecodingMask2FormerHead):
     point_step: Tensor
     shared_points: bool
     edge_share: float
+    soft_labels: bool
+    score_power: float
     mask_piloted: int | None
     pilot_noise: float
 
@@ -236,22 +240,85 @@ class PointMask2FormerHead(DecodingMask2FormerHead):
         return (torch.cat(predicted).float(),
                 torch.cat([*wanted, predicted[0].float()]))
 
-    def _mask_losses(self, point_preds: Tensor, point_targets: Tensor,
-                     num_masks: Tensor) -> tuple[Tensor, Tensor]:
+    def _label_weights(self, matched: Tensor,
+                       batch_gt_instances: InstanceList) -> Tensor | None:
+        """(N,), how much the label of each of the N matched queries counts."""
+        if not self.score_power:
+            return None
+        return torch.cat([
+            truths.weights[each[each >= 0]]
+            for each, truths in zip(matched, batch_gt_instances)
+        ])
+
+    def _query_losses(self, cls_scores: Tensor, mask_preds: Tensor,
+                      matched: Tensor, at_points: Sequence[Tensor],
+                      num_masks: Tensor | int,
+                      counts: Tensor,
+                      weights: Tensor | None) -> dict[str, Tensor]:
+        """Class and mask losses of queries whose ground truths are known.
+
+        Args:
+            cls_scores: (B, Q, 2) float32 logits.
+            mask_preds: (B, Q, h, w) logits, or (B, Q, P).
+            matched: (B, Q) int64, the ground truth of each, -1 for none.
+            at_points: (N, P) logits and targets of those that have one.
+            num_masks: N as mmdet counts it.
+            counts: (B, Q), how much the class of each query counts.
+            weights: (N,), how much the label of each counts. None: 1.
+
+        Returns:
+            ``loss_cls``, ``loss_mask`` and ``loss_dice``.
+        """
+        class_weight = cls_scores.new_tensor(self.class_weight)
+        # (B, Q, 2): how much of each query is entity and how much no-object
+        labels = F.one_hot((matched < 0).long(), len(class_weight)).float()
+        if self.soft_labels:
+            iou = point_iou(*at_points)
+            labels[matched >= 0] = torch.stack([iou, 1 - iou], dim=1)
+        if weights is not None:
+            labels[..., 0][matched >= 0] *= weights
+        # One exchange between the processes for both normalisers.
+        weight_sum, num_masks = reduce_mean(
+            torch.stack([
+                (labels * class_weight * counts[..., None]).sum(),
+                cls_scores.new_tensor(float(num_masks))
+            ]))
+        if len(at_points[0]):
+            loss_mask, loss_dice = self._mask_losses(*at_points, num_masks,
+                                                     weights)
+        else:  # 0, but with a gradient
+            loss_mask = loss_dice = mask_preds[matched >= 0].float().sum()
+        return dict(
+            loss_cls=self.loss_cls(
+                cls_scores.flatten(0, 1),
+                labels.flatten(0, 1),
+                weight=counts.flatten(),
+                avg_factor=weight_sum),
+            loss_mask=loss_mask,
+            loss_dice=loss_dice)
+
+    def _mask_losses(
+            self, point_preds: Tensor, point_targets: Tensor,
+            num_masks: Tensor,
+            weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Point-wise cross-entropy and dice of the matched queries.
 
         Args:
             point_preds: (N, P) logits.
             point_targets: (N, P) in [0, 1].
             num_masks: Matched queries, averaged over the processes.
+            weights: (N,), how much each mask counts. None: 1.
 
         Returns:
             The two losses.
         """
         loss_dice = self.loss_dice(
-            point_preds, point_targets, avg_factor=num_masks)
+            point_preds, point_targets, weights, avg_factor=num_masks)
+        if weights is not None:
+            weights = weights.repeat_interleave(self.num_points)
         loss_mask = self.loss_mask(
             point_preds.flatten(),
             point_targets.flatten(),
+            weights,
             avg_factor=num_masks * self.num_points)
         return loss_mask, loss_dice

@@ -80,6 +80,7 @@ def test_same_labels_as_explore(rng, channel_order):
         results['gt_masks'].to_ndarray().astype(bool), labels.masks())
     np.testing.assert_array_equal(results['gt_masks'].forest.parents,
                                   labels.forest.parents)
+    np.testing.assert_allclose(results['gt_masks'].scores, labels.scores)
     np.testing.assert_array_equal(results['img'], given)
     assert results['kept'] == 'as it was'
 

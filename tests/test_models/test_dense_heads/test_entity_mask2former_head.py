@@ -7,7 +7,6 @@ from mmdet.structures.mask import BitmapMasks
 
 from sohes.models.dense_heads import (
     ancestor_head,
-    entity_mask2former_head,
     point_mask2former_head,
 )
 from sohes.structures.bit_masks import BitMasks
@@ -187,7 +186,7 @@ def test_two_halves_learn_what_the_whole_batch_does(monkeypatch, pos_weight):
     losses = head.loss(maps, samples)
     whole, expected = gradients(head, losses), values(losses)
     ranks = Ranks(2)
-    for module in (ancestor_head, entity_mask2former_head):
+    for module in (ancestor_head, point_mask2former_head):
         monkeypatch.setattr(module, 'reduce_mean', ranks)
     halves, parts = [], []
     for answer in (False, True):

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from sohes.models.dense_heads import ancestor_head, entity_mask2former_head
+from sohes.models.dense_heads import ancestor_head, point_mask2former_head
 from sohes.models.dense_heads.entity_targets import entity_targets
 from sohes.models.dense_heads.mask_piloting import (
     PilotedQueries,
@@ -127,7 +127,7 @@ def test_two_processes_learn_what_one_does(monkeypatch):
 
     expected, gradient = step(slice(0, 2))
     ranks = Ranks(2)
-    for module in (ancestor_head, entity_mask2former_head):
+    for module in (ancestor_head, point_mask2former_head):
         monkeypatch.setattr(module, 'reduce_mean', ranks)
     for answer in (False, True):
         halves = []
@@ -159,7 +159,7 @@ def test_each_is_compared_with_its_own_ground_truth(monkeypatch):
     expected = torch.cat([targets[0].point_targets[drawn[0]],
                           targets[1].point_targets[drawn[1, :2]]])
     head.loss(features(), samples)
-    for _, masks, matched, at_points, count, counts in seen[3:]:
+    for _, masks, matched, at_points, count, counts, _ in seen[3:]:
         assert masks.shape == (2, 4, 64)
         assert torch.equal(matched, drawn)
         assert torch.equal(at_points[0], masks[drawn >= 0])

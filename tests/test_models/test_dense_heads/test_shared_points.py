@@ -6,7 +6,7 @@ from mmcv.cnn.bricks.transformer import MultiheadAttention
 from mmcv.ops import point_sample
 from torch import nn
 
-from sohes.models.dense_heads import entity_mask2former_head
+from sohes.models.dense_heads import point_mask2former_head
 from sohes.models.dense_heads.entity_targets import (
     entity_targets,
     point_iou,
@@ -143,7 +143,7 @@ def test_soft_labels_say_how_good_a_mask_is(monkeypatch):
 
     def losses(iou):
         monkeypatch.setattr(
-            entity_mask2former_head, 'point_iou',
+            point_mask2former_head, 'point_iou',
             lambda logits, targets: torch.full((len(logits), ), iou))
         soft.point_step.zero_()
         return values(soft.loss(features(), samples))
