@@ -1,4 +1,5 @@
 """Mask2Former's head that also predicts who is part of whom."""
+import copy
 import inspect
 import math
 from collections.abc import Sequence
@@ -103,6 +104,10 @@ class EntityMask2FormerHead(PointMask2FormerHead):
             to this power, by the mean over the batch; see
             :func:`add_score_weights` for what it does to Phase 1's scores.
             Ours. 0: all labels count the same.
+        xavier_init: The matrices of the transformer decoder start as in
+            mmdet, by Xavier's rule. False: as torch makes them; what a layer
+            adds to a query is then about half as large, so that the queries
+            start less alike. Ours, for short trainings.
         **kwargs: Of ``mmdet.Mask2FormerHead``.
 
     Raises:
@@ -141,6 +146,7 @@ class EntityMask2FormerHead(PointMask2FormerHead):
                  pilot_noise: float = 0.2,
                  query_grids: Sequence[int] | None = None,
                  score_power: float = 0.0,
+                 xavier_init: bool = True,
                  **kwargs: Any) -> None:
         if (num_things_classes, num_stuff_classes) != (1, 0):
             raise ValueError(
@@ -218,11 +224,19 @@ class EntityMask2FormerHead(PointMask2FormerHead):
         if mask_piloted:
             self.pilot_query_feat = nn.Embedding(1, feat_channels)
         self.score_power = score_power
+        self.xavier_init = xavier_init
         # (B, P, 2) while a loss is computed at shared points
         self._points: Tensor | None = None
         # While the loss of a training step is computed
         self._pilots: PilotedQueries | None = None
         self.register_buffer('point_step', torch.tensor(0))
+
+    def init_weights(self) -> None:
+        """As mmdet's, but for the decoder without ``xavier_init``."""
+        start = copy.deepcopy(self.transformer_decoder.state_dict())
+        super().init_weights()
+        if not self.xavier_init:
+            self.transformer_decoder.load_state_dict(start)
 
     def loss(self, x: tuple[Tensor, ...],
              batch_data_samples: SampleList) -> dict[str, Tensor]:

@@ -35,6 +35,19 @@ def test_forward_shapes():
     assert [each.shape for each in ancestors] == [(2, 6, 6)] * 3
 
 
+@pytest.mark.parametrize('xavier', [True, False])
+def test_the_decoder_starts_by_xaviers_rule_or_as_torch_makes_it(xavier):
+    head = build_head(xavier_init=xavier)
+    decoder = head.transformer_decoder
+    before = [each.clone() for each in decoder.parameters()]
+    memory = [each.clone() for each in head.pixel_decoder.parameters()]
+    head.init_weights()
+    kept = [torch.equal(*pair) for pair in zip(before, decoder.parameters())]
+    assert all(kept) is not xavier
+    assert not all(torch.equal(*pair) for pair in zip(
+        memory, head.pixel_decoder.parameters()))
+
+
 def test_golden_losses():
     # Weights, features and masks are numpy's; only the points are torch's,
     # whose CPU generator is the same in every release.
