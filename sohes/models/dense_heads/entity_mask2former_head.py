@@ -99,11 +99,11 @@ class EntityMask2FormerHead(PointMask2FormerHead):
             queries: each starts from what the memory shows at its cell, see
             :class:`GridQueries`, and no query has weights of its own. Ours,
             for training from few photos. None: learnt queries.
-        score_power: Of a matched query the losses of its mask and the part
-            of its class loss that says entity count with its label's score
-            to this power, by the mean over the batch; see
-            :func:`add_score_weights` for what it does to Phase 1's scores.
-            Ours. 0: all labels count the same.
+        score_power: A label counts by its score to this power, divided by
+            the batch's mean, in the losses of its mask and in the part of
+            the class loss that says entity; see :func:`add_score_weights`
+            for what it does to Phase 1's scores. Labels without a score
+            have 1. Ours. 0: all labels count the same.
         xavier_init: The matrices of the transformer decoder start as in
             mmdet, by Xavier's rule. False: as torch makes them; what a layer
             adds to a query is then about half as large, so that the queries
@@ -233,9 +233,10 @@ class EntityMask2FormerHead(PointMask2FormerHead):
 
     def init_weights(self) -> None:
         """As mmdet's, but for the decoder without ``xavier_init``."""
-        start = copy.deepcopy(self.transformer_decoder.state_dict())
+        start = None if self.xavier_init else copy.deepcopy(
+            self.transformer_decoder.state_dict())
         super().init_weights()
-        if not self.xavier_init:
+        if start is not None:
             self.transformer_decoder.load_state_dict(start)
 
     def loss(self, x: tuple[Tensor, ...],

@@ -50,14 +50,16 @@ class GridQueries(nn.Module):
         self.encoding = encoding  # which has no weights
         channels = 2 * encoding.num_feats
         self.project = nn.Linear(in_channels, channels)
-        # A name of mmdet's, which schedules except from weight decay.
+        # The name of mmdet's, which optimizers know: no weight decay.
         self.query_feat = nn.Embedding(len(grids), channels)
         self.register_buffer(
             'points', torch.cat([_centres(side) for side in grids]),
             persistent=False)
         self.register_buffer(
-            'grid_of', torch.repeat_interleave(
-                torch.tensor([side**2 for side in grids])), persistent=False)
+            'grid_of', torch.cat([
+                torch.full((side**2, ), number)
+                for number, side in enumerate(grids)
+            ]), persistent=False)
 
     def forward(self, memory: Tensor) -> tuple[Tensor, Tensor]:
         """What the queries are before the first decoder layer.
@@ -70,7 +72,7 @@ class GridQueries(nn.Module):
             by row.
         """
         points = self.points.expand(len(memory), -1, -1)
-        # Outside of the centres of the outermost cells it goes on as there.
+        # Beyond the centres of the outermost cells their values go on.
         seen = point_sample(memory.float(), points, padding_mode='border')
         content = self.project(seen.transpose(1, 2)) + self.query_feat(
             self.grid_of)

@@ -1,11 +1,11 @@
 """Queries of training that are told where their entity is.
 
-A learnt query has two things to learn: which entity to take, and how to
+A query has two things to learn: which entity to take, and how to
 decode its mask. The first changes with every step of the matching, and the
 second suffers from it. Mask-piloted training (MP-Former, Zhang et al. 2023)
 adds queries that learn the second alone: each is given a ground truth, looks
-only inside its mask, and is compared with it, without matching. Learnt
-queries do not see them, and at inference they are not there.
+only inside its mask, and is compared with it, without matching. The
+others do not see them, and at inference they are not there.
 """
 from dataclasses import dataclass, field
 
@@ -54,7 +54,7 @@ class PilotedQueries:
 
     def join(self, queries: Tensor, positions: Tensor,
              content: Tensor) -> tuple[Tensor, Tensor]:
-        """Appends the extra queries to the learnt ones.
+        """Appends the extra queries to the ordinary ones.
 
         Args:
             queries: (B, Q, C).
@@ -74,13 +74,14 @@ class PilotedQueries:
 
         A cell is inside where the mask covers half of it, and a mask that
         covers half of none is where it covers most. Then the noise flips
-        some cells (the paper's point noise), the same ones in every layer.
+        some cells (the paper's point noise), the same ones in every layer
+        that looks at a grid of this size.
 
         Args:
             size: (h, w) of the grid that is looked at.
 
         Returns:
-            (B, E, h * w) bool; all False where nothing is left to look at.
+            (B, E, h * w) bool; all False where the noise leaves nothing.
         """
         if not self.truths.numel():  # which interpolate does not take
             return self.inside.new_zeros(*self.truths.shape, size.numel())
@@ -90,19 +91,19 @@ class PilotedQueries:
         flipped = F.interpolate(self.draws, size) < self.noise * area
         return outside_masks(torch.where(inside ^ flipped, 1.0, -1.0))
 
-    def unseen(self, learnt: int) -> Tensor:
+    def unseen(self, first: int) -> Tensor:
         """Which queries do not see which others in self-attention.
 
         Args:
-            learnt: Q, the number of learnt queries; they come first.
+            first: Q, the number of ordinary queries, which come first.
 
         Returns:
-            (B, Q + E, Q + E) bool, [b, i, j]: i does not see j. Learnt
+            (B, Q + E, Q + E) bool, [b, i, j]: i does not see j. Ordinary
             queries see each other alone; the extra ones see all but padding.
         """
-        padding = F.pad(self.truths < 0, (learnt, 0))
+        padding = F.pad(self.truths < 0, (first, 0))
         unseen = padding[:, None].repeat(1, padding.shape[1], 1)
-        unseen[:, :learnt, learnt:] = True
+        unseen[:, :first, first:] = True
         return unseen
 
 
@@ -111,7 +112,8 @@ def draw_pilots(masks: BitMasks, size: tuple[int, int],
                 most: int) -> tuple[Tensor, Tensor, Tensor]:
     """Draws the ground truths of an image that get an extra query.
 
-    Whatever torch's global generator gives decides.
+    A mask so thin that it misses the centres of all cells gets none. Whatever
+    torch's global generator gives decides.
 
     Args:
         masks: M ground truths.
@@ -129,5 +131,7 @@ def draw_pilots(masks: BitMasks, size: tuple[int, int],
         ((torch.arange(cells, device=device) + 0.5) * (pixels / cells)).long()
         for cells, pixels in zip(grid, size))
     centres = torch.cartesian_prod(rows, columns).flip(1)
-    inside = masks[chosen].at(centres).unflatten(1, tuple(grid))
+    inside = masks[chosen].at(centres)
+    there = inside.any(1)
+    chosen, inside = chosen[there], inside[there].unflatten(1, tuple(grid))
     return chosen, inside, torch.rand(inside.shape, device=device)

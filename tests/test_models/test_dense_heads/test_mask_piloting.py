@@ -333,3 +333,40 @@ def test_needs_shared_points():
 def test_noise_is_a_share(noise):
     with pytest.raises(ValueError, match=f'pilot_noise .* got {noise}'):
         head_of(pilot_noise=noise)
+
+
+def test_a_label_counts_by_its_score_for_its_extra_query_too():
+    head = head_of(score_power=1.0)
+    samples = two_samples()
+    for sample, scores in zip(samples, ([0., 0, 0, 0], [1., 1])):
+        sample.gt_instances.scores = torch.tensor(scores)
+    maps = [each.requires_grad_() for each in features()]
+    losses = head.loss(maps, samples)
+    gradient = torch.autograd.grad(losses['mp_loss_mask'], maps[0])[0]
+    assert not gradient[0].any() and gradient[1].any()
+
+
+def test_beside_queries_that_start_from_the_photo():
+    head = head_of(query_grids=(2, 1), queries=5)
+    losses = head.loss(features(), two_samples())
+    assert all(torch.isfinite(losses[name]) for name in NAMES)
+    sum(losses.values()).backward()
+    assert head.pilot_query_feat.weight.grad.any()
+    assert head.grid_queries.query_feat.weight.grad.any()
+
+
+def test_in_bfloat16_the_losses_are_float32():
+    head = head_of()
+    with torch.autocast('cpu', torch.bfloat16):
+        losses = head.loss(features(), two_samples())
+    assert {losses[name].dtype for name in NAMES} == {torch.float32}
+
+
+def test_a_mask_between_the_cells_gets_no_query():
+    masks = np.zeros((2, *SIZE), np.uint8)
+    masks[0, 20, :] = 1  # one row of pixels, beside the centres of 4 x 4
+    masks[1, :32, :32] = 1
+    chosen, inside, draws = draw_pilots(
+        BitMasks.from_dense(masks), SIZE, (16, 24), 4)
+    assert chosen.tolist() == [1]
+    assert inside.shape == draws.shape == (1, 16, 24)
