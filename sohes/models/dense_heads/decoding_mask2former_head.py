@@ -45,7 +45,7 @@ class DecodingMask2FormerHead(Mask2FormerHead):
         Returns:
             Class logits (B, Q, 2), mask logits (B, Q, h, w) ((B, Q, P)
             while a loss is computed at shared points) and ancestor
-            logits (B, Q, Q), of the first queries and of each decoder
+            logits (B, Q, Q), before the first and after each decoder
             layer. Without an ancestor head the last are (B, Q, 0). With
             ``loss_iou`` the last layer's class logits are (B, Q, 3), the
             third that of the IoU. :class:`PilotedQueries` keeps what its

@@ -92,9 +92,8 @@ class EntityMask2FormerHead(PointMask2FormerHead):
             decode it, without matching (Zhang et al. 2023, MP-Former), see
             :class:`PilotedQueries`. Wants ``shared_points``. None or 0: no
             such queries.
-        pilot_noise: In [0, 1]: the cells that are flipped in the masks of
-            these queries, as a share of the mask's area (the paper's point
-            noise, of 0.2).
+        pilot_noise: How many cells of such a mask are flipped, as a share
+            of its area, in [0, 1] (the paper's point noise, 0.2 there).
         query_grids: Cells a side of regular grids, such as (14, 7) for 245
             queries: each starts from what the memory shows at its cell, see
             :class:`GridQueries`, and no query has weights of its own. Ours,

@@ -65,12 +65,10 @@ def add_score_weights(batch_gt_instances: InstanceList,
     """Gives each ground truth a weight, score ** power, with a mean of 1.
 
     Phase 1 scores a mask by how long its region stood alone and by its area
-    (:func:`region_score`), times the IoU that refinement left it with. In
-    163 photos of BSDS500, 88 labels each, the middle nine tenths score 0.13
-    to 0.49, the median is 0.23, and 2 in 100 score 0. So these nine tenths
-    weigh 0.7 to 1.4 with a power of 0.5, 0.5 to 1.9 with 1 and 0.2 to 2.9
-    with 2, and the surest hundredth at least 1.8, 3.2 and 8.2. What scores 0
-    teaches neither mask nor entity. Large masks score more than small ones.
+    (:func:`region_score`), times the IoU that refinement left it with, so
+    large masks score more than small ones. A power of 1 keeps the ratios of
+    the scores, and a smaller one brings the weights nearer to each other.
+    What scores 0 teaches neither mask nor entity.
 
     Args:
         batch_gt_instances: Of this process, with ``scores``; each gets

@@ -14,6 +14,7 @@ from sohes.utils.random_state import seeded_random
 from tests.test_models.test_dense_heads.tiny_head import (
     FEW,
     NESTED,
+    Exchange,
     boxes_of,
     build_head,
     features,
@@ -167,29 +168,6 @@ def test_targets_are_those_of_the_match():
     assert targets.nonzero().tolist() == [[1, 4], [3, 1], [3, 4]]
 
 
-class Ranks:
-    """Lets parts of a batch, one after the other, reduce as processes do.
-
-    Stands in for ``reduce_mean``: run every part once to note what it has,
-    then once more with the averages.
-    """
-
-    def __init__(self, ranks: int) -> None:
-        self.noted: list[list[torch.Tensor]] = [[] for _ in range(ranks)]
-        self.rank, self.call, self.answer = 0, 0, False
-
-    def __call__(self, tensor: torch.Tensor) -> torch.Tensor:
-        if not self.answer:
-            self.noted[self.rank].append(tensor.detach().clone())
-            return tensor
-        self.call += 1
-        return torch.stack([rank[self.call - 1]
-                            for rank in self.noted]).mean(0)
-
-    def start(self, rank: int, answer: bool) -> None:
-        self.rank, self.call, self.answer = rank, 0, answer
-
-
 @pytest.mark.parametrize('pos_weight', [1.0, 'balanced'])
 def test_two_halves_learn_what_the_whole_batch_does(monkeypatch, pos_weight):
     ancestor = dict(type='sohes.AncestorLoss', pos_weight=pos_weight,
@@ -198,16 +176,16 @@ def test_two_halves_learn_what_the_whole_batch_does(monkeypatch, pos_weight):
     maps, samples = features(), two_samples()
     losses = head.loss(maps, samples)
     whole, expected = gradients(head, losses), values(losses)
-    ranks = Ranks(2)
+    exchange = Exchange()
     for module in (ancestor_head, point_mask2former_head):
-        monkeypatch.setattr(module, 'reduce_mean', ranks)
+        monkeypatch.setattr(module, 'reduce_mean', exchange)
     halves, parts = [], []
-    for answer in (False, True):
+    for exchange.known in (0, 99):
         for rank in range(2):
-            ranks.start(rank, answer)
+            exchange.rank, exchange.call = rank, 0
             losses = head.loss([each[rank:rank + 1] for each in maps],
                                samples[rank:rank + 1])
-            if answer:
+            if exchange.known:
                 halves.append(gradients(head, losses))
                 parts.append(values(losses))
     mean = {name: (parts[0][name] + parts[1][name]) / 2 for name in expected}

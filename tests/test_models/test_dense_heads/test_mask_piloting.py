@@ -10,12 +10,10 @@ from sohes.models.dense_heads.mask_piloting import (
     draw_pilots,
 )
 from sohes.structures.bit_masks import BitMasks
-from tests.test_models.test_dense_heads.test_entity_mask2former_head import (
-    Ranks,
-)
 from tests.test_models.test_dense_heads.tiny_head import (
     FEW,
     NESTED,
+    Exchange,
     boxes_of,
     build_head,
     features,
@@ -126,13 +124,13 @@ def test_two_processes_learn_what_one_does(monkeypatch):
             total, head.pilot_query_feat.weight)[0]
 
     expected, gradient = step(slice(0, 2))
-    ranks = Ranks(2)
+    exchange = Exchange()
     for module in (ancestor_head, point_mask2former_head):
-        monkeypatch.setattr(module, 'reduce_mean', ranks)
-    for answer in (False, True):
+        monkeypatch.setattr(module, 'reduce_mean', exchange)
+    for exchange.known in (0, 99):
         halves = []
         for rank in range(2):
-            ranks.start(rank, answer)
+            exchange.rank, exchange.call = rank, 0
             halves.append(step(slice(rank, rank + 1)))
     assert {name: (halves[0][0][name] + halves[1][0][name]) / 2
             for name in NAMES} == pytest.approx(expected, rel=1e-5)

@@ -5,6 +5,7 @@ import torch
 from sohes.models.dense_heads import entity_targets, point_mask2former_head
 from tests.test_models.test_dense_heads.tiny_head import (
     FEW,
+    Exchange,
     boxes_of,
     build_head,
     features,
@@ -116,25 +117,6 @@ def test_class_loss_by_hand():
     positive, negative = 0.5 * sure + 1.5 * less, 0.1 * 4 * sure
     assert losses['loss_cls'].item() == pytest.approx(
         2.0 * (positive + negative) / (2 + 0.4), rel=1e-5)
-
-
-class Exchange:
-    """Lets parts of a batch, one after the other, reduce as processes do.
-
-    Stands in for ``reduce_mean``: the first ``known`` calls answer with the
-    average of what was noted in the round before, all others only note.
-    """
-
-    def __init__(self) -> None:
-        self.noted: dict[tuple[int, int], torch.Tensor] = {}
-        self.rank, self.call, self.known = 0, 0, 0
-
-    def __call__(self, tensor):
-        self.call += 1
-        if self.call > self.known:
-            self.noted[self.rank, self.call] = tensor.detach().clone()
-            return tensor
-        return (self.noted[0, self.call] + self.noted[1, self.call]) / 2
 
 
 @pytest.mark.parametrize('options', HEADS, ids=['uncertain', 'shared'])

@@ -190,3 +190,22 @@ def gradients(head: torch.nn.Module, losses: dict) -> dict[str, Any]:
     head.zero_grad()
     sum(losses.values()).backward()
     return {name: p.grad.clone() for name, p in head.named_parameters()}
+
+
+class Exchange:
+    """Lets parts of a batch, one after the other, reduce as processes do.
+
+    Stands in for ``reduce_mean``: the first ``known`` calls answer with the
+    average of what was noted in the round before, all others only note.
+    """
+
+    def __init__(self) -> None:
+        self.noted: dict[tuple[int, int], torch.Tensor] = {}
+        self.rank, self.call, self.known = 0, 0, 0
+
+    def __call__(self, tensor: torch.Tensor) -> torch.Tensor:
+        self.call += 1
+        if self.call > self.known:
+            self.noted[self.rank, self.call] = tensor.detach().clone()
+            return tensor
+        return (self.noted[0, self.call] + self.noted[1, self.call]) / 2
