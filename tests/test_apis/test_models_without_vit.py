@@ -47,6 +47,7 @@ def trained(folder) -> Path:
         'model.backbone.weights': str(folder / 'vit.pth'),
         'model.backbone.block': 1,
         'model.backbone.vit_size': 64,
+        'model.backbone.test_vit_size': 64,
         'model.backbone.cells': 4,
         'model.test_cfg.zooms': [1],
         'model.test_cfg.view_size': 64,

@@ -23,6 +23,7 @@ def small(phase: int, data: Path, work_dir: Path, **more) -> Config:
             'data_root': f'{data}/',
             f'{root}backbone.weights': str(data / 'vit.pth'),
             f'{root}backbone.vit_size': 48,
+            f'{root}backbone.test_vit_size': 32,
             f'{root}backbone.dtype': 'fp32',
             f'{root}backbone.block': 1,
             f'{head}in_channels': [64, 64],
@@ -88,6 +89,7 @@ def test_eight_photos_by_heart(data_of_eight, tmp_path):
     """
     config = small(2, data_of_eight, tmp_path, **{
         'model.backbone.vit_size': 112,
+        'model.backbone.test_vit_size': 112,
         'model.backbone.cells': 8,
         'model.panoptic_head.num_queries': 20,
         'model.panoptic_head.transformer_decoder.layer_cfg.ffn_cfg.'

@@ -35,6 +35,10 @@ class FrozenViT(BaseModule):
         block: Whose tokens; 1 is the first, None the family's preset.
         vit_size: Side of the square that the ViT sees, in pixels; the
             images are resized to it. A multiple of the patch.
+        test_vit_size: The same for the maps that :meth:`forward` and
+            :meth:`maps_of_views` compute in evaluation mode; None: as in
+            training. A smaller square costs less, and kept maps stay of
+            ``vit_size``.
         cells: Side of the map that the head gets; of 2 x 2 samples each.
         stem_channels: Of the stem's convolutions of stride 2.
         stem_blocks: Residual blocks of two convolutions behind them; each
@@ -48,6 +52,7 @@ class FrozenViT(BaseModule):
                  *,
                  block: int | None = None,
                  vit_size: int = 742,
+                 test_vit_size: int | None = None,
                  cells: int = 32,
                  stem_channels: Sequence[int] = (32, 64),
                  stem_blocks: int = 0,
@@ -57,6 +62,7 @@ class FrozenViT(BaseModule):
         self.weights = weights
         self.block = block
         self.vit_size = vit_size
+        self.test_vit_size = test_vit_size
         self.cells = cells
         self.dtype = dtype
         layers: list[nn.Module] = []
@@ -101,7 +107,7 @@ class FrozenViT(BaseModule):
         missing = [i for i, each in enumerate(given) if each is None]
         if missing:
             size = images.shape[2:]
-            for i, tokens in zip(missing, self.tokens(images[missing])):
+            for i, tokens in zip(missing, self._computed(images[missing])):
                 given[i] = view_of_map(tokens, np.eye(3), size, size,
                                        self.cells)
         maps = torch.stack([each.float() for each in given])
@@ -110,16 +116,18 @@ class FrozenViT(BaseModule):
                 maps)
 
     @torch.no_grad()
-    def tokens(self, images: Tensor) -> Tensor:
+    def tokens(self, images: Tensor, side: int | None = None) -> Tensor:
         """The ViT's tokens of whole photos.
 
         Args:
             images: (B, 3, H, W) normalised, of any size.
+            side: Of the square that the ViT sees, in pixels; None:
+                ``vit_size``, which kept maps are of.
 
         Returns:
             (B, C, h, w) float32.
         """
-        size = (self.vit_size, self.vit_size)
+        size = (side or self.vit_size,) * 2
         if tuple(images.shape[2:]) != size:
             images = F.interpolate(
                 images.float(), size, mode='bicubic', align_corners=False,
@@ -137,7 +145,7 @@ class FrozenViT(BaseModule):
         Returns:
             V of (C, cells, cells).
         """
-        tokens, maps = self.tokens(image[None])[0], []
+        tokens, maps = self._computed(image[None])[0], []
         height, width = image.shape[1:]
         for left, top, right, bottom in boxes:
             scale = np.diag([1 / (right - left), 1 / (bottom - top), 1])
@@ -146,6 +154,11 @@ class FrozenViT(BaseModule):
             maps.append(view_of_map(tokens, scale, (height, width),
                                     (height, width), self.cells))
         return maps
+
+    def _computed(self, images: Tensor) -> Tensor:
+        """Tokens that are not kept: of the mode's own square."""
+        return self.tokens(
+            images, None if self.training else self.test_vit_size)
 
     def _built(self, device: torch.device) -> ViTFeatureExtractor:
         if not self._extractor or self._extractor[0].device != device:

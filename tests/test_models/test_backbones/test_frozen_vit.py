@@ -52,6 +52,27 @@ def test_a_kept_map_is_what_the_backbone_computes(weights):
     assert computed.mean((2, 3)).abs().max() < 1e-5
 
 
+def test_a_smaller_square_is_for_evaluation_alone(weights):
+    vit = backbone(weights, test_vit_size=64)
+    small = backbone(weights, vit_size=64)
+    images = torch.randn(1, 3, SIZE, SIZE)
+    box = (0.25, 0.25, 0.75, 0.75)
+
+    def maps() -> list:
+        return [vit(images)[1], vit.maps_of_views(images[0], [box])[0]]
+
+    trained = maps()
+    assert torch.equal(trained[0], backbone(weights)(images)[1])
+    vit.eval()
+    assert torch.equal(maps()[0], small(images)[1])
+    assert torch.equal(maps()[1], small.maps_of_views(images[0], [box])[0])
+    assert not torch.allclose(maps()[1], trained[1], atol=1e-3)
+    # What is kept is the same in either mode.
+    image = photo(np.random.default_rng(0), 20, 30)
+    assert photo_map(vit, image).shape == (6, 6, 128)
+    assert vit.settings() == backbone(weights).settings()
+
+
 def test_with_maps_no_vit_is_built_and_none_is_saved(weights, monkeypatch):
     vit = backbone(weights)
     monkeypatch.setattr(vit, '_built', None)  # calling it would fail
