@@ -2,6 +2,7 @@
 import pytest
 import torch
 
+from sohes.models.dense_heads import LightPixelDecoder
 from sohes.models.detectors import EntityMask2Former
 from sohes.utils import precision
 from sohes.utils.precision import _cpu_flags, fast_dtype
@@ -38,3 +39,17 @@ def test_the_model_computes_in_what_is_fast(flags, dtype, monkeypatch):
     model.autocast, model.layer = 'bf16', torch.nn.Linear(2, 2)
     with model.precision():
         assert model.layer(torch.ones(1, 2)).dtype == dtype
+
+
+@pytest.mark.parametrize('flags, order', [
+    ({'avx512_bf16'}, torch.channels_last), (set(), torch.contiguous_format)])
+def test_convolutions_lie_as_the_processor_trains_them_fastest(
+        flags, order, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    monkeypatch.setattr(precision, '_cpu_flags', lambda: flags)
+    decoder = LightPixelDecoder((4, 8), 32, 32)
+    features, _ = decoder(
+        [torch.randn(2, 4, 8, 8), torch.randn(2, 8, 4, 4)])
+    weight = decoder.mix[0].weight
+    assert weight.is_contiguous(memory_format=order)
+    assert features.is_contiguous(memory_format=order)

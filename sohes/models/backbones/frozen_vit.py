@@ -14,6 +14,7 @@ from sohes.models.backbones.vit_feature_extractor import ViTFeatureExtractor
 from sohes.models.views import Box
 from sohes.registry import MODELS
 from sohes.utils.files import sha256_of
+from sohes.utils.precision import conv_memory_format
 from sohes.weights.vit_zoo import locate_weights
 
 
@@ -65,6 +66,7 @@ class FrozenViT(BaseModule):
         self.test_vit_size = test_vit_size
         self.cells = cells
         self.dtype = dtype
+        self.memory_format = conv_memory_format()
         layers: list[nn.Module] = []
         channels = 3
         for width in stem_channels:
@@ -73,7 +75,7 @@ class FrozenViT(BaseModule):
             channels = width
         layers += [_Block(channels) for _ in range(stem_blocks)]
         self.stem = nn.Sequential(*layers).to(
-            memory_format=torch.channels_last)
+            memory_format=self.memory_format)
         # In a list, or it would be a submodule with weights to save.
         self._extractor: list[ViTFeatureExtractor] = []
 
@@ -112,7 +114,7 @@ class FrozenViT(BaseModule):
                                        self.cells)
         maps = torch.stack([each.float() for each in given])
         maps = maps - maps.mean((2, 3), keepdim=True)
-        return (self.stem(images.to(memory_format=torch.channels_last)),
+        return (self.stem(images.to(memory_format=self.memory_format)),
                 maps)
 
     @torch.no_grad()
