@@ -167,7 +167,7 @@ def test_the_map_of_a_view_is_that_part_of_the_photos_map(monkeypatch):
     from sohes.models.backbones import FrozenViT
     vit = FrozenViT('unused', cells=4)
     tokens = torch.randn(1, 8, 12, 12)
-    monkeypatch.setattr(vit, 'tokens', lambda images: tokens)
+    monkeypatch.setattr(vit, 'tokens', lambda images, side: tokens)
     image = torch.zeros(3, 60, 90)
     whole, last = vit.maps_of_views(image, [WHOLE, LAST])
     assert torch.allclose(
