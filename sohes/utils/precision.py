@@ -28,8 +28,8 @@ def conv_memory_format() -> torch.memory_format:
     """The order in memory that convolutions are trained fastest in here.
 
     Channels last on GPUs, and on processors with instructions for bfloat16.
-    On others oneDNN's backward pass takes twice as long in it as in torch's
-    usual order.
+    On others oneDNN's backward pass is slower in it than in torch's usual
+    order; ``benchmarks/conv_order.py`` measures both.
     """
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     return (torch.channels_last if fast_dtype(device) == 'bf16' else
