@@ -11,6 +11,7 @@ from mmengine.config import Config
 from numpy.typing import NDArray
 
 from sohes.models.backbones.feature_maps import FeatureMapStore
+from sohes.models.backbones.frozen_vit import FrozenViT
 from sohes.models.backbones.vit_feature_extractor import RGB_MEAN, RGB_STD
 from sohes.pseudo_labels.images import load_image
 from sohes.registry import DATASETS, MODELS
@@ -33,12 +34,20 @@ def keep_feature_maps(config: Config, quiet: bool = False) -> int:
 
     Returns:
         How many were written.
+
+    Raises:
+        ValueError: The backbone is no ``sohes.FrozenViT``.
     """
     options = config.get('feature_maps')
     if not options:
         return 0
     import_quietly('mmdet.datasets')
     backbone = MODELS.build(_backbone(config))
+    if not isinstance(backbone, FrozenViT):
+        raise ValueError(
+            'feature_maps keeps the maps of a sohes.FrozenViT, and the '
+            f'backbone is {_backbone(config).type}: set feature_maps=None '
+            'and take sohes.LoadFeatureMap out of the pipelines')
     store = FeatureMapStore(options.folder, backbone.settings(),
                             options.get('max_gb', 8.0))
     rank = int(os.environ.get('RANK', 0))
@@ -57,12 +66,12 @@ def keep_feature_maps(config: Config, quiet: bool = False) -> int:
     return len(missing)
 
 
-def photo_map(backbone: Any,
+def photo_map(backbone: FrozenViT,
               photo: NDArray[np.uint8]) -> NDArray[np.float32]:
     """The map of one photo.
 
     Args:
-        backbone: A ``sohes.FrozenViT``.
+        backbone: Whose map.
         photo: (H, W, 3) uint8 RGB.
 
     Returns:

@@ -8,6 +8,7 @@ from mmengine.config import Config
 from sohes.apis.run_config import read_config
 from sohes.apis.training import test_model as evaluate_model
 from sohes.apis.training import train_model
+from sohes.utils.errors import UsageError
 from tests.test_tools.tiny_vit import save_tiny_vit
 from tests.tiny_entities import _set_sizes, make_entities
 
@@ -107,3 +108,14 @@ def test_eight_photos_by_heart(data_of_eight, tmp_path):
                       for name in ('loss', 'loss_iou'))
     # The head that judges the masks does not change them.
     assert loss - loss_iou < 9
+
+
+def test_kept_maps_want_a_frozen_vit(data, tmp_path):
+    config = small(2, data, tmp_path)
+    config.model.backbone = dict(
+        type='sohes.ViTAdapter',
+        weights=config.model.backbone.weights,
+        num_interactions=2)
+    with pytest.raises(UsageError, match='feature_maps=None') as error:
+        train_model(config)
+    assert 'the backbone is sohes.ViTAdapter' in str(error.value)
