@@ -32,7 +32,7 @@ def checked_refiner(config: Mapping[str, Any]) -> Any:
     return build_refiner(config)
 
 
-def refined(fusion: Any, photo: NDArray[np.uint8], logits: Tensor,
+def refined(fusion: Any, photo: NDArray[np.uint8], logits: Sequence[Tensor],
             boxes: Sequence[Box],
             places: Sequence[tuple[int, int]]) -> list[Refined | None]:
     """Refines the masks of several views of a photo, view by view.
@@ -44,7 +44,7 @@ def refined(fusion: Any, photo: NDArray[np.uint8], logits: Tensor,
     Args:
         fusion: The :class:`EntityFusionHead`.
         photo: (H, W, 3) RGB.
-        logits: (V, Q, h, w).
+        logits: V of (Q, h, w).
         boxes: V views.
         places: N, the view and the query of each mask.
 
@@ -59,7 +59,7 @@ def refined(fusion: Any, photo: NDArray[np.uint8], logits: Tensor,
         for k, (other, query) in enumerate(places):
             if other != view:
                 continue
-            soft = _coarse(logits[view, query], fusion.refiner_cells)
+            soft = _coarse(logits[view][query], fusion.refiner_cells)
             if (soft > 0.5).any():
                 members.append(k)
                 items.append(

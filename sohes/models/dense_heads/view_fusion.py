@@ -26,7 +26,7 @@ GRID = 224
 MIN_CELLS = 4
 
 
-def fuse_views(fusion: Any, classes: Tensor, logits: Tensor,
+def fuse_views(fusion: Any, classes: Tensor, logits: Sequence[Tensor],
                ancestors: Tensor, boxes: Sequence[Box], size: tuple[int, int],
                photo: NDArray[np.uint8] | None = None) -> InstanceData:
     """Joins what the head found in each view; ours, not the paper's.
@@ -41,7 +41,7 @@ def fuse_views(fusion: Any, classes: Tensor, logits: Tensor,
     Args:
         fusion: The :class:`EntityFusionHead` whose settings count.
         classes: (V, Q, 2) logits.
-        logits: (V, Q, h, w) of the masks.
+        logits: V of (Q, h, w), of the masks.
         ancestors: (V, Q, Q) logits, or (V, Q, 0).
         boxes: V of them.
         size: (H, W) of the masks wanted.
@@ -111,12 +111,12 @@ def _of_view(fusion: Any, classes: Tensor, logits: Tensor,
     return scores[queries], queries
 
 
-def _packed(logits: Tensor, boxes: Sequence[Box], view: Tensor,
+def _packed(logits: Sequence[Tensor], boxes: Sequence[Box], view: Tensor,
             query: Tensor) -> PackedMasks:
     """The masks on one grid over the photo, one bit a cell."""
     grid = (GRID, GRID)
     return PackedMasks.pack(
-        (paste(logits[v, q][None], boxes[v], grid)[0].cpu().numpy()
+        (paste(logits[v][q][None], boxes[v], grid)[0].cpu().numpy()
          for v, q in zip(view.tolist(), query.tolist())), len(view), grid)
 
 
@@ -152,20 +152,20 @@ def _relations(fusion: Any, packed: PackedMasks, kept: np.ndarray,
     return scores
 
 
-def _drawn(logits: Tensor, boxes: Sequence[Box],
+def _drawn(logits: Sequence[Tensor], boxes: Sequence[Box],
            places: Sequence[tuple[int, int]],
            moved: Sequence[Refined | None],
            size: tuple[int, int]) -> Iterator[Tensor]:
     """Masks at the photo's size, each (H, W) bool, refined where they are."""
     for (view, query), one in zip(places, moved):
         if one is None:
-            yield paste(logits[view, query][None], boxes[view], size)[0]
+            yield paste(logits[view][query][None], boxes[view], size)[0]
             continue
         mask = np.zeros(size, bool)
         left, top = one.corner
         height, width = one.mask.shape
         mask[top:top + height, left:left + width] = one.mask
-        yield torch.from_numpy(mask).to(logits.device)
+        yield torch.from_numpy(mask).to(logits[view].device)
 
 
 def _encoded(fusion: Any, drawn: Iterator[Tensor], count: int,

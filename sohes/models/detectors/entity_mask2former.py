@@ -162,9 +162,12 @@ class EntityMask2Former(Mask2Former):
         size = sample.ori_shape if rescale else sample.img_shape
         photo = (None if fusion.refiner is None else
                  self._photo(image, tuple(size[:2])))
+        classes, masks, ancestors = zip(*outputs)
+        # The masks are large, so they stay where they are.
         return fuse_views(
-            fusion, *[torch.cat(parts) for parts in zip(*outputs)], boxes,
-            tuple(size[:2]), photo)
+            fusion, torch.cat(classes), [each for part in masks
+                                         for each in part],
+            torch.cat(ancestors), boxes, tuple(size[:2]), photo)
 
     def _photo(self, image: Tensor,
                size: tuple[int, int]) -> NDArray[np.uint8]:
