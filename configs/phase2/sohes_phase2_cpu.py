@@ -8,7 +8,7 @@ DIR/feature_maps/ (2 MB a photo); delete them with tools/misc/feature_maps.py
 DIR/feature_maps --delete. What is trained is a stem, a light pixel decoder
 and the entity head.
 
-Hardware: 2 CPU cores. Result: see docs/training.md.
+Hardware: 2 CPU cores. Result: see docs/cpu_recipe.md.
 """
 _base_ = ['../sohes_phase2.py', '../_base_/models/cpu.py']
 
@@ -52,6 +52,7 @@ train_pipeline = [
         type='sohes.LoadFeatureMap',
         folder=feature_maps['folder'],
         cells=_base_.cpu_model.backbone.cells),
+    dict(type='sohes.EntityCopyPaste', prob=0.0, max_covered=0.5),
     dict(type='sohes.PackEntityInputs', min_area=192)
 ]
 test_pipeline = [

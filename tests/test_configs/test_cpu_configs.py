@@ -101,7 +101,7 @@ def test_eight_photos_by_heart(data_of_eight, tmp_path):
         'log_processor.window_size': 10,
     })
     _set_sizes(config._cfg_dict, (112, 112))
-    *_, load_map, pack = config.train_dataloader.dataset.pipeline
+    *_, load_map, _, pack = config.train_dataloader.dataset.pipeline
     load_map.cells, pack.min_area = 8, 12
     runner = train_model(config)
     loss, loss_iou = (runner.message_hub.get_scalar(f'train/{name}').mean(10)

@@ -1,4 +1,5 @@
 """The segmenter of Phases 2 and 3."""
+import itertools
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -165,8 +166,7 @@ class EntityMask2Former(Mask2Former):
         classes, masks, ancestors = zip(*outputs)
         # The masks are large, so they stay where they are.
         return fuse_views(
-            fusion, torch.cat(classes), [each for part in masks
-                                         for each in part],
+            fusion, torch.cat(classes), list(itertools.chain(*masks)),
             torch.cat(ancestors), boxes, tuple(size[:2]), photo)
 
     def _photo(self, image: Tensor,
