@@ -22,6 +22,8 @@ def test_masks_queries_and_what_is_hidden(run_tool, data, phase):
                     queries)
     assert done.returncode == 0, done.stderr
     assert '12 samples of 6 images' in done.stdout
+    # And no line about a package that mmdet looks for.
+    assert 'Could not import' not in done.stdout + done.stderr
     most = int(re.search(r'average, (\d+) at most', done.stdout)[1])
     assert most > 2
     share, = re.findall(r'2 queries: (.*?) % of the samples', done.stdout)

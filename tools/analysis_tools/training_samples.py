@@ -34,6 +34,7 @@ from sohes.apis.run_config import read_config
 from sohes.datasets.samplers import ResumableSampler
 from sohes.utils.arguments import at_least, options_argument, tool_parser
 from sohes.utils.errors import said_in_a_sentence
+from sohes.utils.imports import import_quietly
 
 
 def parse_args() -> argparse.Namespace:
@@ -60,6 +61,8 @@ def build(config: Config) -> Any:
 def measure(args: argparse.Namespace) -> None:
     """Draw samples and print what they hold."""
     init_default_scope('mmdet')
+    for package in ('mmdet', 'mmpretrain'):  # whose colours Phase 3 takes
+        import_quietly(f'{package}.datasets')
     with said_in_a_sentence():
         config = read_config(args.config, args.cfg_options or {})
         dataset = build(config)
