@@ -35,7 +35,7 @@ cpu_model = dict(
         transformer_decoder=dict(
             num_layers=3,
             layer_cfg=dict(ffn_cfg=dict(feedforward_channels=1024)))),
-    train_cfg=dict(num_points=1536),
+    train_cfg=dict(num_points=6144),
     test_cfg=dict(
         # The whole photo, and nine parts of it enlarged twice, where small
         # entities are found.
