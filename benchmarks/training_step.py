@@ -27,12 +27,14 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from torch import nn
 
+from sohes.apis.feature_maps import keep_feature_maps
 from sohes.apis.run_config import read_config
 from sohes.utils.imports import import_quietly
 
 
 def first_batch(config: Config) -> dict:
     """The first samples of the training data, with a seed of its own."""
+    keep_feature_maps(config)  # of a frozen ViT, which is not timed
     np.random.seed(0)
     dataset = DATASETS.build(config.train_dataloader.dataset)
     return pseudo_collate(

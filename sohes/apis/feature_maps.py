@@ -36,18 +36,20 @@ def keep_feature_maps(config: Config, quiet: bool = False) -> int:
         How many were written.
 
     Raises:
-        ValueError: The backbone is no ``sohes.FrozenViT``.
+        ValueError: The backbone is not a ``sohes.FrozenViT``.
     """
     options = config.get('feature_maps')
     if not options:
         return 0
     import_quietly('mmdet.datasets')
-    backbone = MODELS.build(_backbone(config))
-    if not isinstance(backbone, FrozenViT):
+    kind = _backbone(config).type
+    found = MODELS.get(kind) if isinstance(kind, str) else kind
+    if found is None or not issubclass(found, FrozenViT):
         raise ValueError(
             'feature_maps keeps the maps of a sohes.FrozenViT, and the '
-            f'backbone is {_backbone(config).type}: set feature_maps=None '
-            'and take sohes.LoadFeatureMap out of the pipelines')
+            f'backbone is {kind}: set feature_maps=None and take '
+            'sohes.LoadFeatureMap out of the pipelines')
+    backbone = MODELS.build(_backbone(config))
     store = FeatureMapStore(options.folder, backbone.settings(),
                             options.get('max_gb', 8.0))
     rank = int(os.environ.get('RANK', 0))
@@ -71,7 +73,7 @@ def photo_map(backbone: FrozenViT,
     """The map of one photo.
 
     Args:
-        backbone: Whose map.
+        backbone: The frozen ViT.
         photo: (H, W, 3) uint8 RGB.
 
     Returns:

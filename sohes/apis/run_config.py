@@ -54,7 +54,10 @@ def read_config(path: str,
         _check_key(key, config)
     try:
         data_root = config.get('data_root')
+        maps = (config.get('feature_maps') or {}).get('folder')
         config.merge_from_dict(dict(options or {}))
+        if maps and config.feature_maps and config.feature_maps.folder != maps:
+            _move_data(config._cfg_dict, maps, config.feature_maps.folder)
         if data_root and 'data_root' in (options or {}):
             _move_data(config._cfg_dict, data_root, config.data_root)
     except (KeyError, TypeError, IndexError, AssertionError) as error:
@@ -73,8 +76,7 @@ def runner_keys(config: Config) -> set[str]:
     Other names of a configuration are variables of its file.
     """
     keys = {*_RUNNER_KEYS, *inspect.signature(Runner.__init__).parameters}
-    if 'data_root' in config:  # see read_config
-        keys.add('data_root')
+    keys |= {'data_root', 'feature_maps'} & config.keys()  # see read_config
     return keys - {'self', 'cfg'}
 
 
@@ -91,10 +93,10 @@ def _check_key(key: str, config: Config) -> None:
 
 
 def _move_data(node: Any, old: str, new: str) -> None:
-    """Let every path under the old ``data_root`` follow it, in place.
+    """Let every path under an old folder follow it to a new one, in place.
 
     A configuration is evaluated before its overrides are known, so its
-    ``data_root + 'val.json'`` has the old one in it.
+    ``data_root + 'val.json'`` has the old ``data_root`` in it.
     """
     items = enumerate(node) if isinstance(node, list) else node.items()
     for key, value in list(items):

@@ -96,7 +96,7 @@ def cut_by_view(masks: Tensor, box: Box) -> Tensor:
 def mask_areas(masks: Tensor) -> Tensor:
     """(n,) int32 pixels of (n, h, w) bool masks, under 2**31 each."""
     if masks.device.type == 'cpu':
-        # Where torch's sum would write every pixel as an integer first.
+        # torch's sum would first write every pixel as an int32.
         return torch.tensor([np.count_nonzero(mask) for mask in masks.numpy()],
                             dtype=torch.int32)
     return masks.flatten(1).sum(1, dtype=torch.int32)

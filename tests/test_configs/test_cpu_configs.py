@@ -86,7 +86,7 @@ def test_eight_photos_by_heart(data_of_eight, tmp_path):
     """100 steps, and the loss falls from 33 to 7 or 8, over all layers.
 
     The bound is one that configs/tiny/sohes_phase2_tiny.py misses on these
-    photos, with as many queries and 112 pixels as well: docs/training.md.
+    photos, with as many queries and 112 pixels as well.
     """
     config = small(2, data_of_eight, tmp_path, **{
         'model.backbone.vit_size': 112,

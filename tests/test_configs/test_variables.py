@@ -98,3 +98,15 @@ def test_what_moves_the_data_is_no_variable():
     config = read_config(str(ROOT / 'configs/sohes_phase2.py'),
                          dict(data_root='elsewhere/'))
     assert config.test_evaluator[0].ann_file == 'elsewhere/val.json'
+
+
+def test_a_folder_of_maps_moves_with_the_transforms_that_read_it():
+    path = str(ROOT / 'configs/phase3/sohes_phase3_cpu.py')
+    config = read_config(path, {
+        'feature_maps.folder': '/maps', 'feature_maps.max_gb': 2.0,
+        'data_root': '/photos/'})
+    assert config.feature_maps == dict(folder='/maps', max_gb=2.0)
+    text = config.dump()
+    assert text.count("folder='/maps'") >= 4  # I1, teacher and student
+    assert 'data/entities' not in text
+    assert read_config(path, {'feature_maps': None}).feature_maps is None

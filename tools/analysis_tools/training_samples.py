@@ -61,7 +61,8 @@ def build(config: Config) -> Any:
 def measure(args: argparse.Namespace) -> None:
     """Draw samples and print what they hold."""
     init_default_scope('mmdet')
-    for package in ('mmdet', 'mmpretrain'):  # whose colours Phase 3 takes
+    # Before a type is looked up, which would print.
+    for package in ('mmdet', 'mmpretrain'):
         import_quietly(f'{package}.datasets')
     with said_in_a_sentence():
         config = read_config(args.config, args.cfg_options or {})

@@ -164,7 +164,7 @@ class EntityMask2Former(Mask2Former):
         photo = (None if fusion.refiner is None else
                  self._photo(image, tuple(size[:2])))
         classes, masks, ancestors = zip(*outputs)
-        # The masks are large, so they stay where they are.
+        # The masks are large: a list, so that they are not copied together.
         return fuse_views(
             fusion, torch.cat(classes), list(itertools.chain(*masks)),
             torch.cat(ancestors), boxes, tuple(size[:2]), photo)
