@@ -53,7 +53,8 @@ train_pipeline = [
         type='sohes.LoadFeatureMap',
         folder=feature_maps['folder'],
         cells=_base_.cpu_model.backbone.cells),
-    dict(type='sohes.EntityCopyPaste', prob=0.0, max_covered=0.5),
+    # Kept maps are mixed as the photos are.
+    dict(type='sohes.EntityCopyPaste', max_covered=0.5),
     dict(type='sohes.PackEntityInputs', min_area=192)
 ]
 test_pipeline = [
