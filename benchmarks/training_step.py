@@ -29,7 +29,7 @@ from torch import nn
 
 from sohes.apis.feature_maps import keep_feature_maps
 from sohes.apis.run_config import read_config
-from sohes.utils.imports import import_quietly
+from sohes.utils.imports import import_datasets
 
 
 def first_batch(config: Config) -> dict:
@@ -67,7 +67,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     init_default_scope('mmdet')
-    import_quietly('mmdet.datasets')
+    import_datasets()
     taken = {}
     for name, change in (('as it is', {}), ('changed', args.change)):
         config = read_config(args.config, {**args.cfg_options, **change})

@@ -28,14 +28,15 @@ def keep_feature_maps(config: Config, quiet: bool = False) -> int:
     photo that cannot be read is left to the training to report.
 
     Args:
-        config: With ``feature_maps`` of ``folder`` and ``max_gb``; without
-            it nothing is done.
+        config: With ``feature_maps`` of ``folder`` and ``max_gb``, as
+            :class:`FeatureMapStore` has them; without it nothing is done.
         quiet: No progress.
 
     Returns:
         How many were written.
 
     Raises:
+        TypeError: ``feature_maps`` has another key.
         ValueError: The backbone is not a ``sohes.FrozenViT``.
     """
     options = config.get('feature_maps')
@@ -50,8 +51,7 @@ def keep_feature_maps(config: Config, quiet: bool = False) -> int:
             f'backbone is {kind}: set feature_maps=None and take '
             'sohes.LoadFeatureMap out of the pipelines')
     backbone = MODELS.build(_backbone(config))
-    store = FeatureMapStore(options.folder, backbone.settings(),
-                            options.get('max_gb', 8.0))
+    store = FeatureMapStore(settings=backbone.settings(), **options)
     rank = int(os.environ.get('RANK', 0))
     photos = sorted(_photos(config))
     missing = [

@@ -54,10 +54,10 @@ def read_config(path: str,
         _check_key(key, config)
     try:
         data_root = config.get('data_root')
-        maps = (config.get('feature_maps') or {}).get('folder')
+        maps = _folder_of_maps(config)
         config.merge_from_dict(dict(options or {}))
-        if maps and config.feature_maps and config.feature_maps.folder != maps:
-            _move_data(config._cfg_dict, maps, config.feature_maps.folder)
+        if maps and (moved := _folder_of_maps(config)):
+            _move_data(config._cfg_dict, maps, moved)
         if data_root and 'data_root' in (options or {}):
             _move_data(config._cfg_dict, data_root, config.data_root)
     except (KeyError, TypeError, IndexError, AssertionError) as error:
@@ -90,6 +90,12 @@ def _check_key(key: str, config: Config) -> None:
     if key.split('.')[0] not in read:
         raise UsageError(f'--cfg-options {key}: '
                          f'{refusal(key, config, config.text, read)}')
+
+
+def _folder_of_maps(config: Config) -> str | None:
+    """Where the maps of a frozen ViT are kept; None: nowhere."""
+    maps = config.get('feature_maps')
+    return maps.get('folder') if isinstance(maps, Mapping) else None
 
 
 def _move_data(node: Any, old: str, new: str) -> None:

@@ -23,7 +23,7 @@ from sohes.apis.run_config import check_amp, read_config
 from sohes.engine.console_runner import ConsoleRunner
 from sohes.utils.dist import init_dist
 from sohes.utils.errors import UsageError
-from sohes.utils.imports import import_quietly
+from sohes.utils.imports import import_datasets
 from sohes.utils.locks import sole_command
 
 # What a mistake in a configuration or in the data raises where it is found.
@@ -160,8 +160,7 @@ def _build(config: Config, complete: Callable[[Runner], Any]) -> Runner:
     """Start the processes' group and build the runner and its parts."""
     try:
         _start_group(config)
-        for package in ('mmdet', 'mmpretrain'):
-            import_quietly(f'{package}.datasets')
+        import_datasets()
         if 'runner_type' in config:
             runner = RUNNERS.build(config)
         else:

@@ -26,3 +26,9 @@ def import_quietly(name: str) -> None:
     """Import a module, such as ``mmpretrain.models``, as above."""
     with nothing_printed():
         importlib.import_module(name)
+
+
+def import_datasets() -> None:
+    """Import what registers mmdet's and mmpretrain's datasets, as above."""
+    for package in ('mmdet', 'mmpretrain'):
+        import_quietly(f'{package}.datasets')

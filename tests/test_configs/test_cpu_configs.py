@@ -120,3 +120,10 @@ def test_kept_maps_want_a_frozen_vit(data, tmp_path):
     with pytest.raises(UsageError, match='feature_maps=None') as error:
         train_model(config)
     assert 'the backbone is sohes.ViTAdapter' in str(error.value)
+
+
+@pytest.mark.parametrize(('key', 'value', 'said'), [
+    ('feature_maps.max_bg', 2.0, 'max_bg'), ('feature_maps', 5, 'mapping')])
+def test_a_mistake_in_the_keys_of_kept_maps(data, tmp_path, key, value, said):
+    with pytest.raises(UsageError, match=said):
+        train_model(small(2, data, tmp_path, **{key: value}))

@@ -34,7 +34,7 @@ from sohes.apis.run_config import read_config
 from sohes.datasets.samplers import ResumableSampler
 from sohes.utils.arguments import at_least, options_argument, tool_parser
 from sohes.utils.errors import said_in_a_sentence
-from sohes.utils.imports import import_quietly
+from sohes.utils.imports import import_datasets
 
 
 def parse_args() -> argparse.Namespace:
@@ -61,9 +61,7 @@ def build(config: Config) -> Any:
 def measure(args: argparse.Namespace) -> None:
     """Draw samples and print what they hold."""
     init_default_scope('mmdet')
-    # Before a type is looked up, which would print.
-    for package in ('mmdet', 'mmpretrain'):
-        import_quietly(f'{package}.datasets')
+    import_datasets()
     with said_in_a_sentence():
         config = read_config(args.config, args.cfg_options or {})
         dataset = build(config)
