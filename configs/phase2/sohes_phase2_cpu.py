@@ -8,7 +8,7 @@ DIR/feature_maps/ (2 MB a photo); delete them with tools/misc/feature_maps.py
 DIR/feature_maps --delete. What is trained is a stem, a light pixel decoder
 and the entity head.
 
-Hardware: 2 CPU cores; the 12 000 steps take 15 hours of one core without
+Hardware: 2 CPU cores; the 12 000 steps take 13 hours of one core without
 bfloat16. Result: see docs/cpu_recipe.md.
 """
 _base_ = ['../sohes_phase2.py', '../_base_/models/cpu.py']
