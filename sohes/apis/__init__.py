@@ -24,5 +24,7 @@ def __getattr__(name: str) -> Any:
     if name not in _LATE:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     check_versions('mmcv', 'mmdet')
+    module = f'{__name__}.{_LATE[name]}'
     import_quietly('mmdet.datasets')
-    return getattr(importlib.import_module(f'{__name__}.{_LATE[name]}'), name)
+    import_quietly(module)  # mmdet's inferencer imports its metrics
+    return getattr(importlib.import_module(module), name)

@@ -31,11 +31,20 @@ vit = ViTFeatureExtractor(sys.argv[1]).vit
 assert type(vit).__module__.startswith('mmpretrain.')
 """
 
+# As demo/image_demo.py begins: nothing else has imported mmdet before.
+ENTRANCE = """
+import sys
+sys.modules['faster_coco_eval'] = None
+from sohes.apis import EntityInferencer
+"""
+
 
 @pytest.mark.slow
-def test_imports_print_nothing(tmp_path: Path, repo_root: Path) -> None:
+@pytest.mark.parametrize('code', [CODE, ENTRANCE])
+def test_imports_print_nothing(tmp_path: Path, repo_root: Path,
+                               code: str) -> None:
     done = subprocess.run(
-        [sys.executable, '-W', 'ignore::DeprecationWarning', '-c', CODE,
+        [sys.executable, '-W', 'ignore::DeprecationWarning', '-c', code,
          tmp_path / 'vit.pth'],
         capture_output=True, text=True, cwd=repo_root)
     assert done.returncode == 0, done.stderr
