@@ -4,5 +4,9 @@ from sohes.engine.optimizers.clipped_sgd import ClippedSGD
 from sohes.engine.optimizers.layer_decay import (
     LayerDecayOptimWrapperConstructor,
 )
+from sohes.engine.optimizers.muon import build_muon
 
-__all__ = ['ClippedSGD', 'LayerDecayOptimWrapperConstructor', 'build_adan']
+__all__ = [
+    'ClippedSGD', 'LayerDecayOptimWrapperConstructor', 'build_adan',
+    'build_muon'
+]

@@ -1,0 +1,76 @@
+"""Muon, out of timm."""
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any
+from unittest import mock
+
+import torch
+from torch.optim import Optimizer
+
+from sohes.registry import OPTIMIZERS
+from sohes.utils.precision import fast_dtype
+
+
+@OPTIMIZERS.register_module(name='Muon')
+def build_muon(params: Iterable, **kwargs: Any) -> Optimizer:
+    """timm's Muon (Jordan et al. 2024), imported when wanted.
+
+    A weight matrix takes a step in the direction of the orthogonal matrix
+    nearest to its running mean gradient, so that the few directions in which
+    the gradient is large do not outweigh all others. The weights of a
+    convolution count as a matrix of out rows. By timm's default
+    ``adjust_lr_fn`` the step is as long as AdamW's usually is, so ``lr`` and
+    ``weight_decay`` may be AdamW's.
+
+    AdamW trains the other weights: those of one dimension, and those of a
+    group without weight decay where others have one, which are the norms and
+    embeddings in mmdet's configurations.
+
+    Args:
+        params: Weights, or groups of them.
+        kwargs: Of ``timm.optim.Muon``: lr, weight_decay, momentum, nesterov,
+            ``fallback_lr_scale`` (AdamW's rate, in units of lr), ...
+
+    Raises:
+        ImportError: timm is not installed, or has no Muon.
+    """
+    try:
+        made = _muon_class()
+    except ImportError as error:
+        raise ImportError(
+            f'sohes.Muon needs the package timm ({error}), which the extras '
+            "of sohes, 'onedl' and 'openmmlab', bring") from error
+    groups = [
+        dict(each) if isinstance(each, dict) else dict(params=[each])
+        for each in params
+    ]
+    decay = kwargs.get('weight_decay', 0.0)
+    for group in groups:
+        if decay and not group.get('weight_decay', decay):
+            group['use_fallback'] = True
+    return made(groups, **kwargs)
+
+
+def _muon_class() -> type[Optimizer]:
+    """timm's class, with float32 where bfloat16 is computed in software."""
+    from timm.optim import Muon, muon
+
+    class FastMuon(Muon):
+        """As timm's: it orthogonalises in bfloat16 and has no key for that.
+
+        A processor without instructions for it takes some forty times as
+        long as in float32, more than for all the rest of a training step.
+        """
+
+        @torch.no_grad()
+        def step(self, closure: Callable | None = None) -> Any:
+            weight = self.param_groups[0]['params'][0]
+            if fast_dtype(weight.device) == 'bf16':
+                return super().step(closure)
+            in_float32 = functools.partial(
+                muon.zeropower_via_newtonschulz, dtype=torch.float32)
+            with mock.patch.object(muon, 'zeropower_via_newtonschulz',
+                                   in_float32):
+                return super().step(closure)
+
+    return FastMuon
