@@ -18,7 +18,7 @@ data_root = 'data/entities/'
 batch_size = 4
 num_workers = 1
 max_iters = 12000
-base_lr = 0.0003  # ours, of AdamW
+base_lr = 0.001  # ours, of Muon
 view_size = (448, 448)
 test_size = (896, 896)  # seen whole, at 448, and in parts as they are
 feature_maps = dict(folder=data_root + 'feature_maps/', max_gb=8.0)
@@ -77,7 +77,12 @@ train_cfg = dict(max_iters=max_iters)
 optim_wrapper = dict(
     _delete_=True,
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=base_lr, weight_decay=0.05),
+    optimizer=dict(
+        type='sohes.Muon',
+        lr=base_lr,
+        weight_decay=0.05,
+        nesterov=True,
+        fallback_lr_scale=0.3),  # AdamW for queries, norms and biases
     paramwise_cfg=dict(
         custom_keys={
             'query_embed': dict(decay_mult=0.0),

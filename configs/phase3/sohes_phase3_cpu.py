@@ -16,7 +16,7 @@ data_root = 'data/entities/'
 batch_size = 2  # a process, of I1 and of I2
 num_workers = 1
 max_iters = 1500
-base_lr = 0.00003  # a tenth of Phase 2's
+base_lr = 0.0001  # a tenth of Phase 2's
 view_size = (448, 448)
 test_size = (896, 896)
 feature_maps = dict(folder=data_root + 'feature_maps/', max_gb=8.0)
@@ -84,7 +84,12 @@ train_cfg = dict(max_iters=max_iters)
 optim_wrapper = dict(
     _delete_=True,
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=base_lr, weight_decay=0.05),
+    optimizer=dict(
+        type='sohes.Muon',
+        lr=base_lr,
+        weight_decay=0.05,
+        nesterov=True,
+        fallback_lr_scale=0.3),
     paramwise_cfg=dict(
         custom_keys={
             'query_embed': dict(decay_mult=0.0),

@@ -83,10 +83,11 @@ def test_trains_on_kept_maps_and_predicts_without(data, tmp_path):
 
 @pytest.mark.slow
 def test_eight_photos_by_heart(data_of_eight, tmp_path):
-    """100 steps, and the loss falls from 33 to 7 or 8, over all layers.
+    """100 steps, and the loss falls from 33 to 5, over all layers.
 
-    The bound is one that configs/tiny/sohes_phase2_tiny.py misses on these
-    photos, with as many queries and 112 pixels as well.
+    The bound is one that AdamW at 0.0003 misses, with 7 or 8, and so does
+    configs/tiny/sohes_phase2_tiny.py on these photos, with as many queries
+    and 112 pixels as well.
     """
     config = small(2, data_of_eight, tmp_path, **{
         'model.backbone.vit_size': 112,
@@ -108,7 +109,7 @@ def test_eight_photos_by_heart(data_of_eight, tmp_path):
     loss, loss_iou = (runner.message_hub.get_scalar(f'train/{name}').mean(10)
                       for name in ('loss', 'loss_iou'))
     # The head that judges the masks does not change them.
-    assert loss - loss_iou < 9
+    assert loss - loss_iou < 6.5
 
 
 def test_kept_maps_want_a_frozen_vit(data, tmp_path):
