@@ -8,7 +8,7 @@ DIR/feature_maps/ (2 MB a photo); delete them with tools/misc/feature_maps.py
 DIR/feature_maps --delete. What is trained is a stem, a light pixel decoder
 and the entity head.
 
-Hardware: 2 CPU cores; the 12 000 steps take 13 hours of one core without
+Hardware: 2 CPU cores; the 6 000 steps take some 7 hours of one core without
 bfloat16. Result: see docs/cpu_recipe.md.
 """
 _base_ = ['../sohes_phase2.py', '../_base_/models/cpu.py']
@@ -17,7 +17,7 @@ _base_ = ['../sohes_phase2.py', '../_base_/models/cpu.py']
 data_root = 'data/entities/'
 batch_size = 4
 num_workers = 1
-max_iters = 12000
+max_iters = 6000
 base_lr = 0.001  # ours, of Muon
 view_size = (448, 448)
 test_size = (896, 896)  # seen whole, at 448, and in parts as they are
@@ -82,7 +82,7 @@ optim_wrapper = dict(
         lr=base_lr,
         weight_decay=0.05,
         nesterov=True,
-        fallback_lr_scale=0.3),  # AdamW for queries, norms and biases
+        fallback_lr_scale=0.3),  # NAdamW: queries, norms, biases
     paramwise_cfg=dict(
         custom_keys={
             'query_embed': dict(decay_mult=0.0),

@@ -7,7 +7,8 @@ WEIGHTS
 The model is Phase 2's. The kept maps in DIR/feature_maps/ serve the teacher
 and the student; colours change what the stem sees.
 
-Hardware: 2 CPU cores. Result: see docs/self_correction.md.
+Hardware: 2 CPU cores. Result: not measured with Muon; with AdamW see
+docs/self_correction.md.
 """
 _base_ = ['../sohes_phase3.py', '../_base_/models/cpu.py']
 

@@ -1,6 +1,5 @@
 """Muon: which way it steps, how far, and which weights are AdamW's."""
 import sys
-from typing import Any
 
 import pytest
 import torch
@@ -14,11 +13,11 @@ MUON = dict(type='sohes.Muon', lr=LR)
 GRADIENT = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
 
 
-def first_step(**kwargs: Any) -> Tensor:
+def first_step() -> Tensor:
     """How a (6, 4) weight moves, in the gradient's singular vectors."""
     weight = nn.Parameter(torch.zeros(6, 4))
     weight.grad = GRADIENT.clone()
-    OPTIMIZERS.build(dict(MUON, params=[weight], **kwargs)).step()
+    OPTIMIZERS.build(dict(MUON, params=[weight])).step()
     left, _, right = torch.linalg.svd(GRADIENT, full_matrices=False)
     return left.T @ weight.detach() @ right.T
 
@@ -58,13 +57,16 @@ class Model(nn.Module):
         self.query_feat = nn.Embedding(7, 6)
 
 
-def test_norms_and_embeddings_are_adamws() -> None:
+@pytest.mark.parametrize('nesterov, first', [(False, 1.0), (True, 1.9)])
+def test_norms_and_embeddings_are_adamws(nesterov: bool,
+                                         first: float) -> None:
     model = Model()
     wrapper = build_optim_wrapper(
         model,
         dict(
             type='OptimWrapper',
-            optimizer=dict(MUON, weight_decay=0.05, fallback_lr_scale=0.5),
+            optimizer=dict(MUON, weight_decay=0.05, fallback_lr_scale=0.5,
+                           nesterov=nesterov),
             paramwise_cfg=dict(
                 custom_keys=dict(query_feat=dict(decay_mult=0.0)))))
     before = {n: p.detach().clone() for n, p in model.named_parameters()}
@@ -72,16 +74,27 @@ def test_norms_and_embeddings_are_adamws() -> None:
         weight.grad = torch.ones_like(weight)
     wrapper.optimizer.step()
     moved = {n: before[n] - p for n, p in model.named_parameters()}
-    # The first step of AdamW is as long as its rate, for every number.
-    full = torch.full_like
+    # The first step of AdamW is as long as its rate, for every number;
+    # NAdamW's is 1.9 times as long.
+    step = LR / 2 * first
     torch.testing.assert_close(
-        moved['query_feat.weight'], full(before['query_feat.weight'], LR / 2))
+        moved['query_feat.weight'],
+        torch.full_like(before['query_feat.weight'], step))
     torch.testing.assert_close(
-        moved['linear.bias'], LR / 2 * (1 + 0.05 * before['linear.bias']))
+        moved['linear.bias'], step + LR / 2 * 0.05 * before['linear.bias'])
     for name in ('linear.weight', 'conv.weight'):
         step = moved[name] - LR * 0.05 * before[name]
         assert step.std() < 1e-3 * step.mean()  # of ones: of rank 1
         assert abs(step.mean() - LR / 2) > 1e-4
+
+
+def test_a_group_may_choose() -> None:
+    weight = nn.Parameter(torch.zeros(6, 4))
+    weight.grad = GRADIENT.clone()
+    group = dict(params=[weight], weight_decay=0.0, use_muon=True)
+    muon = OPTIMIZERS.build(dict(MUON, params=[group], weight_decay=0.1))
+    muon.step()
+    assert muon.state[weight]['use_muon'] is True
 
 
 def test_resumes_where_it_stopped() -> None:

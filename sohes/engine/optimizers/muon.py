@@ -22,14 +22,17 @@ def build_muon(params: Iterable, **kwargs: Any) -> Optimizer:
     ``adjust_lr_fn`` the step is as long as AdamW's usually is, so ``lr`` and
     ``weight_decay`` may be AdamW's.
 
-    AdamW trains the other weights: those of one dimension, and those of a
-    group without weight decay where others have one, which are the norms and
-    embeddings in mmdet's configurations.
+    AdamW, with ``nesterov`` NAdamW, trains the other weights: those of one
+    dimension, matrices that are too thin (fewer than 4 rows or columns, or
+    one side over 128 times the other), and those of a group without weight
+    decay where ``weight_decay`` is not 0, which are the norms and embeddings
+    in mmdet's configurations. A group's own ``use_fallback`` or ``use_muon``
+    counts before that.
 
     Args:
         params: Weights, or groups of them.
         kwargs: Of ``timm.optim.Muon``: lr, weight_decay, momentum, nesterov,
-            ``fallback_lr_scale`` (AdamW's rate, in units of lr), ...
+            ``fallback_lr_scale`` (AdamW's rate over Muon's), ...
 
     Raises:
         ImportError: timm is not installed, or has no Muon.
@@ -41,12 +44,13 @@ def build_muon(params: Iterable, **kwargs: Any) -> Optimizer:
             f'sohes.Muon needs the package timm ({error}), which the extras '
             "of sohes, 'onedl' and 'openmmlab', bring") from error
     groups = [
-        dict(each) if isinstance(each, dict) else dict(params=[each])
-        for each in params
+        dict(each) if isinstance(each, dict) else each for each in params
     ]
     decay = kwargs.get('weight_decay', 0.0)
     for group in groups:
-        if decay and not group.get('weight_decay', decay):
+        if (isinstance(group, dict) and decay
+                and not group.get('weight_decay', decay)
+                and not group.keys() & {'use_fallback', 'use_muon'}):
             group['use_fallback'] = True
     return made(groups, **kwargs)
 
@@ -64,8 +68,9 @@ def _muon_class() -> type[Optimizer]:
 
         @torch.no_grad()
         def step(self, closure: Callable | None = None) -> Any:
-            weight = self.param_groups[0]['params'][0]
-            if fast_dtype(weight.device) == 'bf16':
+            devices = {weight.device.type for group in self.param_groups
+                       for weight in group['params']}
+            if all(fast_dtype(device) == 'bf16' for device in devices):
                 return super().step(closure)
             in_float32 = functools.partial(
                 muon.zeropower_via_newtonschulz, dtype=torch.float32)
