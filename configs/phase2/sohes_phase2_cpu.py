@@ -8,10 +8,13 @@ DIR/feature_maps/ (2 MB a photo); delete them with tools/misc/feature_maps.py
 DIR/feature_maps --delete. What is trained is a stem, a light pixel decoder
 and the entity head.
 
-Hardware: 2 CPU cores; the 6 000 steps take some 7 hours of one core without
+Hardware: 2 CPU cores; the 6 000 steps take some 6 hours of both without
 bfloat16. Result: see docs/cpu_recipe.md.
 """
-_base_ = ['../sohes_phase2.py', '../_base_/models/cpu.py']
+_base_ = [
+    '../sohes_phase2.py', '../_base_/models/cpu.py',
+    '../_base_/schedules/muon.py'
+]
 
 # ----- frequently changed ---------------------------------------------------
 data_root = 'data/entities/'
@@ -74,23 +77,8 @@ auto_scale_lr = dict(base_batch_size=4)
 
 # ----- possibly changed -----------------------------------------------------
 train_cfg = dict(max_iters=max_iters)
-optim_wrapper = dict(
-    _delete_=True,
-    type='OptimWrapper',
-    optimizer=dict(
-        type='sohes.Muon',
-        lr=base_lr,
-        weight_decay=0.05,
-        nesterov=True,
-        fallback_lr_scale=0.3),  # NAdamW: queries, norms, biases
-    paramwise_cfg=dict(
-        custom_keys={
-            'query_embed': dict(decay_mult=0.0),
-            'query_feat': dict(decay_mult=0.0),
-            'level_embed': dict(decay_mult=0.0),
-        },
-        norm_decay_mult=0.0),
-    clip_grad=dict(max_norm=1.0, norm_type=2))
+optim_wrapper = _base_.muon
+optim_wrapper.optimizer.lr = base_lr
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.02, by_epoch=False, begin=0, end=50),
     dict(

@@ -10,7 +10,10 @@ and the student; colours change what the stem sees.
 Hardware: 2 CPU cores. Result: not measured with Muon; with AdamW see
 docs/self_correction.md.
 """
-_base_ = ['../sohes_phase3.py', '../_base_/models/cpu.py']
+_base_ = [
+    '../sohes_phase3.py', '../_base_/models/cpu.py',
+    '../_base_/schedules/muon.py'
+]
 
 # ----- frequently changed ---------------------------------------------------
 data_root = 'data/entities/'
@@ -82,23 +85,8 @@ auto_scale_lr = dict(base_batch_size=2)
 
 # ----- possibly changed -----------------------------------------------------
 train_cfg = dict(max_iters=max_iters)
-optim_wrapper = dict(
-    _delete_=True,
-    type='OptimWrapper',
-    optimizer=dict(
-        type='sohes.Muon',
-        lr=base_lr,
-        weight_decay=0.05,
-        nesterov=True,
-        fallback_lr_scale=0.3),
-    paramwise_cfg=dict(
-        custom_keys={
-            'query_embed': dict(decay_mult=0.0),
-            'query_feat': dict(decay_mult=0.0),
-            'level_embed': dict(decay_mult=0.0),
-        },
-        norm_decay_mult=0.0),
-    clip_grad=dict(max_norm=1.0, norm_type=2))
+optim_wrapper = _base_.muon
+optim_wrapper.optimizer.lr = base_lr
 # A third of the paper's steps: a shorter average.
 custom_hooks = [dict(type='sohes.TeacherHook', momentum=0.002)]
 default_hooks = dict(
