@@ -7,6 +7,7 @@ from mmengine.optim import build_optim_wrapper
 from torch import Tensor, nn
 
 from sohes.registry import OPTIMIZERS
+from sohes.utils.errors import UsageError
 
 LR = 0.01
 MUON = dict(type='sohes.Muon', lr=LR)
@@ -117,6 +118,15 @@ def test_resumes_where_it_stopped() -> None:
         return list(model.parameters())
 
     assert all(map(torch.equal, weights(2), weights(-1)))
+
+
+def test_another_optimizers_state_is_refused() -> None:
+    weight = nn.Parameter(torch.zeros(6, 4))
+    state = torch.optim.AdamW([weight]).state_dict()
+    muon = OPTIMIZERS.build(dict(MUON, params=[weight]))
+    with pytest.raises(UsageError, match=r'another optimizer .*momentum.*'
+                       r'load_from=CHECKPOINT'):
+        muon.load_state_dict(state)
 
 
 def test_without_timm(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch.optim import Optimizer
 
 from sohes.registry import OPTIMIZERS
+from sohes.utils.errors import UsageError
 from sohes.utils.precision import fast_dtype
 
 
@@ -77,5 +78,21 @@ def _muon_class() -> type[Optimizer]:
             with mock.patch.object(muon, 'zeropower_via_newtonschulz',
                                    in_float32):
                 return super().step(closure)
+
+        def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+            """As ever, of a run with Muon.
+
+            Raises:
+                UsageError: The state is another optimizer's.
+            """
+            saved = state_dict['param_groups']
+            if saved and (missing := sorted(
+                    self.param_groups[0].keys() - saved[0].keys())):
+                raise UsageError(
+                    'the checkpoint was trained by another optimizer than '
+                    f'sohes.Muon (its state lacks {", ".join(missing)}): '
+                    'leave out --resume and start from its weights in a new '
+                    'work_dir with --cfg-options load_from=CHECKPOINT')
+            super().load_state_dict(state_dict)
 
     return FastMuon

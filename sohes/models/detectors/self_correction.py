@@ -31,7 +31,7 @@ from sohes.structures.bit_masks import BitMasks
 
 _TRAIN_KEYS = {
     'freeze_teacher', 'sup_weight', 'unsup_weight', 'score_thr', 'min_area',
-    'ancestors', 'no_object_weight'
+    'ancestors', 'no_object_weight', 'score_weight'
 }
 
 
@@ -74,6 +74,11 @@ class SelfCorrection(SemiBaseDetector):
               IoU that the head expects, in [0, 1]. The paper's 1 teaches
               that whatever the teacher is not sure of is nothing; 0 leaves
               it open. Of our own head alone.
+            - score_weight (float): Of the student's class and expected IoU
+              in the loss by the teacher's masks, 0 or more. The paper's 1
+              teaches the student to be as sure as its teacher or surer, who
+              then follows it; at 0 scores are learnt from the initial
+              pseudo-labels alone. Of our own head alone.
             - freeze_teacher (bool): As in mmdet; True.
         semi_test_cfg: ``predict_on``, 'teacher' or 'student'.
         **kwargs: ``data_preprocessor``, a ``MultiBranchDataPreprocessor``,
@@ -111,6 +116,10 @@ class SelfCorrection(SemiBaseDetector):
         if not 0 <= self.no_object_weight <= 1:
             raise ValueError('no_object_weight must be in [0, 1], got '
                              f'{self.no_object_weight}')
+        self.score_weight = options.get('score_weight', 1.0)
+        if not self.score_weight >= 0:
+            raise ValueError('score_weight must be 0 or more, got '
+                             f'{self.score_weight}')
         self.pseudo_label_head = None
         if 'panoptic_fusion_head' in detector:
             # The teacher's own may be told to give RLEs.
@@ -262,6 +271,9 @@ class SelfCorrection(SemiBaseDetector):
         for sample in batch_data_samples:
             sample.set_metainfo(dict(no_object_weight=self.no_object_weight))
         losses = self.student.loss(batch_inputs, batch_data_samples)
+        for name, loss in losses.items():
+            if name.split('.')[-1] in ('loss_cls', 'loss_iou'):
+                losses[name] = loss * self.score_weight
         believed = sum(batch_info[f'teacher_{size}']
                        for size in ('small', 'medium', 'large'))
         weight = self.semi_train_cfg.get('unsup_weight', 1.) * (believed > 0)

@@ -316,6 +316,20 @@ def test_masks_that_all_leave_the_view_teach_no_object(weight, monkeypatch):
     assert (losses['unsup_loss_cls'] > 0) == (weight > 0)
 
 
+@pytest.mark.parametrize('weight', [1.0, 0.5, 0.0])
+def test_scores_are_learnt_from_the_teacher_by_their_weight(
+        weight, monkeypatch):
+    losses = []
+    for model in (build(score_weight=weight), build()):
+        says(model, seen(BOXES[0], scores=[0.99]), monkeypatch)
+        losses.append(losses_of(model))
+    for name, loss in losses[1].items():
+        is_score = name.startswith('unsup_') and name.endswith('loss_cls')
+        expected = loss * weight if is_score else loss
+        assert torch.equal(losses[0][name], expected)
+    assert losses[1]['unsup_d0.loss_cls'] > 0
+
+
 def test_without_its_loss_the_teacher_is_not_asked(monkeypatch):
     model = build(unsup_weight=0.)
     monkeypatch.setattr(model.teacher, 'extract_feat', None)
@@ -341,6 +355,7 @@ def test_prediction_is_the_teachers_unless_asked(who):
 @pytest.mark.parametrize('options, message', [
     (dict(cls_pseudo_thr=0.5), 'found cls_pseudo_thr'),
     (dict(score_thr=1.5), 'number in'),
+    (dict(score_weight=-1), 'score_weight must be 0 or more, got -1'),
     (dict(ancestors='tree'), "'pairs' or 'closure', got 'tree'"),
     (dict(score_thr=dict(gamma=0.)), 'gamma must be 1 or more'),
 ])
