@@ -78,7 +78,7 @@ class SelfCorrection(SemiBaseDetector):
               in the loss by the teacher's masks, 0 or more. The paper's 1
               teaches the student to be as sure as its teacher or surer, who
               then follows it; at 0 scores are learnt from the initial
-              pseudo-labels alone. Of our own head alone.
+              pseudo-labels alone.
             - freeze_teacher (bool): As in mmdet; True.
         semi_test_cfg: ``predict_on``, 'teacher' or 'student'.
         **kwargs: ``data_preprocessor``, a ``MultiBranchDataPreprocessor``,
@@ -271,9 +271,10 @@ class SelfCorrection(SemiBaseDetector):
         for sample in batch_data_samples:
             sample.set_metainfo(dict(no_object_weight=self.no_object_weight))
         losses = self.student.loss(batch_inputs, batch_data_samples)
-        for name, loss in losses.items():
-            if name.split('.')[-1] in ('loss_cls', 'loss_iou'):
-                losses[name] = loss * self.score_weight
+        losses.update(reweight_loss_dict(
+            {name: loss for name, loss in losses.items()
+             if name.split('.')[-1] in ('loss_cls', 'loss_iou')},
+            self.score_weight))
         believed = sum(batch_info[f'teacher_{size}']
                        for size in ('small', 'medium', 'large'))
         weight = self.semi_train_cfg.get('unsup_weight', 1.) * (believed > 0)
