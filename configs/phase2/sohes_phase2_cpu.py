@@ -79,14 +79,7 @@ auto_scale_lr = dict(base_batch_size=4)
 train_cfg = dict(max_iters=max_iters)
 optim_wrapper = _base_.muon
 optim_wrapper.optimizer.lr = base_lr
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.02, by_epoch=False, begin=0, end=50),
-    dict(
-        type='CosineAnnealingLR',
-        by_epoch=False,
-        begin=0,
-        end=max_iters,
-        eta_min=0.0)
-]
+param_scheduler = _base_.muon_schedule
+param_scheduler[1].end = max_iters
 default_hooks = dict(
     logger=dict(interval=25), checkpoint=dict(interval=250))

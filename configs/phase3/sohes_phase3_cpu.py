@@ -30,14 +30,12 @@ model = dict(
     detector=_base_.cpu_model,
     # The score is a product with the expected IoU, so half of the paper's:
     # the teacher then believes some 50 masks of a photo, as labels have 90.
-    # What the teacher is not sure of is left open: taken for nothing, as the
-    # paper does, it would be believed less with every step. Scores are learnt
-    # from the labels alone; else they rise, as a student agrees with its
-    # teacher better than with any label.
+    # The student learns scores from the labels alone. Learnt from the teacher,
+    # they fall with every step where all that the teacher is not sure of
+    # counts as nothing, as in the paper, and else they rise, since the student
+    # agrees with its teacher better than with any label.
     semi_train_cfg=dict(
-        score_thr=dict(low=0.15, high=0.35),
-        no_object_weight=0.0,
-        score_weight=0.0))
+        score_thr=dict(low=0.15, high=0.35), score_weight=0.0))
 
 flip = dict(type='RandomFlip', prob=0.5)
 crop = dict(
@@ -90,17 +88,11 @@ auto_scale_lr = dict(base_batch_size=2)
 train_cfg = dict(max_iters=max_iters)
 optim_wrapper = _base_.muon
 optim_wrapper.optimizer.lr = base_lr
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.02, by_epoch=False, begin=0, end=10),
-    dict(
-        type='CosineAnnealingLR',
-        by_epoch=False,
-        begin=0,
-        end=max_iters,
-        eta_min=0.0)
-]
-# A third of the paper's steps, and rates that are ten times as high: an
-# average of the last 100 steps.
+param_scheduler = _base_.muon_schedule
+param_scheduler[0].end = 10
+param_scheduler[1].end = max_iters
+# The teacher is an average of the last 100 steps, as there are fewer steps
+# than the paper's and each is longer.
 custom_hooks = [dict(type='sohes.TeacherHook', momentum=0.01)]
 default_hooks = dict(
     logger=dict(interval=25), checkpoint=dict(interval=250))

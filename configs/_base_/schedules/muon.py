@@ -1,4 +1,4 @@
-"""Muon for models on a CPU; the file that takes it sets the rate.
+"""Muon for models on a CPU; the file that takes it sets rate and steps.
 
 Its 0.3 of the rate is NAdamW's, which trains queries, norms and biases.
 """
@@ -18,3 +18,7 @@ muon = dict(
         },
         norm_decay_mult=0.0),
     clip_grad=dict(max_norm=1.0, norm_type=2))
+muon_schedule = [
+    dict(type='LinearLR', start_factor=0.02, by_epoch=False, begin=0, end=50),
+    dict(type='CosineAnnealingLR', by_epoch=False, begin=0, eta_min=0.0)
+]

@@ -80,7 +80,7 @@ def _muon_class() -> type[Optimizer]:
                 return super().step(closure)
 
         def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-            """As ever, of a run with Muon.
+            """Load the state of a run with Muon.
 
             Raises:
                 UsageError: The state is another optimizer's.

@@ -74,11 +74,10 @@ class SelfCorrection(SemiBaseDetector):
               IoU that the head expects, in [0, 1]. The paper's 1 teaches
               that whatever the teacher is not sure of is nothing; 0 leaves
               it open. Of our own head alone.
-            - score_weight (float): Of the student's class and expected IoU
-              in the loss by the teacher's masks, 0 or more. The paper's 1
-              teaches the student to be as sure as its teacher or surer, who
-              then follows it; at 0 scores are learnt from the initial
-              pseudo-labels alone.
+            - score_weight (float): Weight of the student's class loss and
+              IoU loss on the teacher's masks, 0 or more; the paper's is 1.
+              At 0 the student learns its scores from the initial
+              pseudo-labels alone, and ``no_object_weight`` changes nothing.
             - freeze_teacher (bool): As in mmdet; True.
         semi_test_cfg: ``predict_on``, 'teacher' or 'student'.
         **kwargs: ``data_preprocessor``, a ``MultiBranchDataPreprocessor``,
