@@ -35,7 +35,9 @@ model = dict(
     # counts as nothing, as in the paper, and else they rise, since the student
     # agrees with its teacher better than with any label.
     semi_train_cfg=dict(
-        score_thr=dict(low=0.15, high=0.35), score_weight=0.0))
+        score_thr=dict(low=0.15, high=0.35),
+        score_weight=0.0,
+        min_area=64))  # 4 cells of the 112 x 112 masks
 
 flip = dict(type='RandomFlip', prob=0.5)
 crop = dict(
@@ -65,14 +67,25 @@ train_pipeline = [
     _base_.train_pipeline[6],  # copy-paste; no canvas
     *_base_.colors, pack
 ]
-# The teacher sees what Phase 2 was trained on, parts as well; the student a
-# part of its view, so that the teacher has seen all of it.
+# Of one view of a photo the student sees all, and the teacher a part, enlarged
+# up to twice, as at inference: it finds small entities there that it would
+# miss in the student's view. What the part cuts is not learnt.
+shared = dict(enlarge, scale=test_size, ratio_range=(1.0, 1.5))
 unsup_pipeline = _base_.unsup_pipeline
-unsup_pipeline.insert(1, part)
+unsup_pipeline.insert(
+    1,
+    dict(
+        type='RandomChoice',
+        transforms=[[dict(type='Resize', scale=test_size, keep_ratio=False)],
+                    [shared, dict(crop, crop_size=test_size)]]))
 unsup_pipeline[2].update(
-    unsup_teacher=[flip, load_map, pack],
-    unsup_student=[flip, dict(enlarge, ratio_range=(1.0, 1.5)), crop,
-                   load_map, *_base_.colors, pack])
+    unsup_teacher=[
+        dict(enlarge, ratio_range=(1.0, 2.0)), crop, flip, load_map, pack
+    ],
+    unsup_student=[
+        dict(type='Resize', scale=view_size, keep_ratio=False), flip,
+        load_map, *_base_.colors, pack
+    ])
 test_pipeline = _base_.test_pipeline
 test_pipeline[1] = dict(type='Resize', scale=test_size, keep_ratio=False)
 train_dataloader = dict(

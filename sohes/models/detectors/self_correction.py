@@ -22,6 +22,7 @@ from torch import Tensor
 from sohes.models.detectors.teacher_masks import (
     between_views,
     count_by_size,
+    cut_off,
     dynamic_threshold,
     project_masks,
 )
@@ -214,8 +215,9 @@ class SelfCorrection(SemiBaseDetector):
                                  batch_data_samples: SampleList) -> SampleList:
         """Put the teacher's masks and forest on the student's pixels.
 
-        Masks that are not in the student's view are left out; their children
-        hang from the nearest ancestor that is.
+        Masks that are not in the student's view are left out, and masks that
+        the side of the teacher's view cuts where the student sees on; their
+        children hang from the nearest ancestor that stays.
 
         Args:
             batch_pseudo_instances: B, of :meth:`get_pseudo_instances`.
@@ -230,11 +232,13 @@ class SelfCorrection(SemiBaseDetector):
                 named.
         """
         for weak, strong in zip(batch_pseudo_instances, batch_data_samples):
-            masks = project_masks(
-                weak.gt_instances.masks,
-                between_views(_homography(weak), _homography(strong)),
-                tuple(strong.img_shape[:2]))
-            keep = (masks.sum((1, 2)) >= max(self.min_area, 1)).nonzero()[:, 0]
+            seen = weak.gt_instances.masks
+            source, target = _homography(weak), _homography(strong)
+            size = tuple(strong.img_shape[:2])
+            masks = project_masks(seen, between_views(source, target), size)
+            whole = ~cut_off(seen, source, target, size, weak.ori_shape[:2])
+            large = masks.sum((1, 2)) >= max(self.min_area, 1)
+            keep = (whole & large).nonzero()[:, 0]
             kept = _chosen(masks, weak.gt_instances.forest, keep)
             strong.gt_instances = InstanceData(
                 bboxes=mask2bbox(kept.masks), labels=torch.zeros_like(keep))

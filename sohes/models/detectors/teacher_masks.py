@@ -109,3 +109,43 @@ def project_masks(masks: Tensor, homography: np.ndarray,
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
     index = torch.where(inside, y * width + x, 0)
     return masks.flatten(1)[:, index] & inside
+
+
+def cut_off(masks: Tensor, source: np.ndarray, target: np.ndarray,
+            size: tuple[int, int], photo: tuple[int, int]) -> Tensor:
+    """Masks that end with the view they are in, where another goes on.
+
+    What such a mask is a part of, only the other view shows whole. The side
+    of a photo cuts nothing.
+
+    Args:
+        masks: (n, H, W) bool, in the view ``source``.
+        source: (3, 3), from the original image to this view, as mmdet's
+            transforms record it.
+        target: (3, 3), to the other view.
+        size: (H', W') of the other view.
+        photo: (height, width) of the original image.
+
+    Returns:
+        (n,) bool.
+    """
+    height, width = masks.shape[1:]
+    rows, columns = np.arange(height) + 0.5, np.arange(width) + 0.5
+    cut = masks.new_zeros(len(masks))
+    # Centres of the pixels that would come next.
+    for x, y, side in ((-0.5, rows, masks[:, :, 0]),
+                       (width + 0.5, rows, masks[:, :, -1]),
+                       (columns, -0.5, masks[:, 0]),
+                       (columns, height + 0.5, masks[:, -1])):
+        points = np.stack(np.broadcast_arrays(x, y, 1.0))
+        points = np.linalg.inv(np.asarray(source, np.float64)) @ points
+        seen = _inside(points, photo) & _inside(
+            np.asarray(target, np.float64) @ points, size)
+        cut |= (side & torch.from_numpy(seen).to(masks.device)).any(1)
+    return cut
+
+
+def _inside(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Which of (3, n) points (x, y, w) are in an image of (H, W)."""
+    x, y = points[:2] / points[2]
+    return (x > 0) & (x < size[1]) & (y > 0) & (y < size[0])

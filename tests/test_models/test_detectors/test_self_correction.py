@@ -235,6 +235,20 @@ def test_who_leaves_the_view_leaves_its_children_to_the_next(monkeypatch):
     assert found.masks.areas().tolist() == [2000, 1200]
 
 
+def test_a_mask_that_the_teachers_view_cuts_is_not_learnt():
+    # The teacher sees the left half enlarged, the student the whole photo.
+    boxes = [(0, 0, 96, 64), (10, 10, 40, 30), (80, 40, 94, 60)]
+    weak, strong = view(1), view(1)
+    weak.set_metainfo(dict(homography_matrix=np.diag([1., .5, 1])))
+    weak.gt_instances = InstanceData(
+        masks=torch.from_numpy(boxes_of(*boxes, size=SIZE)),
+        forest=EntityForest([-1, 0, 0]))
+    found = build().project_pseudo_instances([weak], [strong])[0]
+    found = found.gt_instances
+    assert found.bboxes.tolist() == [[5, 10, 20, 30], [40, 40, 47, 60]]
+    assert not found.ancestors.any()
+
+
 @pytest.mark.parametrize('boxes, scores', [
     ([], []),
     (BOXES, [0.1, 0.1, 0.1]),

@@ -14,6 +14,7 @@ from sohes.models.detectors.self_correction import SelfCorrection
 from sohes.models.detectors.teacher_masks import (
     between_views,
     count_by_size,
+    cut_off,
     dynamic_threshold,
     project_masks,
 )
@@ -85,6 +86,32 @@ def test_projection_pixel_by_pixel():
     assert project_masks(mask, crop, (2, 3)).int().tolist() == [[[1, 0, 0],
                                                                  [0, 0, 0]]]
     assert project_masks(mask[:0], flip, (2, 4)).shape == (0, 2, 4)
+
+
+@pytest.mark.parametrize('flip', [False, True])
+def test_the_side_of_a_view_cuts_where_the_other_view_goes_on(flip):
+    # The upper right quarter of a photo of 8 x 8, enlarged twice.
+    source = np.array([[2, 0, -8], [0, 2, 0], [0, 0, 1.]])
+    masks = torch.zeros(5, 8, 8, dtype=torch.bool)
+    masks[0, 3, 3] = True  # inside
+    masks[1, :5, 3:] = True  # at the sides of the photo
+    masks[2, 2, 0] = True  # left
+    masks[3, 7, 5] = True  # below
+    if flip:
+        source = np.array([[-1, 0, 8], [0, 1, 0], [0, 0, 1.]]) @ source
+        masks = masks.flip(2)
+    whole = np.eye(3)
+    found = cut_off(masks, source, whole, (8, 8), (8, 8))
+    assert found.tolist() == [False, False, True, True, False]
+    # A canvas larger than the photo shows no more of it.
+    found = cut_off(masks, source, whole, (16, 16), (8, 8))
+    assert found.tolist() == [False, False, True, True, False]
+    # The right half: what the left side cuts goes on nowhere in it.
+    right = np.array([[1, 0, -4], [0, 1, 0], [0, 0, 1.]])
+    found = cut_off(masks, source, right, (8, 4), (8, 8))
+    assert found.tolist() == [False, False, False, True, False]
+    assert not cut_off(masks, source, source, (8, 8), (8, 8)).any()
+    assert cut_off(masks[:0], source, whole, (8, 8), (8, 8)).shape == (0, )
 
 
 def drawn(height: int, width: int) -> tuple[np.ndarray, list[int]]:
