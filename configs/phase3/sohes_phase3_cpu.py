@@ -5,7 +5,8 @@
 WEIGHTS
 
 The model is Phase 2's. The kept maps in DIR/feature_maps/ serve the teacher
-and the student; colours change what the stem sees.
+and the student. Colours are not changed: the ViT would see none of it, and
+Phase 2's stem has learnt small entities from the colours as they are.
 
 Hardware: 2 CPU cores. Result: see docs/self_correction.md.
 """
@@ -37,6 +38,9 @@ model = dict(
     semi_train_cfg=dict(
         score_thr=dict(low=0.15, high=0.35),
         score_weight=0.0,
+        # At 1 the teacher's masks, which are nearly the student's own, push
+        # it some three times as hard as the labels do.
+        unsup_weight=0.25,
         min_area=64))  # 4 cells of the 112 x 112 masks
 
 flip = dict(type='RandomFlip', prob=0.5)
@@ -65,7 +69,7 @@ pack = dict(_base_.pack, min_area=192)
 train_pipeline = [
     *_base_.train_pipeline[:2], flip, part, load_map,
     _base_.train_pipeline[6],  # copy-paste; no canvas
-    *_base_.colors, pack
+    pack
 ]
 # Of one view of a photo the student sees all, and the teacher a part, enlarged
 # up to twice, as at inference: it finds small entities there that it would
@@ -84,7 +88,7 @@ unsup_pipeline[2].update(
     ],
     unsup_student=[
         dict(type='Resize', scale=view_size, keep_ratio=False), flip,
-        load_map, *_base_.colors, pack
+        load_map, pack
     ])
 test_pipeline = _base_.test_pipeline
 test_pipeline[1] = dict(type='Resize', scale=test_size, keep_ratio=False)
