@@ -38,8 +38,8 @@ model = dict(
     semi_train_cfg=dict(
         score_thr=dict(low=0.15, high=0.35),
         score_weight=0.0,
-        # At 1 the teacher's masks, which are nearly the student's own, push
-        # it some three times as hard as the labels do.
+        # At 1 the teacher's masks push the student some three times as hard
+        # as the labels do.
         unsup_weight=0.25,
         min_area=64))  # 4 cells of the 112 x 112 masks
 
@@ -73,7 +73,7 @@ train_pipeline = [
 ]
 # Of one view of a photo the student sees all, and the teacher a part, enlarged
 # up to twice, as at inference: it finds small entities there that it would
-# miss in the student's view. What the part cuts is not learnt.
+# miss in the student's view. Masks that its view cuts are not learnt.
 shared = dict(enlarge, scale=test_size, ratio_range=(1.0, 1.5))
 unsup_pipeline = _base_.unsup_pipeline
 unsup_pipeline.insert(
