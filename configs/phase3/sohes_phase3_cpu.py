@@ -5,8 +5,7 @@
 WEIGHTS
 
 The model is Phase 2's. The kept maps in DIR/feature_maps/ serve the teacher
-and the student. Colours are not changed: the ViT would see none of it, and
-Phase 2's stem has learnt small entities from the colours as they are.
+and the student. Colours are not changed, since the maps would not follow.
 
 Hardware: 2 CPU cores. Result: see docs/self_correction.md.
 """
@@ -108,8 +107,8 @@ optim_wrapper.optimizer.lr = base_lr
 param_scheduler = _base_.muon_schedule
 param_scheduler[0].end = 10
 param_scheduler[1].end = max_iters
-# The teacher is an average of the last 100 steps, as there are fewer steps
-# than the paper's and each is longer.
+# The teacher is an average of the last 100 steps. There are fewer steps than
+# the paper's, and each moves the student further.
 custom_hooks = [dict(type='sohes.TeacherHook', momentum=0.01)]
 default_hooks = dict(
     logger=dict(interval=25), checkpoint=dict(interval=250))

@@ -115,8 +115,8 @@ def cut_off(masks: Tensor, source: np.ndarray, target: np.ndarray,
             size: tuple[int, int], photo: tuple[int, int]) -> Tensor:
     """Masks that end with the view they are in, where another goes on.
 
-    What such a mask is a part of, only the other view shows whole. The side
-    of a photo cuts nothing.
+    Only the other view shows whole what such a mask is a part of. A side of
+    the view that is a side of the photo cuts nothing.
 
     Args:
         masks: (n, H, W) bool, in the view ``source``.
@@ -131,14 +131,14 @@ def cut_off(masks: Tensor, source: np.ndarray, target: np.ndarray,
     """
     height, width = masks.shape[1:]
     rows, columns = np.arange(height) + 0.5, np.arange(width) + 0.5
+    inverse = np.linalg.inv(np.asarray(source, np.float64))
     cut = masks.new_zeros(len(masks))
     # Centres of the pixels that would come next.
     for x, y, side in ((-0.5, rows, masks[:, :, 0]),
                        (width + 0.5, rows, masks[:, :, -1]),
                        (columns, -0.5, masks[:, 0]),
                        (columns, height + 0.5, masks[:, -1])):
-        points = np.stack(np.broadcast_arrays(x, y, 1.0))
-        points = np.linalg.inv(np.asarray(source, np.float64)) @ points
+        points = inverse @ np.stack(np.broadcast_arrays(x, y, 1.0))
         seen = _inside(points, photo) & _inside(
             np.asarray(target, np.float64) @ points, size)
         cut |= (side & torch.from_numpy(seen).to(masks.device)).any(1)
