@@ -1,9 +1,12 @@
 """CPU seconds of a photo: Phase 1's configurations, and a trained model.
 
-    python benchmarks/inference.py --weights WEIGHTS PHOTOS
+    python benchmarks/inference.py --weights WEIGHTS PHOTOS \
+        --change model.test_cfg.zooms=[1,1.5] \
+        --change model.test_cfg.zooms=[1] model.backbone.test_vit_size=518
 
 One core. Each photo passes once before it is measured. The ratio is to the
-first configuration.
+first configuration. Each --change is one more row: the model with these keys
+changed.
 """
 import argparse
 import statistics
@@ -13,9 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mmengine import Config
+from mmengine import Config, DictAction
 
-from sohes.apis.photo_entities import checkpoint_finder, phase1_finder
+from sohes.apis import EntityInferencer
+from sohes.apis.photo_entities import inferencer_finder, phase1_finder
 from sohes.pseudo_labels.images import load_image
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,6 +37,20 @@ def seconds(find: Callable[[np.ndarray], object],
     return taken
 
 
+def model_finder(model: str, weights: str, changes: list[str]
+                 ) -> Callable[[np.ndarray], object]:
+    """All that the model finds, with keys of its configuration changed."""
+    inferencer = EntityInferencer(None, model, 'cpu', vit_weights=weights)
+    if changes:
+        parser = argparse.ArgumentParser()
+        parser.add_argument('changes', nargs='+', action=DictAction)
+        config = Config(inferencer.model.cfg)
+        config.merge_from_dict(parser.parse_args(changes).changes)
+        inferencer = EntityInferencer(
+            config, model, 'cpu', vit_weights=weights)
+    return inferencer_finder(inferencer, min_score=0.0)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__,
@@ -43,6 +61,8 @@ def main() -> None:
         str(ROOT / f'configs/sohes_phase1_{name}.py')
         for name in ('cpu', 'fast')])
     parser.add_argument('--model', default='sohes-vits14-demo')
+    parser.add_argument('--change', nargs='+', action='append', default=[],
+                        metavar='KEY=VALUE', help='Of the model.')
     args = parser.parse_args()
     torch.set_num_threads(1)
     photos = [load_image(photo) for photo in args.photos]
@@ -51,8 +71,9 @@ def main() -> None:
             Config.fromfile(config), args.weights)
         for config in args.configs
     }
-    finders[args.model] = checkpoint_finder(
-        None, args.model, 'cpu', min_score=0.0, vit_weights=args.weights)
+    for changes in [[], *args.change]:
+        finders[', '.join([args.model, *changes])] = model_finder(
+            args.model, args.weights, changes)
     first = None
     print('| | CPU seconds a photo, median | smallest | largest | ratio |\n'
           '|---|---|---|---|---|')
