@@ -49,8 +49,12 @@ def save_forest_picture(folder: str | Path,
 
 
 def save_picture(path: Path, picture: np.ndarray) -> None:
-    """Save a picture, (H, W, 3) uint8 RGB, as JPEG, whole or not at all."""
+    """Save a picture, (H, W, 3) uint8 RGB, whole or not at all.
+
+    As PNG if the name ends in .png, else as JPEG.
+    """
     from PIL import Image
+    kind = 'PNG' if path.suffix.lower() == '.png' else 'JPEG'
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path, binary=True) as file:
-        Image.fromarray(picture).save(file, 'JPEG', quality=92)
+        Image.fromarray(picture).save(file, kind, quality=92)

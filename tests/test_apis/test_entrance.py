@@ -69,6 +69,17 @@ def test_a_photo_keeps_what_it_is_when_masks_go():
         Photo.of('a.png', np.zeros((4, 3, 3), np.uint8), found)
 
 
+@pytest.mark.parametrize('name, kind', [
+    ('forest.png', 'PNG'), ('forest.PNG', 'PNG'), ('forest.jpg', 'JPEG'),
+    ('forest', 'JPEG')])
+def test_a_picture_is_of_the_kind_that_its_name_says(tmp_path, name, kind):
+    photo = Photo('a.png', np.zeros((30, 40, 3), np.uint8), [],
+                  EntityForest([]), np.zeros(0))
+    photo.save_picture(tmp_path / name)
+    with Image.open(tmp_path / name) as picture:
+        assert picture.format == kind
+
+
 def test_a_photo_without_entities(tmp_path):
     photo = Photo('a.png', np.zeros((30, 40, 3), np.uint8), [],
                   EntityForest([]), np.zeros(0))

@@ -100,7 +100,7 @@ class Photo(Entities):
                            levels=self.levels())
 
     def save_picture(self, path: str | Path) -> None:
-        """Write :meth:`draw` as a JPEG, whole or not at all."""
+        """Write :meth:`draw`, whole or not at all; .png as PNG, else JPEG."""
         save_picture(Path(path), self.draw())
 
 
