@@ -5,7 +5,7 @@
 WEIGHTS
 
 The model is Phase 2's. The kept maps in DIR/feature_maps/ serve the teacher
-and the student. Colours are not changed, since the maps would not follow.
+and the student. Colours are not changed: kept maps are of the photo as it is.
 
 Hardware: 2 CPU cores. Result: see docs/self_correction.md.
 """
