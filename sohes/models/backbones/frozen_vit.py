@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sohes.models.backbones.feature_maps import view_of_map
 from sohes.models.backbones.vit_feature_extractor import ViTFeatureExtractor
-from sohes.models.views import Box
+from sohes.models.views import Box, crop_views
 from sohes.registry import MODELS
 from sohes.utils.files import sha256_of
 from sohes.utils.precision import conv_memory_format
@@ -40,6 +40,10 @@ class FrozenViT(BaseModule):
             :meth:`maps_of_views` compute in evaluation mode; None: as in
             training. A smaller square costs less, and kept maps stay of
             ``vit_size``.
+        view_vit_size: The same for each enlarged part that
+            :meth:`maps_of_views` is asked for, so that the ViT sees small
+            entities large: one pass for each part. None: parts are cut out
+            of the map of the photo.
         cells: Side of the map that the head gets; of 2 x 2 samples each.
         stem_channels: Of the stem's convolutions of stride 2.
         stem_blocks: Residual blocks of two convolutions behind them; each
@@ -54,6 +58,7 @@ class FrozenViT(BaseModule):
                  block: int | None = None,
                  vit_size: int = 742,
                  test_vit_size: int | None = None,
+                 view_vit_size: int | None = None,
                  cells: int = 32,
                  stem_channels: Sequence[int] = (32, 64),
                  stem_blocks: int = 0,
@@ -64,6 +69,7 @@ class FrozenViT(BaseModule):
         self.block = block
         self.vit_size = vit_size
         self.test_vit_size = test_vit_size
+        self.view_vit_size = view_vit_size
         self.cells = cells
         self.dtype = dtype
         self.memory_format = conv_memory_format()
@@ -138,7 +144,10 @@ class FrozenViT(BaseModule):
 
     def maps_of_views(self, image: Tensor,
                       boxes: Sequence[Box]) -> list[Tensor]:
-        """What parts of a photo show of its map: one pass of the ViT.
+        """The ViT's maps of parts of a photo.
+
+        Cut out of the map of the photo, which is one pass of the ViT, or
+        with ``view_vit_size`` computed for each part that is enlarged.
 
         Args:
             image: (3, H, W) normalised.
@@ -147,9 +156,21 @@ class FrozenViT(BaseModule):
         Returns:
             V of (C, cells, cells).
         """
-        tokens, maps = self._computed(image[None])[0], []
+        side = self.view_vit_size
+        if side is None:
+            own = [False] * len(boxes)
+        else:
+            own = [box != (0, 0, 1, 1) for box in boxes]
+        tokens = None if all(own) else self._computed(image[None])[0]
+        maps = []
         height, width = image.shape[1:]
-        for left, top, right, bottom in boxes:
+        for box, alone in zip(boxes, own):
+            if alone:
+                part = self.tokens(crop_views(image, [box], side), side)[0]
+                maps.append(view_of_map(part, np.eye(3), (side, side),
+                                        (side, side), self.cells))
+                continue
+            left, top, right, bottom = box
             scale = np.diag([1 / (right - left), 1 / (bottom - top), 1])
             scale[0, 2] = -left * width * scale[0, 0]
             scale[1, 2] = -top * height * scale[1, 1]

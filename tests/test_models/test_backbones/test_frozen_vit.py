@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from sohes.apis.feature_maps import photo_map
@@ -70,6 +71,27 @@ def test_a_smaller_square_is_for_evaluation_alone(weights):
     # What is kept is the same in either mode.
     image = photo(np.random.default_rng(0), 20, 30)
     assert photo_map(vit, image).shape == (6, 6, 128)
+    assert vit.settings() == backbone(weights).settings()
+
+
+def test_an_enlarged_part_can_have_a_map_of_its_own(weights):
+    """It is that of the part alone; that of the whole photo stays."""
+    vit = backbone(weights, view_vit_size=64).eval()
+    image = torch.randn(3, SIZE, SIZE)
+    whole, part = (0., 0., 1., 1.), (0.5, 0., 1., 0.5)
+    maps = vit.maps_of_views(image, [whole, part])
+    cut = backbone(weights).eval().maps_of_views(image, [whole, part])
+    assert torch.equal(maps[0], cut[0])
+    assert maps[1].shape == cut[1].shape
+    assert not torch.allclose(maps[1], cut[1], atol=1e-3)
+    corner = F.interpolate(
+        image[None, :, :SIZE // 2, SIZE // 2:], (64, 64), mode='bilinear',
+        align_corners=False)
+    alone = backbone(weights, vit_size=64).eval()
+    assert torch.allclose(
+        maps[1], alone.maps_of_views(corner[0], [whole])[0], atol=1e-5)
+    # Parts alone need no map of the whole.
+    assert torch.equal(vit.maps_of_views(image, [part])[0], maps[1])
     assert vit.settings() == backbone(weights).settings()
 
 
