@@ -4,8 +4,9 @@
         load_from=PHASE2.pth data_root=DIR/ model.detector.backbone.weights=\
 WEIGHTS
 
-The model is Phase 2's. The kept maps in DIR/feature_maps/ serve the teacher
-and the student. Colours are not changed: kept maps are of the photo as it is.
+The model is Phase 2's. The kept maps in DIR/feature_maps/ serve the student;
+the teacher has the ViT look at its own, enlarged view, in each step. Colours
+are not changed: kept maps are of the photo as it is.
 
 Hardware: 2 CPU cores. Result: see docs/self_correction.md.
 """
@@ -24,12 +25,15 @@ view_size = (448, 448)
 test_size = (896, 896)
 feature_maps = dict(folder=data_root + 'feature_maps/', max_gb=8.0)
 
+cpu_model = _base_.cpu_model
+cpu_model.backbone.test_vit_size = view_size[0]  # of the teacher's views
+
 model = dict(
     data_preprocessor=dict(
-        data_preprocessor=_base_.cpu_model.data_preprocessor),
-    detector=_base_.cpu_model,
+        data_preprocessor=cpu_model.data_preprocessor),
+    detector=cpu_model,
     # The score is a product with the expected IoU, so half of the paper's:
-    # the teacher then believes some 50 masks of a photo, as labels have 90.
+    # the teacher then believes some 80 masks of a view, as labels have 90.
     # The student learns scores from the labels alone. Learnt from the teacher,
     # they fall with every step where all that the teacher is not sure of
     # counts as nothing, as in the paper, and else they rise, since the student
@@ -37,9 +41,8 @@ model = dict(
     semi_train_cfg=dict(
         score_thr=dict(low=0.15, high=0.35),
         score_weight=0.0,
-        # At 1 the teacher's masks push the student some three times as hard
-        # as the labels do.
-        unsup_weight=0.25,
+        # At 1 the teacher's masks push the student harder than the labels do.
+        unsup_weight=0.5,
         min_area=64))  # 4 cells of the 112 x 112 masks
 
 flip = dict(type='RandomFlip', prob=0.5)
@@ -63,16 +66,18 @@ part = dict(  # the whole photo squashed, or a part of it, enlarged
 load_map = dict(
     type='sohes.LoadFeatureMap',
     folder=feature_maps['folder'],
-    cells=_base_.cpu_model.backbone.cells)
+    cells=cpu_model.backbone.cells)
 pack = dict(_base_.pack, min_area=192)
 train_pipeline = [
     *_base_.train_pipeline[:2], flip, part, load_map,
     _base_.train_pipeline[6],  # copy-paste; no canvas
     pack
 ]
-# Of one view of a photo the student sees all, and the teacher a part, enlarged
-# up to twice, as at inference: it finds small entities there that it would
-# miss in the student's view. Masks that its view cuts are not learnt.
+# Of one view of a photo the student sees all. The teacher sees a part of it
+# three times in four, enlarged up to twice, and the ViT looks at this part: so
+# it finds small entities that the student's map, of the whole photo, hardly
+# shows. Masks that its view cuts are not learnt; the other views are whole,
+# for large ones.
 shared = dict(enlarge, scale=test_size, ratio_range=(1.0, 1.5))
 unsup_pipeline = _base_.unsup_pipeline
 unsup_pipeline.insert(
@@ -83,7 +88,12 @@ unsup_pipeline.insert(
                     [shared, dict(crop, crop_size=test_size)]]))
 unsup_pipeline[2].update(
     unsup_teacher=[
-        dict(enlarge, ratio_range=(1.0, 2.0)), crop, flip, load_map, pack
+        dict(
+            type='RandomChoice',
+            transforms=[[
+                dict(type='Resize', scale=view_size, keep_ratio=False)
+            ], [dict(enlarge, ratio_range=(1.5, 2.0)), crop]],
+            prob=[0.25, 0.75]), flip, pack
     ],
     unsup_student=[
         dict(type='Resize', scale=view_size, keep_ratio=False), flip,

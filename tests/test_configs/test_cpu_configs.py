@@ -74,9 +74,15 @@ def test_trains_on_kept_maps_and_predicts_without(data, tmp_path):
     assert 0 <= found['entity/AR@1000'] <= 100
     phase3 = small(3, data, tmp_path / 'phase3',
                    load_from=str(tmp_path / 'iter_2.pth'))
-    model = train_model(phase3).model
+    runner = train_model(phase3)
+    model = runner.model
     assert [path.stat().st_mtime_ns for path in maps] == times
     assert model.teacher.autocast == 'bf16'
+    # The ViT looks at what the teacher sees; the student has what was kept.
+    samples = runner.train_dataloader.dataset[0]['data_samples']
+    assert {branch: 'feature_map' in sample
+            for branch, sample in samples.items()} == {
+                'sup': True, 'unsup_teacher': False, 'unsup_student': True}
     found = evaluate_model(phase3, str(tmp_path / 'phase3/iter_2.pth'))
     assert 0 <= found['entity/AR@1000'] <= 100
 

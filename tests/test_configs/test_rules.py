@@ -40,7 +40,7 @@ tiny/sohes_phase2_tiny               dinov2_vits14  224      0.5-2  1000   2    
 tiny/sohes_phase3_tiny               dinov2_vits14  224      0.5-2  250    2     0.0001  0.01
 tiny/sohes_phase2_overfit            dinov2_vits14  224      -      900    2     0.001   -
 phase2/sohes_phase2_cpu              dinov2_vits14  448,896  1-3    6000   4     0.001   -
-phase3/sohes_phase3_cpu              dinov2_vits14  448,896  1-1.5,1-2,1-3 1500   2     0.001   0.01
+phase3/sohes_phase3_cpu              dinov2_vits14  448,896  1-1.5,1-3,1.5-2 1500   2     0.001   0.01
 ablations/sohes_cascade-mask-rcnn    dino_vitb8     1024     0.1-2  40000  2     0.0008  -
 ablations/sohes_phase3_cascade-mask-rcnn dino_vitb8 1024     0.1-2  5000   2     8e-05   0.0005
 ablations/sohes_phase2_closure       dino_vitb8     1024     0.1-2  40000  2     0.0008  -
