@@ -25,13 +25,10 @@ view_size = (448, 448)
 test_size = (896, 896)
 feature_maps = dict(folder=data_root + 'feature_maps/', max_gb=8.0)
 
-cpu_model = _base_.cpu_model
-cpu_model.backbone.test_vit_size = view_size[0]  # of the teacher's views
-
 model = dict(
     data_preprocessor=dict(
-        data_preprocessor=cpu_model.data_preprocessor),
-    detector=cpu_model,
+        data_preprocessor=_base_.cpu_model.data_preprocessor),
+    detector=_base_.cpu_model,
     # The score is a product with the expected IoU, so half of the paper's:
     # the teacher then believes some 80 masks of a view, as labels have 90.
     # The student learns scores from the labels alone. Learnt from the teacher,
@@ -66,7 +63,7 @@ part = dict(  # the whole photo squashed, or a part of it, enlarged
 load_map = dict(
     type='sohes.LoadFeatureMap',
     folder=feature_maps['folder'],
-    cells=cpu_model.backbone.cells)
+    cells=_base_.cpu_model.backbone.cells)
 pack = dict(_base_.pack, min_area=192)
 train_pipeline = [
     *_base_.train_pipeline[:2], flip, part, load_map,

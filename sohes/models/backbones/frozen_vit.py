@@ -39,7 +39,8 @@ class FrozenViT(BaseModule):
         test_vit_size: The same for the maps that :meth:`forward` and
             :meth:`maps_of_views` compute in evaluation mode; None: as in
             training. A smaller square costs less, and kept maps stay of
-            ``vit_size``.
+            ``vit_size``. Images of fewer pixels are not enlarged to it, so
+            that Phase 3's teacher sees its view as it is.
         view_vit_size: The same for each enlarged part that
             :meth:`maps_of_views` is asked for, so that the ViT sees small
             entities large: one pass for each part. None: parts are cut out
@@ -180,8 +181,12 @@ class FrozenViT(BaseModule):
 
     def _computed(self, images: Tensor) -> Tensor:
         """Tokens that are not kept: of the mode's own square."""
-        return self.tokens(
-            images, None if self.training else self.test_vit_size)
+        side = None if self.training else self.test_vit_size
+        if side is not None:
+            patch = self._built(images.device).patch_size
+            shown = max(images.shape[2:]) // patch * patch
+            side = min(side, max(shown, patch))
+        return self.tokens(images, side)
 
     def _built(self, device: torch.device) -> ViTFeatureExtractor:
         if not self._extractor or self._extractor[0].device != device:

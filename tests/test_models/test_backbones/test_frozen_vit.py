@@ -74,6 +74,14 @@ def test_a_smaller_square_is_for_evaluation_alone(weights):
     assert vit.settings() == backbone(weights).settings()
 
 
+def test_an_image_of_fewer_pixels_is_not_enlarged(weights):
+    vit = backbone(weights, test_vit_size=SIZE).eval()
+    images = torch.randn(1, 3, 72, 72)  # 4 patches of 16 fit
+    small = backbone(weights, vit_size=64).eval()
+    assert torch.equal(vit(images)[1], small(images)[1])
+    assert vit(torch.randn(1, 3, 8, 8))[1].shape == (1, 128, 4, 4)
+
+
 def test_an_enlarged_part_can_have_a_map_of_its_own(weights):
     """It is that of the part alone; that of the whole photo stays."""
     vit = backbone(weights, view_vit_size=64).eval()
