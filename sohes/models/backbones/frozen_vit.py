@@ -17,6 +17,9 @@ from sohes.utils.files import sha256_of
 from sohes.utils.precision import conv_memory_format
 from sohes.weights.vit_zoo import locate_weights
 
+#: The box of a view that shows the whole photo.
+_WHOLE: Box = (0, 0, 1, 1)
+
 
 @MODELS.register_module()
 class FrozenViT(BaseModule):
@@ -41,10 +44,10 @@ class FrozenViT(BaseModule):
             training. A smaller square costs less, and kept maps stay of
             ``vit_size``. Images of fewer pixels are not enlarged to it, so
             that Phase 3's teacher sees its view as it is.
-        view_vit_size: The same for each enlarged part that
-            :meth:`maps_of_views` is asked for, so that the ViT sees small
-            entities large: one pass for each part. None: parts are cut out
-            of the map of the photo.
+        view_vit_size: Side of the square in which the ViT sees each enlarged
+            part that :meth:`maps_of_views` is asked for, in pixels, a
+            multiple of the patch: one pass for each part, which finds small
+            entities. None: parts are cut out of the map of the photo.
         cells: Side of the map that the head gets; of 2 x 2 samples each.
         stem_channels: Of the stem's convolutions of stride 2.
         stem_blocks: Residual blocks of two convolutions behind them; each
@@ -157,26 +160,19 @@ class FrozenViT(BaseModule):
         Returns:
             V of (C, cells, cells).
         """
-        side = self.view_vit_size
-        if side is None:
-            own = [False] * len(boxes)
-        else:
-            own = [box != (0, 0, 1, 1) for box in boxes]
-        tokens = None if all(own) else self._computed(image[None])[0]
-        maps = []
-        height, width = image.shape[1:]
+        side, size, maps = self.view_vit_size, tuple(image.shape[1:]), []
+        own = [side is not None and box != _WHOLE for box in boxes]
+        photo = None if all(own) else self._computed(image[None])[0]
         for box, alone in zip(boxes, own):
+            tokens, place = photo, box
             if alone:
-                part = self.tokens(crop_views(image, [box], side), side)[0]
-                maps.append(view_of_map(part, np.eye(3), (side, side),
-                                        (side, side), self.cells))
-                continue
-            left, top, right, bottom = box
+                part = crop_views(image, [box], side)
+                tokens, place = self.tokens(part, side)[0], _WHOLE
+            left, top, right, bottom = place
             scale = np.diag([1 / (right - left), 1 / (bottom - top), 1])
-            scale[0, 2] = -left * width * scale[0, 0]
-            scale[1, 2] = -top * height * scale[1, 1]
-            maps.append(view_of_map(tokens, scale, (height, width),
-                                    (height, width), self.cells))
+            scale[0, 2] = -left * size[1] * scale[0, 0]
+            scale[1, 2] = -top * size[0] * scale[1, 1]
+            maps.append(view_of_map(tokens, scale, size, size, self.cells))
         return maps
 
     def _computed(self, images: Tensor) -> Tensor:
