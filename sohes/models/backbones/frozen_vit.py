@@ -47,7 +47,8 @@ class FrozenViT(BaseModule):
         view_vit_size: Side of the square in which the ViT sees each enlarged
             part that :meth:`maps_of_views` is asked for, in pixels, a
             multiple of the patch: one pass for each part, which finds small
-            entities. None: parts are cut out of the map of the photo.
+            entities. None: parts are cut out of the map of the photo. In
+            training, views whose map is not kept are seen in this square.
         cells: Side of the map that the head gets; of 2 x 2 samples each.
         stem_channels: Of the stem's convolutions of stride 2.
         stem_blocks: Residual blocks of two convolutions behind them; each
@@ -177,7 +178,9 @@ class FrozenViT(BaseModule):
 
     def _computed(self, images: Tensor) -> Tensor:
         """Tokens that are not kept: of the mode's own square."""
-        side = None if self.training else self.test_vit_size
+        if self.training:
+            return self.tokens(images, self.view_vit_size)
+        side = self.test_vit_size
         if side is not None:
             patch = self._built(images.device).patch_size
             shown = max(images.shape[2:]) // patch * patch

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from sohes.apis.feature_maps import photo_map
+from sohes.datasets.transforms import LoadFeatureMap
 from sohes.models.backbones import FrozenViT
 from sohes.models.backbones.feature_maps import FeatureMapStore, view_of_map
 from tests.test_weights.vit_reference import (
@@ -103,6 +104,16 @@ def test_an_enlarged_part_can_have_a_map_of_its_own(weights):
     assert vit.settings() == backbone(weights).settings()
 
 
+def test_training_computes_the_map_of_a_view_as_inference_does(weights):
+    """With ``view_vit_size``, of a view whose map is not kept."""
+    view = torch.randn(1, 3, SIZE, SIZE)
+    vit = backbone(weights, view_vit_size=64)
+    alone = backbone(weights, vit_size=64)
+    assert torch.equal(vit(view)[1], alone(view)[1])
+    given = torch.randn(128, 4, 4)
+    assert torch.equal(vit(view, [given])[1], alone(view, [given])[1])
+
+
 def test_with_maps_no_vit_is_built_and_none_is_saved(weights, monkeypatch):
     vit = backbone(weights)
     monkeypatch.setattr(vit, '_built', None)  # calling it would fail
@@ -180,6 +191,26 @@ def test_the_tool_deletes_maps_alone(tmp_path, picture, repo_root,
         'mine.npy', 'settings.json'
     ]
     assert run(str(tmp_path / 'none')) == 2
+
+
+@pytest.mark.parametrize('max_zoom, matrix, kept', [
+    (1, None, True),
+    (1, np.diag([2, 4, 1]), True),  # the whole, squashed
+    (1, [[-2, 0, 80], [0, 4, 0], [0, 0, 1]], True),  # flipped
+    (1, [[4, 0, -80], [0, 8, 0], [0, 0, 1]], False),  # a quarter, twice
+    (2, [[4, 0, -80], [0, 8, 0], [0, 0, 1]], True),
+    (None, [[4, 0, -80], [0, 8, 0], [0, 0, 1]], True),
+])
+def test_an_enlarged_view_gets_no_kept_map(tmp_path, picture, max_zoom,
+                                           matrix, kept):
+    """The photo has 20 x 40 pixels, its view 80 x 80."""
+    FeatureMapStore(tmp_path / 'maps', {}).write(picture, np.ones((8, 8, 1)))
+    results = dict(
+        img_path=str(picture), ori_shape=(20, 40), img_shape=(80, 80))
+    if matrix is not None:
+        results['homography_matrix'] = np.array(matrix, np.float32)
+    transform = LoadFeatureMap(str(tmp_path / 'maps'), 4, max_zoom)
+    assert ('feature_map' in transform(results)) == kept
 
 
 RAMP = torch.arange(8.).expand(1, 8, 8) + 0.5  # a value says its column
