@@ -65,14 +65,16 @@ def generate(config: Mapping[str, Any],
     Raises:
         UsageError: for whatever the person can mend; what, where, and how.
     """
+    from mmengine.dist import is_main_process
     with said_in_a_sentence():
         options, extractor_args, runtime = read_config(config, weights)
         init_dist(launcher)
         names = find_images(img_dir) if names is None else list(names)
         # Whatever can be wrong is found before the first image.
         build_refiner(options.refiner)
-        _LOG.info('%d images in %s; the first takes longest', len(names),
-                  img_dir)
+        if is_main_process():
+            _LOG.info('%d images in %s; the first takes longest', len(names),
+                      img_dir)
         extractor = build_extractor(extractor_args)
     options = with_thresholds(options, extractor)
     info = _info(extractor, extractor_args, options)
@@ -326,13 +328,16 @@ def _label(shards: ShardFolder, runner: LabelRunner, show_dir: str | None,
     """
     from mmengine.dist import barrier, get_dist_info
     rank, world_size = get_dist_info()
-    numbers = range(len(shards))
-    mine = [k for k in numbers[rank::world_size] if not shards.is_done(k)]
+    share = {k: len(shards.images_of(k))
+             for k in range(rank, len(shards), world_size)}
+    mine = [k for k in share if not shards.is_done(k)]
     drawers = 0 if show_dir is None else -(-runner.workers // 4)
-    with Progress(len(shards.names), quiet=quiet or rank > 0) as progress, \
+    # A process counts what it does itself: its share of the images.
+    with Progress(sum(share.values()), quiet=quiet or rank > 0,
+                  unit='images' if world_size == 1 else
+                  f'images (this process, 1 of {world_size})') as progress, \
             worker_pool(drawers, niceness=10) as pool:
-        progress.skip(sum(len(shards.images_of(k)) for k in numbers
-                          if shards.is_done(k)))
+        progress.skip(sum(share.values()) - sum(share[k] for k in mine))
         writer = LabelWriter(
             shards, mine, lambda record: progress.step(record.get('reason')),
             show_dir, pool, ahead=2 * drawers)

@@ -183,10 +183,14 @@ def test_killed_alone_it_leaves_no_worker_and_continues_to_the_same_bytes(
 @pytest.mark.slow
 def test_two_processes_give_the_same_bytes(labels, work, tmp_path):
     out = tmp_path / 'labels.json'
-    for done in processes.run_ranks(
-            2, *_words(work, out, '--cfg-options', 'workers=1')):
+    ranks = processes.run_ranks(
+        2, *_words(work, out, '--cfg-options', 'workers=1'))
+    for done in ranks:
         assert done.returncode == 0, done.stderr
     assert out.read_bytes() == labels.read_bytes()
+    # One of them talks, of its own share.
+    assert '4 of 4 images (this process, 1 of 2)' in ranks[0].stderr
+    assert ' images' not in ranks[1].stderr
 
 
 def test_unfinished_run_of_other_settings_is_refused(
