@@ -4,9 +4,10 @@
         load_from=PHASE2.pth data_root=DIR/ model.detector.backbone.weights=\
 WEIGHTS
 
-The model is Phase 2's. The kept maps in DIR/feature_maps/ serve the student;
-the teacher has the ViT look at its own, enlarged view, in each step. Colours
-are not changed: kept maps are of the photo as it is.
+The model is Phase 2's. The kept maps in DIR/feature_maps/ serve the student
+where it sees a whole photo. At enlarged views, its own and the teacher's, the
+ViT looks in each step. Colours are not changed: kept maps are of the photo as
+it is.
 
 Hardware: 2 CPU cores. Result: see docs/self_correction.md.
 """
@@ -63,7 +64,8 @@ part = dict(  # the whole photo squashed, or a part of it, enlarged
 load_map = dict(
     type='sohes.LoadFeatureMap',
     folder=feature_maps['folder'],
-    cells=_base_.cpu_model.backbone.cells)
+    cells=_base_.cpu_model.backbone.cells,
+    max_zoom=1.0)  # the ViT looks at enlarged views: else None
 pack = dict(_base_.pack, min_area=192)
 train_pipeline = [
     *_base_.train_pipeline[:2], flip, part, load_map,
@@ -72,9 +74,8 @@ train_pipeline = [
 ]
 # Of one view of a photo the student sees all. The teacher sees a part of it
 # three times in four, enlarged up to twice, and the ViT looks at this part: so
-# it finds small entities that the student's map, of the whole photo, hardly
-# shows. Masks that its view cuts are not learnt; the other views are whole,
-# for large ones.
+# it finds small entities that the student's view hardly shows. Masks that its
+# view cuts are not learnt; the other views are whole, for large ones.
 shared = dict(enlarge, scale=test_size, ratio_range=(1.0, 1.5))
 unsup_pipeline = _base_.unsup_pipeline
 unsup_pipeline.insert(

@@ -38,17 +38,18 @@ class FrozenViT(BaseModule):
         weights: Of the ViT, a name of the zoo or a file.
         block: Whose tokens; 1 is the first, None the family's preset.
         vit_size: Side of the square that the ViT sees, in pixels; the
-            images are resized to it. A multiple of the patch.
+            images are resized to it. A multiple of the patch. Images whose
+            map is not kept and which have fewer pixels are not enlarged, so
+            that views of training and of Phase 3's teacher are seen as they
+            are.
         test_vit_size: The same for the maps that :meth:`forward` and
             :meth:`maps_of_views` compute in evaluation mode; None: as in
             training. A smaller square costs less, and kept maps stay of
-            ``vit_size``. Images of fewer pixels are not enlarged to it, so
-            that Phase 3's teacher sees its view as it is.
+            ``vit_size``.
         view_vit_size: Side of the square in which the ViT sees each enlarged
             part that :meth:`maps_of_views` is asked for, in pixels, a
             multiple of the patch: one pass for each part, which finds small
-            entities. None: parts are cut out of the map of the photo. In
-            training, views whose map is not kept are seen in this square.
+            entities. None: parts are cut out of the map of the photo.
         cells: Side of the map that the head gets; of 2 x 2 samples each.
         stem_channels: Of the stem's convolutions of stride 2.
         stem_blocks: Residual blocks of two convolutions behind them; each
@@ -177,15 +178,13 @@ class FrozenViT(BaseModule):
         return maps
 
     def _computed(self, images: Tensor) -> Tensor:
-        """Tokens that are not kept: of the mode's own square."""
-        if self.training:
-            return self.tokens(images, self.view_vit_size)
-        side = self.test_vit_size
-        if side is not None:
-            patch = self._built(images.device).patch_size
-            shown = max(images.shape[2:]) // patch * patch
-            side = min(side, max(shown, patch))
-        return self.tokens(images, side)
+        """Tokens that are not kept: of the mode's square, not enlarged."""
+        side = self.vit_size
+        if not self.training and self.test_vit_size is not None:
+            side = self.test_vit_size
+        patch = self._built(images.device).patch_size
+        shown = max(images.shape[2:]) // patch * patch
+        return self.tokens(images, min(side, max(shown, patch)))
 
     def _built(self, device: torch.device) -> ViTFeatureExtractor:
         if not self._extractor or self._extractor[0].device != device:

@@ -75,10 +75,11 @@ def test_a_smaller_square_is_for_evaluation_alone(weights):
     assert vit.settings() == backbone(weights).settings()
 
 
-def test_an_image_of_fewer_pixels_is_not_enlarged(weights):
-    vit = backbone(weights, test_vit_size=SIZE).eval()
+@pytest.mark.parametrize('training', [True, False])
+def test_an_image_of_fewer_pixels_is_not_enlarged(weights, training):
+    vit = backbone(weights, test_vit_size=SIZE).train(training)
     images = torch.randn(1, 3, 72, 72)  # 4 patches of 16 fit
-    small = backbone(weights, vit_size=64).eval()
+    small = backbone(weights, vit_size=64)
     assert torch.equal(vit(images)[1], small(images)[1])
     assert vit(torch.randn(1, 3, 8, 8))[1].shape == (1, 128, 4, 4)
 
@@ -102,16 +103,6 @@ def test_an_enlarged_part_can_have_a_map_of_its_own(weights):
     # Parts alone need no map of the whole.
     assert torch.equal(vit.maps_of_views(image, [part])[0], maps[1])
     assert vit.settings() == backbone(weights).settings()
-
-
-def test_training_computes_the_map_of_a_view_as_inference_does(weights):
-    """With ``view_vit_size``, of a view whose map is not kept."""
-    view = torch.randn(1, 3, SIZE, SIZE)
-    vit = backbone(weights, view_vit_size=64)
-    alone = backbone(weights, vit_size=64)
-    assert torch.equal(vit(view)[1], alone(view)[1])
-    given = torch.randn(128, 4, 4)
-    assert torch.equal(vit(view, [given])[1], alone(view, [given])[1])
 
 
 def test_with_maps_no_vit_is_built_and_none_is_saved(weights, monkeypatch):
