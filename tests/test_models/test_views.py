@@ -165,7 +165,7 @@ def test_relations_are_the_heads_in_a_view_and_of_coverage_between():
 
 def test_the_map_of_a_view_is_that_part_of_the_photos_map(monkeypatch):
     from sohes.models.backbones import FrozenViT
-    vit = FrozenViT('unused', cells=4)
+    vit = FrozenViT('unused', vit_size=84, cells=4)
     tokens = torch.randn(1, 8, 12, 12)
     monkeypatch.setattr(vit, 'tokens', lambda images, side: tokens)
     image = torch.zeros(3, 60, 90)

@@ -182,9 +182,11 @@ class FrozenViT(BaseModule):
         side = self.vit_size
         if not self.training and self.test_vit_size is not None:
             side = self.test_vit_size
-        patch = self._built(images.device).patch_size
-        shown = max(images.shape[2:]) // patch * patch
-        return self.tokens(images, min(side, max(shown, patch)))
+        shown = max(images.shape[2:])
+        if shown < side:
+            patch = self._built(images.device).patch_size
+            side = max(shown // patch, 1) * patch
+        return self.tokens(images, side)
 
     def _built(self, device: torch.device) -> ViTFeatureExtractor:
         if not self._extractor or self._extractor[0].device != device:
