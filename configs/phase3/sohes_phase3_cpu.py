@@ -65,7 +65,7 @@ load_map = dict(
     type='sohes.LoadFeatureMap',
     folder=feature_maps['folder'],
     cells=_base_.cpu_model.backbone.cells,
-    max_zoom=1.0)  # the ViT looks at enlarged views: else None
+    max_zoom=1.0)  # none for enlarged views, so that the ViT looks at them
 pack = dict(_base_.pack, min_area=192)
 train_pipeline = [
     *_base_.train_pipeline[:2], flip, part, load_map,

@@ -24,7 +24,9 @@ class LoadFeatureMap(BaseTransform):
         cells (int): Side of the map that the backbone gives.
         max_zoom (float, optional): Views that show a part of the photo
             enlarged more than this get no kept map, so that the ViT looks at
-            the part itself; 1 is the whole photo. None: every view gets one.
+            the part itself; 1 is the whole photo. One percent more counts
+            as this much, since sizes are whole pixels. None: every view gets
+            one.
     """
 
     def __init__(self,
@@ -48,7 +50,7 @@ class LoadFeatureMap(BaseTransform):
             # Pixels of the view for each of the photo, against the whole.
             zoom = np.sqrt(
                 abs(np.linalg.det(matrix)) * height * width / np.prod(view))
-            if zoom > self.max_zoom * 1.01:  # sizes are rounded to pixels
+            if zoom > self.max_zoom * 1.01:
                 return results
         if self._store is None:
             self._store = FeatureMapStore(self.folder)
